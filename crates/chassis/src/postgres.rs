@@ -191,8 +191,8 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
     }
     // For this connection alone, which is closed at the end.
     for (name, _) in BOUNDS {
-        let lift = sqlx::query("SELECT set_config($1, '0', false)");
-        lift.bind(name).execute(&mut conn).await?;
+        let lift = sqlx::query!("SELECT set_config($1, '0', false)", name);
+        lift.fetch_one(&mut conn).await?;
     }
     outbox::migrate(&mut conn).await?;
     migrations.run(&mut conn).await?;
@@ -203,12 +203,13 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
 /// TABLE IF NOT EXISTS`, with which the driver begins, needs the right to make tables.
 async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Result<bool> {
     let table = &*migrations.table_name;
-    let there = sqlx::query_scalar::<_, bool>("SELECT to_regclass($1) IS NOT NULL");
-    if !there.bind(table).fetch_one(&mut *conn).await? {
+    let there = sqlx::query_scalar!(r#"SELECT to_regclass($1) IS NOT NULL AS "there!""#, table);
+    if !there.fetch_one(&mut *conn).await? {
         return Ok(false);
     }
 
-    // The name is one of ours, not a caller's.
+    // The name is one of ours, not a caller's. The driver makes the table: no migration has it, by
+    // which the compiler could check this.
     let list = format!("SELECT version, checksum, success FROM {table} ORDER BY version");
     let applied: Vec<(i64, Vec<u8>, bool)> =
         sqlx::query_as(AssertSqlSafe(list)).fetch_all(conn).await?;
@@ -226,7 +227,7 @@ async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Res
 ///
 /// What the driver says.
 pub async fn probe(db: &PgPool) -> Result<(), String> {
-    sqlx::query("SELECT 1").execute(db).await.map(drop).map_err(|error| error.to_string())
+    sqlx::query!("SELECT 1 AS one").fetch_one(db).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// Whether waiting cannot help: wrong credentials (class 28) or no such database (3D000).

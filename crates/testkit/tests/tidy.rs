@@ -48,6 +48,31 @@ fn a_service_never_depends_on_a_service() {
 }
 
 #[test]
+fn a_folder_of_the_runner_imports_only_those_below_it() {
+    let above = [
+        ("model", ["view", "chain", "runs", "operations", "gateway"].as_slice()),
+        ("view", &["chain", "runs", "operations", "gateway"]),
+        ("chain", &["runs", "operations", "gateway"]),
+        ("runs", &["operations", "gateway"]),
+        ("operations", &["gateway"]),
+    ];
+    let sources = root().join("services/runner/src");
+    for (folder, banned) in above {
+        let files = WalkDir::new(sources.join(folder)).into_iter().map(|entry| entry.unwrap());
+        let files = files.filter(|entry| entry.file_type().is_file());
+        let files =
+            files.map(|entry| entry.into_path()).chain([sources.join(format!("{folder}.rs"))]);
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for name in banned {
+                let import = text.contains(&format!("crate::{name}::"));
+                assert!(!import, "{} imports {name}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_publishable_knows_nothing_of_ours() {
     let ours =
         ["wire", "chassis", "seal", "stellar", "testkit", "runner", "oracle-gate", "module-gate"];

@@ -15,9 +15,9 @@ use crate::auth::caller::Scope;
 use crate::auth::session;
 use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
-use crate::gateway::view::RunView;
 use crate::operations::by_hand::Ending;
 use crate::operations::{account, prune};
+use crate::view::RunView;
 use crate::{crash, runs, sight};
 
 mod backup;

@@ -418,7 +418,7 @@ fn execute_request(order: &Order<'_>) -> ExecuteRequest {
         run_id: order.run.to_string(),
         attempt: order.attempt,
         vault_run_id: order.vault_run_id.to_string(),
-        user: order.request.user.clone(),
+        user: order.request.user.to_string(),
         workflow_id: order.workflow_id.to_owned(),
         manifest_hash: order.module.to_string(),
         input: order.input.to_vec(),

@@ -30,14 +30,15 @@ use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
 use crate::gateway::streams::{EventsQuery, Streams};
 use crate::gateway::summary::About;
-use crate::gateway::timeline::{AttemptWithTransactions, TimelineView};
-use crate::gateway::view::RunView;
-use crate::model::run::Snapshot;
+use crate::gateway::timeline::TimelineView;
+use crate::model::run::{Snapshot, draw_seed};
 use crate::sight::Followed;
+use crate::view::RunView;
+use crate::view::attempts;
+use crate::view::transactions::{self, AttemptWithTransactions};
 
 pub mod rules;
 pub mod create_request;
-pub mod view;
 pub mod store;
 pub mod accept;
 pub mod commands;
@@ -46,7 +47,6 @@ pub mod inputs;
 pub mod page;
 pub mod summary;
 pub mod bundle;
-pub mod attempts;
 pub mod pieces;
 pub mod outputs;
 pub mod feed;
@@ -240,8 +240,8 @@ async fn create(
 ) -> Result<Response> {
     let body = body.map_err(too_large)?;
     let key = idempotency_key(&headers)?;
-    let mut new = create_request::read(&body, commands::draw_seed)?;
-    caller.may_spend(&new.request.user)?;
+    let mut new = create_request::read(&body, draw_seed)?;
+    caller.may_spend(new.request.user)?;
     caller.may_ask(new.priority)?;
     inputs::complete(&gateway, &caller, &mut new, key.as_ref()).await?;
     let created = gateway.commands.create(new, caller.part_of_account(), key).await?;
@@ -312,7 +312,7 @@ async fn retry(
     Path(id): Path<String>,
 ) -> Result<Json<RunView>> {
     let run = visible(&gateway, &caller, &id).await?;
-    caller.may_spend(&run.run.request.user)?;
+    caller.may_spend(run.run.request.user)?;
     Ok(Json(RunView::from(&gateway.commands.retry(run.run.id).await?)))
 }
 
@@ -408,7 +408,7 @@ async fn list_attempts(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<AttemptWithTransactions>>> {
     let run = visible(&gateway, &caller, &id).await?;
-    Ok(Json(timeline::attempts(&gateway.commands.db, &run).await?))
+    Ok(Json(transactions::of_attempts(&gateway.commands.db, &run).await?))
 }
 
 /// Shows what a run went through.

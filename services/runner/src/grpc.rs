@@ -22,15 +22,15 @@ use wire::pb::runner::v1::{
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::gateway::commands::{self, Key};
+use crate::gateway::commands::Key;
 use crate::gateway::feed::StoredEvent;
 use crate::gateway::market::{MOST_AGENTS, QuoteView};
 use crate::gateway::page::{self, Page};
 use crate::gateway::streams::Piece;
-use crate::gateway::view::{Meters, RunView, rfc3339};
 use crate::gateway::{Gateway, create_request, inputs, store};
-use crate::model::run::{self, Snapshot};
+use crate::model::run::{self, Snapshot, draw_seed};
 use crate::model::state;
+use crate::view::{Meters, RunView, rfc3339};
 
 mod offers;
 
@@ -47,8 +47,8 @@ impl Runner for Grpc {
         let caller = self.caller(&request).await?;
         let request = request.into_inner();
         let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
-        let mut new = create_request::read(&body(&request)?, commands::draw_seed)?;
-        caller.may_spend(&new.request.user)?;
+        let mut new = create_request::read(&body(&request)?, draw_seed)?;
+        caller.may_spend(new.request.user)?;
         caller.may_ask(new.priority)?;
         inputs::complete(&self.0, &caller, &mut new, key.as_ref()).await?;
         let created = self.0.commands.create(new, caller.part_of_account(), key).await?;
@@ -81,7 +81,7 @@ impl Runner for Grpc {
         let caller = self.caller(&request).await?;
         let found = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
         caller.may_see(&found.run)?;
-        caller.may_spend(&found.run.request.user)?;
+        caller.may_spend(found.run.request.user)?;
         let snapshot = self.0.commands.retry(found.run.id).await?;
         Ok(Response::new(message(&snapshot)))
     }
@@ -217,7 +217,7 @@ impl Grpc {
         let read = create_request::read_quote(&body)?;
         if let Some(user) = &read.user {
             // A balance and caps are the user's own affair.
-            caller.list_of(Some(user))?;
+            caller.list_of(Some(&user.to_string()))?;
         }
         self.0.market.quote(&read).await
     }

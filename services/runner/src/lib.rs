@@ -49,11 +49,10 @@ use crate::gateway::summary::About;
 use crate::gateway::{Gateway, Reach};
 use crate::grpc::Grpc;
 use crate::model::state::Lane;
-use crate::probes::Watched;
+use crate::probes::ProbeTargets;
 use crate::runs::sending;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
-use crate::runs::wakeups;
 use crate::runs::worker::work;
 use crate::sight::{Followed, Sight};
 use crate::signer::ChainKeys;
@@ -65,8 +64,11 @@ pub mod error;
 pub mod model;
 pub mod signer;
 pub mod rows;
+pub mod view;
+pub mod wakeups;
 pub mod chain;
 pub mod gates;
+pub mod input_check;
 pub mod runs;
 pub mod sight;
 pub mod gateway;
@@ -166,7 +168,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     let public_host = config.public_host.clone();
     let hosts = config.http.ip().is_loopback().then(|| Arc::new(Hosts::loopback(public_host)));
     let shortages = Shortages::default();
-    let watched = Watched {
+    let watched = ProbeTargets {
         db: db.clone(),
         rpc: Arc::new(watched_rpc),
         gates: gates.clone(),
@@ -186,7 +188,9 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
     if role != Role::Gateway {
-        let heard = wakeups::listen(db.clone(), work_signal.clone(), service.stop());
+        let signal = work_signal.clone();
+        let wake = move || signal.notify_all();
+        let heard = wakeups::listen(db.clone(), wake, service.stop());
         service.spawn("wake-ups", heard);
         let sight = Sight {
             db: db.clone(),
@@ -221,8 +225,9 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         });
         let added = sending::serve_added(driver.clone(), work_signal.clone(), poll, service.stop());
         service.spawn("added channels", added);
-        let tending = sending::tend(driver.clone(), work_signal.clone(), poll, service.stop());
-        service.spawn("calls", tending);
+        let recovering =
+            sending::recover_abandoned(driver.clone(), work_signal.clone(), poll, service.stop());
+        service.spawn("calls", recovering);
         let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
         for (lane, number) in workers.zip(0..) {
             let (driver, work_signal, last_poll, stop) =

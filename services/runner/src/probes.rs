@@ -31,7 +31,7 @@ const EVERY_CHANNELS: Duration = Duration::from_secs(10);
 
 /// What is watched beside Postgres and NATS.
 #[derive(Debug)]
-pub struct Watched {
+pub struct ProbeTargets {
     /// Where runs are kept.
     pub db: PgPool,
     /// The node.
@@ -53,9 +53,18 @@ pub struct Watched {
 }
 
 /// Watches everything the service needs.
-pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
-    let Watched { db, rpc, gates, intake, shortages, followed, channels, signers, channel_least } =
-        watched;
+pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTargets) {
+    let ProbeTargets {
+        db,
+        rpc,
+        gates,
+        intake,
+        shortages,
+        followed,
+        channels,
+        signers,
+        channel_least,
+    } = watched;
     health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
     health.want("rpc");

@@ -5,7 +5,6 @@
 //! [`event`] (what is published of them).
 
 pub mod signal;
-pub mod wakeups;
 pub mod facts;
 pub mod preflight;
 pub mod verdict;

@@ -1,5 +1,5 @@
 //! Files that Node loads before a program: one that shifts its clock, one that lists what it reads
-//! from the world.
+//! from its host.
 //!
 //! The first makes a varied attempt. The second only explains a difference that is proven already;
 //! what it says decides nothing.

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use stellar::Address;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 use wire::Problem;
@@ -43,7 +44,7 @@ enum Kind {
     /// A service of the operator's, by a token of `RUNNER_GRPC_TOKENS`.
     Service,
     /// An account that has logged in.
-    Account { account: String, part: Option<String>, role: Role, session: Uuid },
+    Account { account: Address, part: Option<String>, role: Role, session: Uuid },
 }
 
 /// Which runs a list is narrowed to.
@@ -85,13 +86,13 @@ impl Caller {
         // The session is looked up each time, so that a revoked one ends at once.
         let account = session::account(&login.db, claims.sid).await?;
         let address = account
-            .parse()
+            .parse::<Address>()
             .map_err(|_| Error::Broken("a session's account is no address".to_owned()))?;
         // A custodian's users share one account and are told apart by `M…` or a memo: each sees its
         // own runs, and none of them operates the runner.
         let part = Some(claims.sub).filter(|subject| *subject != account);
         let role = if part.is_some() { Role::User } else { login.role(&address) };
-        Ok(Self(Kind::Account { account, part, role, session: claims.sid }))
+        Ok(Self(Kind::Account { account: address, part, role, session: claims.sid }))
     }
 
     /// Refuses a caller who may not see the run. Whether such a run exists stays unsaid.
@@ -116,10 +117,10 @@ impl Caller {
     /// # Errors
     ///
     /// [`Problem::Forbidden`].
-    pub fn may_spend(&self, owner: &str) -> Result<()> {
+    pub fn may_spend(&self, owner: Address) -> Result<()> {
         match &self.0 {
             Kind::Anyone => Ok(()),
-            Kind::Account { account, .. } if account == owner => Ok(()),
+            Kind::Account { account, .. } if *account == owner => Ok(()),
             Kind::Account { account, .. } => Err(forbidden(format!(
                 "the token is {account}'s, and only the account that pays for a run may start it"
             ))),
@@ -152,10 +153,12 @@ impl Caller {
     pub fn list_of(&self, asked: Option<&str>) -> Result<Scope> {
         match &self.0 {
             Kind::Account { account, part, role: Role::User, .. } => match asked {
-                Some(other) if other != account => Err(forbidden(format!(
+                Some(other) if other != account.to_string() => Err(forbidden(format!(
                     "the token is {account}'s, and lists no runs of another account"
                 ))),
-                Some(_) | None => Ok(Scope { user: Some(account.clone()), subject: part.clone() }),
+                Some(_) | None => {
+                    Ok(Scope { user: Some(account.to_string()), subject: part.clone() })
+                }
             },
             Kind::Anyone | Kind::Service | Kind::Account { role: Role::Operator, .. } => {
                 Ok(Scope { user: asked.map(str::to_owned), subject: None })
@@ -188,10 +191,12 @@ impl Caller {
     /// # Errors
     ///
     /// [`Problem::Forbidden`] for a service that does not call on behalf of a user.
-    pub fn owner_of_inputs(&self) -> Result<&str> {
+    pub fn owner_of_inputs(&self) -> Result<String> {
         match &self.0 {
-            Kind::Account { account, part, .. } => Ok(part.as_deref().unwrap_or(account)),
-            Kind::Anyone => Ok(""),
+            Kind::Account { account, part, .. } => {
+                Ok(part.clone().unwrap_or_else(|| account.to_string()))
+            }
+            Kind::Anyone => Ok(String::new()),
             Kind::Service => Err(forbidden(format!(
                 "an input is a user's: send the user's token as {USER_TOKEN}"
             ))),
@@ -212,9 +217,9 @@ impl Caller {
     }
 
     /// Account and role, for callers that have logged in.
-    pub fn account(&self) -> Option<(&str, Role)> {
+    pub const fn account(&self) -> Option<(Address, Role)> {
         match &self.0 {
-            Kind::Account { account, role, .. } => Some((account, *role)),
+            Kind::Account { account, role, .. } => Some((*account, *role)),
             Kind::Anyone | Kind::Service => None,
         }
     }

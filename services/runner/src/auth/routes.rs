@@ -304,7 +304,7 @@ async fn who_am_i(caller: Caller) -> Result<Json<WhoAmI>> {
     let (account, role) = caller
         .account()
         .ok_or_else(|| Error::refused(Problem::Unauthenticated, "this request carries no login"))?;
-    Ok(Json(WhoAmI { account: account.to_owned(), role }))
+    Ok(Json(WhoAmI { account: account.to_string(), role }))
 }
 
 async fn begin(login: Arc<Login>, proof: Proof) -> Result<Response> {

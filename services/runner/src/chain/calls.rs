@@ -56,8 +56,8 @@ impl ChainClient {
         let identity = stellar::ids::RunIdentity {
             network: &self.network,
             vault: &self.vault,
-            user: &address(&terms.user)?,
-            caller: &address(&terms.opened_by)?,
+            user: &terms.user,
+            caller: &terms.opened_by,
             nonce: &nonce,
             deadline: terms.deadline,
         };
@@ -80,7 +80,7 @@ impl ChainClient {
             let terms = signed.first().and_then(|signed| signed.terms.as_ref());
             return match (&call.arguments, terms) {
                 (Arguments::Open { nonce, .. }, Some(terms)) => {
-                    Ok(vault.open_run(&open(terms, *nonce, valid_until)?)?)
+                    Ok(vault.open_run(&open(terms, *nonce, valid_until))?)
                 }
                 (Arguments::Finalize { run, terms, settlement }, _) => Ok(
                     vault.finalize_run(&self.finalize(*run, terms, settlement, valid_until)?)?
@@ -98,7 +98,7 @@ impl ChainClient {
         for (call, signed) in calls.iter().zip(signed) {
             match (&call.arguments, &signed.terms) {
                 (Arguments::Open { nonce, .. }, Some(terms)) => {
-                    opens.push((head(terms)?, open(terms, *nonce, valid_until)?));
+                    opens.push((head(terms), open(terms, *nonce, valid_until)));
                 }
                 (Arguments::Finalize { run, terms, settlement }, _) => {
                     settlements.push(self.finalize(*run, terms, settlement, valid_until)?);
@@ -139,10 +139,10 @@ impl ChainClient {
 }
 
 /// `open_run` under these terms.
-fn open(terms: &Terms, nonce: Digest, valid_until: u64) -> Result<Open> {
-    Ok(Open {
-        user: address(&terms.user)?,
-        caller: address(&terms.opened_by)?,
+fn open(terms: &Terms, nonce: Digest, valid_until: u64) -> Open {
+    Open {
+        user: terms.user,
+        caller: terms.opened_by,
         agent_id: terms.agent_id,
         rate_version: terms.rate_version,
         budgets: terms.budgets,
@@ -154,18 +154,18 @@ fn open(terms: &Terms, nonce: Digest, valid_until: u64) -> Result<Open> {
             request_hash: terms.request_hash,
             valid_until,
         },
-    })
+    }
 }
 
-fn head(terms: &Terms) -> Result<Head> {
-    Ok(Head {
+fn head(terms: &Terms) -> Head {
+    Head {
         agent_id: terms.agent_id,
         rate_version: terms.rate_version,
         rates: terms.rates,
-        developer: address(&terms.developer)?,
+        developer: terms.developer,
         manifest_hash: terms.manifest_hash,
         attesters: terms.attesters.iter().map(|key| *key.as_bytes()).collect(),
-    })
+    }
 }
 
 /// Whether a settlement may go together with others: a signature that is wrong makes the host end
@@ -196,8 +196,8 @@ pub fn on_chain(terms: &Terms) -> Result<RunTerms> {
     let opened_at =
         opened_at.ok_or_else(|| Error::Broken("the run was never seen open".to_owned()))?;
     Ok(RunTerms {
-        user: address(&terms.user)?,
-        opened_by: address(&terms.opened_by)?,
+        user: terms.user,
+        opened_by: terms.opened_by,
         agent_id: terms.agent_id,
         rate_version: terms.rate_version,
         rates: terms.rates,
@@ -206,7 +206,7 @@ pub fn on_chain(terms: &Terms) -> Result<RunTerms> {
         runner_fee: terms.runner_fee,
         deadline: terms.deadline,
         opened_at,
-        developer: address(&terms.developer)?,
+        developer: terms.developer,
         manifest_hash: terms.manifest_hash,
         request_hash: terms.request_hash,
         attesters: terms.attesters.iter().map(|key| *key.as_bytes()).collect(),

@@ -53,7 +53,7 @@ struct Network {
 }
 
 #[derive(Debug, Default)]
-struct World {
+struct Model {
     network: Network,
     /// What is stored, all of which survives whoever stops.
     calls: Vec<(State, usize)>,
@@ -65,7 +65,7 @@ const fn close_time(ledger: u32) -> u64 {
     1_000 + ledger as u64
 }
 
-impl World {
+impl Model {
     fn new() -> Self {
         Self {
             network: Network { ledger: 10, ..Network::default() },
@@ -294,30 +294,30 @@ proptest! {
     fn no_call_is_signed_while_it_can_land_nor_done_twice_nor_forgotten(
         steps in prop::collection::vec((0_u8..9, any::<u8>(), any::<u8>(), any::<bool>()), 1..160),
     ) {
-        let mut world = World::new();
+        let mut model = Model::new();
         for (step, choice, more, flag) in steps {
             let channel = usize::from(more) % CHANNELS;
             match step {
-                0 | 1 => world.sign(channel, choice),
-                2 | 3 => world.send(channel, choice),
-                4 | 5 => world.close(choice),
-                _ => world.look_up(channel, choice, more, flag),
+                0 | 1 => model.sign(channel, choice),
+                2 | 3 => model.send(channel, choice),
+                4 | 5 => model.close(choice),
+                _ => model.look_up(channel, choice, more, flag),
             }
-            world.check();
+            model.check();
         }
         // However it went, everything comes to an end by itself when the network is whole.
         for _ in 0..200 {
             for channel in 0..CHANNELS {
-                world.sign(channel, u8::MAX);
-                world.send(channel, 5);
+                model.sign(channel, u8::MAX);
+                model.send(channel, 5);
             }
-            world.close(129);
+            model.close(129);
             for channel in 0..CHANNELS {
-                world.look_up(channel, 0, 11, true);
+                model.look_up(channel, 0, 11, true);
             }
-            world.check();
+            model.check();
         }
-        for (call, (state, _)) in world.calls.iter().enumerate() {
+        for (call, (state, _)) in model.calls.iter().enumerate() {
             prop_assert!(
                 !matches!(state, State::Wanted | State::Signed), "call {call} stays {state:?}"
             );

@@ -4,8 +4,7 @@
 //! Locks are taken in one order everywhere: a channel, then runs by their id, then transactions,
 //! then calls. Who holds a later one never waits for an earlier one.
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 use wire::Digest;
 
 use crate::chain::call::SignedCall;
@@ -25,6 +24,61 @@ pub struct ChannelLease {
     pub account: String,
     /// The fencing token.
     pub token: i64,
+}
+
+/// A row of `chain_transactions`.
+struct TransactionRow {
+    id: i64,
+    hash: Vec<u8>,
+    kind: String,
+    source: String,
+    sequence: i64,
+    max_time: i64,
+    signed_ledger: i64,
+    envelope: Vec<u8>,
+    max_fee: Option<i64>,
+    state: String,
+    last_answer: Option<String>,
+    contract_error: Option<i64>,
+    result: Option<Vec<u8>>,
+    ledger: Option<i64>,
+    closed_at: Option<i64>,
+    fee_charged: Option<i64>,
+}
+
+impl TransactionRow {
+    fn read(self) -> sqlx::Result<Transaction> {
+        let landed = match (self.ledger, self.closed_at) {
+            (Some(ledger), Some(closed_at)) => Some(Landed {
+                result: self.result,
+                ledger: rows::number(ledger, "ledger")?,
+                closed_at: rows::number(closed_at, "closed_at")?,
+                fee_charged: self.fee_charged,
+            }),
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(sqlx::Error::ColumnDecode {
+                    index: "closed_at".to_owned(),
+                    source: "it is empty, but the ledger is known".into(),
+                });
+            }
+        };
+        Ok(Transaction {
+            id: self.id,
+            hash: rows::digest(&self.hash, "hash")?,
+            kind: rows::parsed(&self.kind, "kind")?,
+            source: self.source,
+            sequence: self.sequence,
+            max_time: rows::number(self.max_time, "max_time")?,
+            signed_ledger: rows::number(self.signed_ledger, "signed_ledger")?,
+            envelope: self.envelope,
+            max_fee: rows::number(self.max_fee.unwrap_or_default(), "max_fee")?,
+            state: rows::parsed(&self.state, "state")?,
+            last_answer: self.last_answer,
+            contract_error: rows::optional_number(self.contract_error, "contract_error")?,
+            landed,
+        })
+    }
 }
 
 /// Makes a channel known. Repeating it changes nothing.
@@ -155,25 +209,32 @@ pub async fn insert(
 
 /// The transaction of this channel that may still land, if there is one.
 pub async fn live(db: &PgPool, account: &str) -> Result<Option<Transaction>> {
-    let row = sqlx::query(
-        "SELECT * FROM chain_transactions WHERE source = $1 \
-            AND state IN ('prepared', 'sent', 'unknown')",
+    let row = sqlx::query_as!(
+        TransactionRow,
+        "SELECT id, hash, kind, source, sequence, max_time, signed_ledger, envelope, max_fee,
+            state, last_answer, contract_error, result, ledger, closed_at, fee_charged
+         FROM chain_transactions
+         WHERE source = $1 AND state IN ('prepared', 'sent', 'unknown')",
+        account,
     );
-    let row = row.bind(account).fetch_optional(db).await?;
-    Ok(row.map(|row| transaction(&row)).transpose()?)
+    Ok(row.fetch_optional(db).await?.map(TransactionRow::read).transpose()?)
 }
 
 /// Transactions that have ended, and of which a call still waits to be judged: an older release
 /// ended them, or an operator lets an unknown outcome be judged again.
 pub async fn unjudged(db: &PgPool) -> Result<Vec<Transaction>> {
-    let found = sqlx::query(
-        "SELECT t.* FROM chain_transactions t WHERE t.state NOT IN ('prepared', 'sent', 'unknown') \
-            AND EXISTS (SELECT 1 FROM transaction_calls m \
-                WHERE m.transaction_id = t.id AND m.live) \
+    let found = sqlx::query_as!(
+        TransactionRow,
+        "SELECT id, hash, kind, source, sequence, max_time, signed_ledger, envelope, max_fee,
+            state, last_answer, contract_error, result, ledger, closed_at, fee_charged
+         FROM chain_transactions t
+         WHERE t.state NOT IN ('prepared', 'sent', 'unknown')
+            AND EXISTS (SELECT 1 FROM transaction_calls m
+                WHERE m.transaction_id = t.id AND m.live)
          ORDER BY t.id LIMIT 100",
     );
     let found = found.fetch_all(db).await?;
-    Ok(found.iter().map(transaction).collect::<sqlx::Result<_>>()?)
+    Ok(found.into_iter().map(TransactionRow::read).collect::<sqlx::Result<_>>()?)
 }
 
 /// Counts a send, before it happens. Returns how many there were with this one. A process that lost
@@ -272,40 +333,6 @@ pub async fn raise_high_water(
     );
     done.execute(db).await?;
     Ok(())
-}
-
-fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {
-    let landed = match row.try_get::<Option<i64>, _>("ledger")? {
-        None => None,
-        Some(ledger) => Some(Landed {
-            result: row.try_get("result")?,
-            ledger: rows::number(ledger, "ledger")?,
-            closed_at: rows::number(row.try_get::<i64, _>("closed_at")?, "closed_at")?,
-            fee_charged: row.try_get("fee_charged")?,
-        }),
-    };
-    let decode = |error: &dyn std::fmt::Display| sqlx::Error::Decode(error.to_string().into());
-    Ok(Transaction {
-        id: row.try_get("id")?,
-        hash: rows::required_digest(row, "hash")?,
-        kind: row.try_get::<&str, _>("kind")?.parse().map_err(|error| decode(&error))?,
-        source: row.try_get("source")?,
-        sequence: row.try_get("sequence")?,
-        max_time: rows::number(row.try_get::<i64, _>("max_time")?, "max_time")?,
-        signed_ledger: rows::number(row.try_get::<i64, _>("signed_ledger")?, "signed_ledger")?,
-        envelope: row.try_get("envelope")?,
-        max_fee: rows::number(
-            row.try_get::<Option<i64>, _>("max_fee")?.unwrap_or_default(),
-            "max_fee",
-        )?,
-        state: row.try_get::<&str, _>("state")?.parse().map_err(|error| decode(&error))?,
-        last_answer: row.try_get("last_answer")?,
-        contract_error: row
-            .try_get::<Option<i64>, _>("contract_error")?
-            .map(|number| rows::number(number, "contract_error"))
-            .transpose()?,
-        landed,
-    })
 }
 
 pub(super) fn to_i64(value: u64) -> i64 {

@@ -25,12 +25,12 @@ use crate::error::{self, Error, Result};
 use crate::gateway::commands::{Created, Key};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::intake::Place;
-use crate::gateway::view::RunView;
 use crate::model::run::{Attempt, Escrow, Run, Snapshot};
 use crate::model::state::{Phase, Status};
 use crate::operations::intake;
 use crate::runs::event;
 use crate::runs::signal::WorkSignal;
+use crate::view::RunView;
 
 mod store;
 
@@ -97,8 +97,8 @@ impl Offer {
 
     /// Whose key it is. Parts of one account do not share keys: the answer to one is not the
     /// other's.
-    fn key_owner(&self) -> &str {
-        self.subject.as_deref().unwrap_or(&self.new.request.user)
+    fn key_owner(&self) -> String {
+        self.subject.clone().unwrap_or_else(|| self.new.request.user.to_string())
     }
 }
 

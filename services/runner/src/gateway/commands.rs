@@ -1,10 +1,8 @@
 //! What the outside may ask of runs, for HTTP and gRPC alike. New runs share transactions
 //! ([`accept`](super::accept)); every other order is a transaction of its own.
 
-use rand::Rng as _;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
-use wire::statement::MAX_SEED;
 use wire::{Problem, RunId};
 
 use crate::error::{Error, Result};
@@ -18,8 +16,8 @@ use crate::model::settlement::Failure;
 use crate::model::state::{Phase, Status};
 use crate::operations::intake;
 use crate::runs::signal::WorkSignal;
-use crate::runs::wakeups::wake_workers;
 use crate::runs::{self, event};
+use crate::wakeups::wake_workers;
 
 /// What an order needs.
 #[derive(Debug, Clone)]
@@ -115,7 +113,7 @@ impl RunCommands {
     pub async fn admit(&self, new: &NewRun) -> Result<()> {
         self.intake.check(new.is_scheduled(chassis::clock::now())?)?;
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        intake::check(&mut tx, &new.request.user, new.request.agent_id).await?;
+        intake::check(&mut tx, new.request.user, new.request.agent_id).await?;
         Ok(tx.commit().await?)
     }
 
@@ -130,8 +128,8 @@ impl RunCommands {
         subject: Option<&str>,
         Key(key): &Key,
     ) -> Result<bool> {
-        let user = subject.unwrap_or(&new.request.user);
-        store::is_answered(&self.db, user, key).await
+        let user = subject.map_or_else(|| new.request.user.to_string(), str::to_owned);
+        store::is_answered(&self.db, &user, key).await
     }
 
     /// One run.
@@ -151,12 +149,12 @@ impl RunCommands {
     pub async fn retry(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         // Locked before it is read: the worker moves runs under the same lock.
-        store::lock(&mut tx, id).await?;
+        runs::store::lock(&mut tx, id).await?;
         let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
         if snapshot.run.status == Status::Failed {
             // Another attempt is a new opening, which a pause is there to stop.
-            intake::check(&mut tx, &snapshot.run.request.user, snapshot.run.request.agent_id)
+            intake::check(&mut tx, snapshot.run.request.user, snapshot.run.request.agent_id)
                 .await?;
         }
         match (snapshot.run.status, snapshot.run.phase) {
@@ -168,7 +166,7 @@ impl RunCommands {
                 event::publish(&mut tx, &self.nats_prefix, id, now).await?;
             }
             (Status::Failed, Phase::EscrowOpen) if snapshot.run.operator_reason.is_none() => {
-                store::request_retry(&mut tx, id).await?;
+                runs::store::request_retry(&mut tx, id).await?;
             }
             _ if snapshot.run.operator_reason.is_some() => {
                 let reason = snapshot.run.operator_reason.unwrap_or_default();
@@ -194,7 +192,7 @@ impl RunCommands {
     /// only an operator can decide about.
     pub async fn cancel(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::lock(&mut tx, id).await?;
+        runs::store::lock(&mut tx, id).await?;
         let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
         if let Some(reason) = &snapshot.run.operator_reason {
@@ -246,11 +244,6 @@ impl RunCommands {
         self.work_signal.notify_all();
         Ok(snapshot)
     }
-}
-
-/// A seed for a run whose caller named none.
-pub fn draw_seed() -> u64 {
-    rand::rng().random_range(0..=MAX_SEED)
 }
 
 async fn load(conn: &mut PgConnection, id: RunId) -> Result<Snapshot> {

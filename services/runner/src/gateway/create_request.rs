@@ -103,7 +103,9 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     let seed = form.number("seed", MAX_SEED);
     let (start_at, priority) = (form.start_at(), form.priority());
     let others = form.others();
-    form.finish()?;
+    let Some(user) = user.filter(|_| form.issues.is_empty()) else {
+        return Err(form.refusal());
+    };
 
     let mut request = Request {
         user,
@@ -205,7 +207,7 @@ pub struct QuoteDocument {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuoteRequest {
     /// Whose chances are judged beside the price.
-    pub user: Option<String>,
+    pub user: Option<Address>,
     /// The agent.
     pub agent_id: u32,
     /// The rate card; the newest if absent.
@@ -222,14 +224,16 @@ pub struct QuoteRequest {
 pub fn read_quote(body: &[u8]) -> Result<QuoteRequest> {
     let members = body_members(body)?;
     let mut form = Validator { members: &members, issues: Vec::new() };
-    let user = form.text("user").is_some().then(|| form.user());
+    let user = form.text("user").and_then(|_| form.user());
     let (agent_id, rate_version) = form.agent();
     let budgets = form.budgets();
     // Nothing is kept of a quote, so a member that means nothing is a mistake.
     for name in members.keys().filter(|name| !KNOWN_TO_QUOTE.contains(&name.as_str())) {
         form.issue(&[name], "is not known here; expected user, agentId, rateVersion, budgets");
     }
-    form.finish()?;
+    if !form.issues.is_empty() {
+        return Err(form.refusal());
+    }
     Ok(QuoteRequest { user, agent_id, rate_version, budgets })
 }
 
@@ -348,13 +352,13 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn user(&mut self) -> String {
+    fn user(&mut self) -> Option<Address> {
         let member = self.member("user");
-        let text = member.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-        if text.parse::<Address>().is_err() {
+        let user = member.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
+        if user.is_none() {
             self.issue(&["user"], "expected an account (G…) or a contract (C…)");
         }
-        text
+        user
     }
 
     fn number(&mut self, name: &str, most: u64) -> Option<u64> {
@@ -382,13 +386,10 @@ impl<'a> Validator<'a> {
         (narrow(agent_id).unwrap_or_default(), narrow(rate_version))
     }
 
-    /// The refusal of everything that was noted, if anything was.
-    fn finish(self) -> Result<()> {
-        if self.issues.is_empty() {
-            return Ok(());
-        }
+    /// The refusal of everything that was noted.
+    fn refusal(self) -> Error {
         let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
-        Err(Error::Refused { problem, detail, issues: self.issues })
+        Error::Refused { problem, detail, issues: self.issues }
     }
 
     fn budgets(&mut self) -> Usage {

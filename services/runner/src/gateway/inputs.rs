@@ -24,11 +24,11 @@ use crate::error::{Error, Result};
 use crate::gates::Schema;
 use crate::gateway::commands::Key;
 use crate::gateway::create_request::{MAX_STORED_BODY_BYTES, MAX_STORED_BYTES, NewRun};
-use crate::gateway::view::rfc3339;
 use crate::gateway::{Gateway, Shared, oracle_gate, store, unread_body};
+use crate::input_check::{CHECKS_OF_REQUESTS, mistakes};
+use crate::model::run::INPUT_LASTS;
+use crate::view::rfc3339;
 
-/// How long a stored input can be named: it is needed until its run is accepted.
-pub const LASTS: time::Duration = time::Duration::days(7);
 /// Most bytes that an account may store in a day.
 const DAILY_BYTES: i64 = 256 * 1024 * 1024;
 /// Inputs that are received at once: each is in memory until its last byte came, however slowly.
@@ -39,10 +39,6 @@ const RECEPTIONS_OF_ONE: usize = 2;
 const RECEPTION_PATIENCE: Duration = Duration::from_secs(120);
 /// Inputs that are stored at once: each is in memory twice.
 static UPLOADS: Semaphore = Semaphore::const_new(4);
-/// Inputs of requests that are compared with a schema at once: a tree of values takes much memory.
-static CHECKS_OF_REQUESTS: Semaphore = Semaphore::const_new(1);
-/// The same for runs that are about to be opened, which must not wait for whoever sends requests.
-pub static CHECKS_OF_RUNS: Semaphore = Semaphore::const_new(1);
 /// How long a new run waits for what its module says about its input.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -76,7 +72,7 @@ pub async fn store_input(
     request: Request,
 ) -> Result<Response> {
     let owner = caller.owner_of_inputs()?;
-    let body = receive(owner, request).await?;
+    let body = receive(&owner, request).await?;
     let gates = oracle_gate(&gateway)?;
     let busy = |_| Error::refused(Problem::Unavailable, "the runner stops; try again");
     let _place = UPLOADS.acquire().await.map_err(busy)?;
@@ -86,14 +82,14 @@ pub async fn store_input(
     let (digest, length) = (Digest::of(&input), i64::try_from(input.len()).unwrap_or(i64::MAX));
     let (db, now) = (&gateway.commands.db, chassis::clock::now());
     let since = now - time::Duration::DAY;
-    within_a_day(store::stored_since(db, owner, since, digest).await?, length)?;
+    within_a_day(store::stored_since(db, &owner, since, digest).await?, length)?;
     // The bytes first: what is noted here can be found there.
     gates.put_input(digest, input).await?;
     // Again, under a lock of the account: others may have been sent at the same time.
     let mut tx = chassis::postgres::begin(db).await?;
-    store::lock_inputs(&mut tx, owner).await?;
-    within_a_day(store::stored_since(&mut *tx, owner, since, digest).await?, length)?;
-    store::keep_input(&mut tx, owner, digest, length, now).await?;
+    store::lock_inputs(&mut tx, &owner).await?;
+    within_a_day(store::stored_since(&mut *tx, &owner, since, digest).await?, length)?;
+    store::keep_input(&mut tx, &owner, digest, length, now).await?;
     tx.commit().await?;
 
     let view = Json(view(digest, length, now));
@@ -129,7 +125,7 @@ pub async fn find_input(
     let owner = caller.owner_of_inputs()?;
     let missing = || Error::refused(Problem::NotFound, "no such input is stored for this account");
     let digest = digest.parse().map_err(|_| missing())?;
-    let found = noted(&gateway, owner, digest).await?;
+    let found = noted(&gateway, &owner, digest).await?;
     let (length, at) = found.ok_or_else(missing)?;
     Ok(Json(view(digest, length, at)))
 }
@@ -174,7 +170,7 @@ pub async fn complete(
             let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
             Error::Refused { problem, detail, issues: vec![issue] }
         };
-        noted(gateway, caller.owner_of_inputs()?, digest).await?.ok_or_else(unknown)?;
+        noted(gateway, &caller.owner_of_inputs()?, digest).await?.ok_or_else(unknown)?;
         new.input = oracle_gate(gateway)?.input(digest).await?.ok_or_else(unknown)?;
     }
 
@@ -216,30 +212,6 @@ fn refuse(mistakes: Vec<Mistake>) -> Result<()> {
     let issues = mistakes.into_iter().map(issue).collect();
     let detail = "the input is not what the agent's module expects".to_owned();
     Err(Error::Refused { problem: Problem::InvalidRequest, detail, issues })
-}
-
-/// What an input does not fulfil of a schema; `places` bounds how many are compared at once.
-///
-/// # Errors
-///
-/// [`Error::Broken`], when the comparison could not be made.
-pub async fn mistakes(
-    schema: &Schema,
-    input: &[u8],
-    places: &'static Semaphore,
-) -> Result<Vec<Mistake>> {
-    let Some(schema) = schema.clone() else { return Ok(Vec::new()) };
-    let broken = |error: &dyn std::fmt::Display| Error::Broken(format!("an input: {error}"));
-    let input = std::str::from_utf8(input).map_err(|error| broken(&error))?.to_owned();
-    let place = places.acquire().await.map_err(|error| broken(&error))?;
-    // It may take a processor for a while, which other requests must not wait for. Its place is
-    // taken until it ends, whether or not somebody still waits for its result.
-    let checked = tokio::task::spawn_blocking(move || {
-        let mistakes = schema.check(&input);
-        drop(place);
-        mistakes
-    });
-    checked.await.map_err(|error| broken(&error))
 }
 
 /// An account that is sending an input.
@@ -298,12 +270,12 @@ async fn noted(
     digest: Digest,
 ) -> Result<Option<(i64, OffsetDateTime)>> {
     let found = store::input_of(&gateway.commands.db, owner, digest).await?;
-    Ok(found.filter(|(_, at)| *at + LASTS > chassis::clock::now()))
+    Ok(found.filter(|(_, at)| *at + INPUT_LASTS > chassis::clock::now()))
 }
 
 fn view(digest: Digest, length: i64, at: OffsetDateTime) -> StoredInput {
     let length = u64::try_from(length).unwrap_or_default();
-    StoredInput { input_ref: digest, length, expires_at: rfc3339(at + LASTS) }
+    StoredInput { input_ref: digest, length, expires_at: rfc3339(at + INPUT_LASTS) }
 }
 
 /// The one spelling of an input, whose digest names it everywhere.

@@ -15,6 +15,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use stellar::Address;
 
 use crate::auth::Caller;
 use crate::error::Error;
@@ -60,7 +61,7 @@ pub struct Rates {
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Of accounts.
-    pub account: Option<Arc<Buckets<String>>>,
+    pub account: Option<Arc<Buckets<Address>>>,
     /// Of addresses.
     pub address: Option<Arc<Buckets<IpAddr>>>,
     proxies: usize,
@@ -149,7 +150,7 @@ pub async fn by_account(limits: State<Limits>, request: Request, next: Next) -> 
     let Some((account, _)) = caller.and_then(Caller::account) else {
         return next.run(request).await;
     };
-    let taken = buckets.take(&account.to_owned(), cost(&request));
+    let taken = buckets.take(&account, cost(&request));
     answer(taken, "this account", buckets.burst, request, next).await
 }
 

@@ -19,11 +19,11 @@ use wire::{Digest, Problem, Rates, dsse};
 use crate::error::{Error, Result};
 use crate::gates::{Gates, Schema};
 use crate::gateway::create_request::QuoteRequest;
-use crate::gateway::view::rfc3339;
 use crate::model::policy::WorthLimits;
 use crate::model::settlement::Failure;
 use crate::runs::facts::Source;
 use crate::runs::{preflight, verdict, worth};
+use crate::view::rfc3339;
 
 /// Agents on a page, when the caller names no number and at most.
 pub const MOST_AGENTS: u32 = 100;
@@ -497,7 +497,7 @@ impl Market {
                 return Ok((self.source().agent(*agent_id, *rate_version).await?, None));
             };
             let now = self.rpc.clock().await?.latest_close;
-            let facts = self.source().read(user, *agent_id, *rate_version, now).await?;
+            let facts = self.source().read(*user, *agent_id, *rate_version, now).await?;
             Ok((facts.agent.clone(), Some(facts)))
         })
         .await?;
@@ -526,7 +526,7 @@ impl Market {
             rate_version: version,
             rates: rates(&card),
             manifest_hash,
-            developer: agent.developer,
+            developer: agent.developer.to_string(),
             budgets: (*budgets).into(),
             max_charge: charge.to_string(),
             runner_fee: self.fee.to_string(),

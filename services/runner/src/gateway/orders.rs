@@ -56,7 +56,7 @@ pub async fn pause(
     let order: PauseOrder = read(&body.map_err(too_large)?)?;
     let scope = Scope::read(order.agent, order.user.as_deref())?;
     let reason = intake::read_reason(order.reason.as_deref())?;
-    intake::pause(&gateway.commands.db, &scope, &reason, who(&caller)).await?;
+    intake::pause(&gateway.commands.db, &scope, &reason, &who(&caller)).await?;
     Ok(Json(intake::list(&gateway.commands.db).await?))
 }
 
@@ -77,7 +77,7 @@ pub async fn resume(
         return Err(Error::refused(Problem::InvalidRequest, text));
     }
     let scope = Scope::read(order.agent, order.user.as_deref())?;
-    if !intake::resume(&gateway.commands.db, &scope, who(&caller)).await? {
+    if !intake::resume(&gateway.commands.db, &scope, &who(&caller)).await? {
         let text = format!("{scope} are not paused; GET /operator/intake lists what is");
         return Err(Error::refused(Problem::NotFound, text));
     }
@@ -168,8 +168,8 @@ fn evidence(gateway: &Gateway) -> Evidence<'_> {
 }
 
 /// Who orders it, as it is kept.
-fn who(caller: &Caller) -> &str {
-    caller.account().map_or("operator", |(account, _)| account)
+fn who(caller: &Caller) -> String {
+    caller.account().map_or_else(|| "operator".to_owned(), |(account, _)| account.to_string())
 }
 
 /// An order. The derived readers take an array for an object: an order for everybody.

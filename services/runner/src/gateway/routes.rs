@@ -101,7 +101,7 @@ pub async fn quote(
     let request = create_request::read_quote(&body.map_err(too_large)?)?;
     if let Some(user) = &request.user {
         // A balance and caps are the user's own affair.
-        caller.list_of(Some(user))?;
+        caller.list_of(Some(&user.to_string()))?;
     }
     Ok(Json(gateway.market.quote(&request).await?))
 }

@@ -1,18 +1,18 @@
 //! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
 
-use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder, Row as _};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Map;
+use sqlx::{Execute as _, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::view::RunPriority;
 use wire::{Digest, RunId};
 
-use crate::chain::store::calls;
 use crate::error::{Error, Result};
 use crate::gateway::feed::StoredEvent;
 use crate::model::run::Snapshot;
 use crate::model::state::Status;
-use crate::rows;
-use crate::rows::snapshot_query;
+use crate::rows::{SnapshotRow, snapshot_query};
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]
@@ -179,15 +179,17 @@ pub async fn is_answered(db: &PgPool, user: &str, key: &str) -> Result<bool> {
 
 /// A page of runs, newest first.
 pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Snapshot>> {
-    let found = list_query(filter).build().fetch_all(db).await?;
-    Ok(found.iter().map(rows::snapshot).collect::<sqlx::Result<_>>()?)
+    let mut query = list_query(filter);
+    let found = query.build_query_as::<SnapshotRow>().fetch_all(db).await?;
+    Ok(found.into_iter().map(SnapshotRow::read).collect::<sqlx::Result<_>>()?)
 }
 
 /// The statement of a page. It names only what the page is narrowed to: with `$1 IS NULL OR …` one
 /// plan would have to serve every combination, and it reads the whole table for a status that few
-/// runs have.
+/// runs have. Only these conditions are put together at run time; the rest is checked.
 pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new(concat!(snapshot_query!(), " WHERE true"));
+    let query = snapshot_query!("AND a.number = r.attempt WHERE true");
+    let mut query = QueryBuilder::new(query.sql().as_str());
     if let Some(user) = &filter.user {
         query.push(" AND r.user_account = ").push_bind(user.clone());
     }
@@ -250,13 +252,6 @@ pub async fn events_of_run(
     rows.fetch_all(db).await?.into_iter().map(EventRow::read).collect()
 }
 
-/// Locks a run's row until the transaction ends.
-pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
-    let row = sqlx::query!("SELECT 1 AS one FROM runs WHERE id = $1 FOR UPDATE", id.as_uuid());
-    row.fetch_optional(conn).await?;
-    Ok(())
-}
-
 /// Takes a failed run that has ended back to the queue. The caller has locked it and added an
 /// attempt.
 pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
@@ -268,16 +263,6 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
         id.as_uuid(),
         now,
-    );
-    expect_one_row(done.execute(conn).await?.rows_affected(), id)
-}
-
-/// Asks for a retry of a failed run whose escrow is open; it is settled first (R2, R3).
-pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
-    let done = sqlx::query!(
-        "UPDATE runs SET retry_requested = true, wake_at = now()
-         WHERE id = $1 AND phase = 'escrow_open'",
-        id.as_uuid(),
     );
     expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
@@ -321,38 +306,42 @@ pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
     expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
 
-/// Lets workers take a run again that was handed to an operator. `false` if it was not.
-pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
-    let mut tx = chassis::postgres::begin(db).await?;
-    let done = sqlx::query!(
-        "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now()
-         WHERE id = $1 AND operator_reason IS NOT NULL",
-        id.as_uuid(),
-    );
-    let resumed = done.execute(&mut *tx).await?.rows_affected() == 1;
-    if resumed {
-        // What was unknown is asked again: the chain may tell by now.
-        calls::judge_again(&mut tx, id).await?;
-    }
-    tx.commit().await?;
-    Ok(resumed)
+/// How much there is to do (R6).
+pub async fn load(db: &PgPool) -> Result<Load> {
+    Ok(load_query().fetch_one(db).await?)
 }
 
-/// How much there is to do (R6). Only unfinished runs are read, by their index.
-pub async fn load(db: &PgPool) -> Result<Load> {
-    let row = sqlx::query(LOAD).bind(OVERDUE_SECS).fetch_one(db).await?;
-    Ok(Load {
-        queued: row.try_get("queued")?,
-        scheduled: row.try_get("scheduled")?,
-        limited: row.try_get("limited")?,
-        running: row.try_get("running")?,
-        stuck: row.try_get("stuck")?,
-        escrows_open: row.try_get("escrows_open")?,
-        oldest_at: row.try_get("oldest_at")?,
-        overdue: row.try_get("overdue")?,
-        held: row.try_get("held")?,
-        active: row.try_get("active")?,
-    })
+/// The statement of [`load`]. Only unfinished runs are read, by their index.
+pub fn load_query()
+-> Map<'static, Postgres, impl FnMut(PgRow) -> sqlx::Result<Load> + Send, PgArguments> {
+    sqlx::query_as!(
+        Load,
+        r#"SELECT
+            count(*) FILTER (WHERE r.status = 'pending'
+                AND coalesce(r.start_at, r.created_at) <= now()) AS "queued!",
+            count(*) FILTER (WHERE r.status = 'pending' AND r.start_at > now()) AS "scheduled!",
+            count(*) FILTER (WHERE r.phase = 'queued' AND r.admitted_at IS NULL
+                AND r.waiting_for IS NOT NULL) AS "limited!",
+            count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing')
+                AND r.operator_reason IS NULL) AS "running!",
+            count(*) FILTER (WHERE r.operator_reason IS NOT NULL
+                OR r.phase IN ('escrow_open', 'reclaiming')) AS "stuck!",
+            count(*) FILTER (WHERE a.escrow = 'open') AS "escrows_open!",
+            min(greatest(r.created_at, r.start_at)) FILTER (WHERE r.status = 'pending'
+                AND coalesce(r.start_at, r.created_at) <= now()) AS oldest_at,
+            count(*) FILTER (WHERE r.operator_reason IS NULL
+                AND NOT (r.phase = 'queued' AND r.admitted_at IS NULL
+                    AND r.waiting_for IS NOT NULL)
+                AND r.wake_at < now() - $1::bigint * interval '1 second'
+                AND coalesce(r.lease_until, r.wake_at)
+                    < now() - $1::bigint * interval '1 second') AS "overdue!",
+            count(*) FILTER (WHERE r.lease_until > now()) AS "held!",
+            (SELECT id FROM runs WHERE phase <> 'done' AND lease_until > now()
+                ORDER BY lease_until DESC LIMIT 1) AS active
+         FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+         WHERE r.phase <> 'done'"#,
+        OVERDUE_SECS,
+    )
 }
 
 /// How long the network takes for a call, in milliseconds: from a transaction's signature until its
@@ -372,32 +361,6 @@ pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a
 /// lease that is not prolonged, so that the death of a worker alone does not count.
 pub const OVERDUE_SECS: i64 = 45;
-
-/// The statement of [`load`].
-pub const LOAD: &str = "SELECT \
-            count(*) FILTER (WHERE r.status = 'pending' \
-                AND coalesce(r.start_at, r.created_at) <= now()) AS queued, \
-            count(*) FILTER (WHERE r.status = 'pending' AND r.start_at > now()) AS scheduled, \
-            count(*) FILTER (WHERE r.phase = 'queued' AND r.admitted_at IS NULL \
-                AND r.waiting_for IS NOT NULL) AS limited, \
-            count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing') \
-                AND r.operator_reason IS NULL) AS running, \
-            count(*) FILTER (WHERE r.operator_reason IS NOT NULL \
-                OR r.phase IN ('escrow_open', 'reclaiming')) AS stuck, \
-            count(*) FILTER (WHERE a.escrow = 'open') AS escrows_open, \
-            min(greatest(r.created_at, r.start_at)) FILTER (WHERE r.status = 'pending' \
-                AND coalesce(r.start_at, r.created_at) <= now()) AS oldest_at, \
-            count(*) FILTER (WHERE r.operator_reason IS NULL \
-                AND NOT (r.phase = 'queued' AND r.admitted_at IS NULL \
-                    AND r.waiting_for IS NOT NULL) \
-                AND r.wake_at < now() - $1 * interval '1 second' \
-                AND coalesce(r.lease_until, r.wake_at) < now() - $1 * interval '1 second') \
-                AS overdue, \
-            count(*) FILTER (WHERE r.lease_until > now()) AS held, \
-            (SELECT id FROM runs WHERE phase <> 'done' AND lease_until > now() \
-                ORDER BY lease_until DESC LIMIT 1) AS active \
-         FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt \
-         WHERE r.phase <> 'done'";
 
 fn expect_one_row(rows: u64, run: RunId) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }

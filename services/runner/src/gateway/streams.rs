@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use sqlx::PgPool;
+use stellar::Address;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
@@ -54,15 +55,15 @@ pub struct Streams {
     /// Ends every stream.
     pub stop: CancellationToken,
     places: Arc<Semaphore>,
-    open: Arc<Mutex<HashMap<String, usize>>>,
+    open: Arc<Mutex<HashMap<Address, usize>>>,
 }
 
 /// A stream's place among those that are open, until it is dropped.
 #[derive(Debug)]
 struct Place {
     _permit: OwnedSemaphorePermit,
-    account: Option<String>,
-    open: Arc<Mutex<HashMap<String, usize>>>,
+    account: Option<Address>,
+    open: Arc<Mutex<HashMap<Address, usize>>>,
 }
 
 /// Where a stream begins.
@@ -118,10 +119,10 @@ impl Streams {
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(refused(format!("{MOST_STREAMS} streams are open; try again later")));
         };
-        let account = caller.account().map(|(account, _)| account.to_owned());
+        let account = caller.account().map(|(account, _)| account);
         if let Some(account) = &account {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = open.entry(account.clone()).or_default();
+            let count = open.entry(*account).or_default();
             if *count >= MOST_OF_ONE {
                 let text = format!(
                     "{account} has {MOST_OF_ONE} streams open; close one, or read GET /events, \

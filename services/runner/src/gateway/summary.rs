@@ -9,9 +9,9 @@ use sqlx::PgPool;
 
 use crate::error::Result;
 use crate::gateway::store;
-use crate::gateway::view::rfc3339;
 use crate::operations::intake::{self, PauseView};
 use crate::runs::signal::LastPoll;
+use crate::view::rfc3339;
 
 /// What is configured, as the outside may know it.
 #[derive(Debug, Clone)]

@@ -1,7 +1,10 @@
 //! A run and its attempts, as the database holds them.
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
+use stellar::Address;
 use time::OffsetDateTime;
+use wire::statement::MAX_SEED;
 use wire::view::{RunPriority, UpstreamView};
 use wire::{Digest, RunId, Usage};
 
@@ -10,6 +13,14 @@ use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
 
+/// How long a stored input can be named: it is needed until its run is accepted.
+pub const INPUT_LASTS: time::Duration = time::Duration::days(7);
+
+/// A seed for a run whose caller named none.
+pub fn draw_seed() -> u64 {
+    rand::rng().random_range(0..=MAX_SEED)
+}
+
 /// What was asked for, checked (R12).
 ///
 /// Without the input itself: it may have a megabyte, and of everything that reads runs only the
@@ -17,7 +28,7 @@ use crate::model::terms::Terms;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The account that pays (G… or C…).
-    pub user: String,
+    pub user: Address,
     /// The agent in the registry.
     pub agent_id: u32,
     /// The rate card's version; the latest if absent.

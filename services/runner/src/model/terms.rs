@@ -1,15 +1,16 @@
 //! What is pinned when a run opens (V5), kept so that it can be passed again when it is settled.
 
 use serde::{Deserialize, Serialize};
+use stellar::Address;
 use wire::{Digest, Rates, Usage};
 
 /// The terms of one attempt. Amounts in stroops, times in Unix seconds of ledger time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Who pays.
-    pub user: String,
+    pub user: Address,
     /// The runner that opens.
-    pub opened_by: String,
+    pub opened_by: Address,
     /// Which agent runs.
     pub agent_id: u32,
     /// Which rate card holds.
@@ -29,7 +30,7 @@ pub struct Terms {
     /// Ledger time of the opening; absent until it is known to have happened.
     pub opened_at: Option<u64>,
     /// Who is paid.
-    pub developer: String,
+    pub developer: Address,
     /// Digest of the module's tree.
     pub manifest_hash: Digest,
     /// What was asked for.

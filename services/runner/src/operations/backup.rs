@@ -27,8 +27,8 @@ use wire::event::{Fact, Opened};
 use wire::view::milliseconds;
 use wire::{Digest, RunId};
 
-use crate::gateway::store as requests;
 use crate::operations::reconcile::{self, Reconciler, Reconciliation};
+use crate::runs::store;
 use crate::sight::{Followed, Sight, attempts};
 
 /// What the header calls itself.
@@ -121,6 +121,7 @@ pub async fn export(
 ) -> anyhow::Result<Tables> {
     let mut tx = chassis::postgres::begin_snapshot(db).await?;
     sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+    // The driver makes this table: no migration has it, by which the compiler could check this.
     let migrations = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
     let migrations = sqlx::query_scalar(migrations).fetch_all(&mut *tx).await?;
     writeln!(to, "{}", serde_json::to_string(&header(followed, migrations))?)?;
@@ -128,6 +129,7 @@ pub async fn export(
     let (mut tables, mut rows) = (Tables::default(), 0);
     for table in in_order(&mut tx).await? {
         let name = serde_json::to_string(&table)?;
+        // Which tables there are is read from the schema: a new one is exported without a change here.
         let text = format!("SELECT row_to_json(t)::text FROM {} t", quoted(&table));
         let mut found = sqlx::query_scalar::<_, String>(AssertSqlSafe(text)).fetch(&mut *tx);
         let mut count = 0;
@@ -169,6 +171,7 @@ pub async fn restore(
         .await?;
     let known = in_order(&mut tx).await?;
     for table in &known {
+        // As in `export`: the schema says which tables there are.
         let text = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
         let any: bool = sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *tx).await?;
         ensure!(
@@ -275,6 +278,7 @@ impl Batch {
         );
         let columns = columns.fetch_all(&mut *conn).await?;
         let columns: Vec<_> = columns.iter().map(|name| quoted(name)).collect();
+        // The table and its columns are those of the schema, each quoted.
         let (columns, table) = (columns.join(", "), quoted(&self.table));
         let text = format!(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE \
@@ -336,6 +340,7 @@ async fn move_sequences_on(conn: &mut PgConnection, tables: &[String]) -> anyhow
         if !tables.contains(&found.table) {
             continue;
         }
+        // Both are names of the schema.
         let (table, column) = (quoted(&found.table), quoted(&found.column));
         let text = format!(
             "SELECT setval(pg_get_serial_sequence($1, $2), \
@@ -458,7 +463,7 @@ impl Judge<'_> {
             } else if is_whole && attempts::asked(self.db, held.run).await?.is_none() {
                 // Nothing was signed for it in the file, and no event names it since, of all there
                 // are: it was not opened.
-                requests::resume(self.db, held.run).await?;
+                store::resume(self.db, held.run).await?;
                 judged.resumed += 1;
             }
         }
@@ -552,7 +557,7 @@ impl Judge<'_> {
              WHERE run_id = $1 AND number = $2 AND escrow IN ('none', 'open')",
             held.run.as_uuid(),
             i32::try_from(held.attempt)?,
-            serde_json::to_value(reconcile::terms(event))?,
+            serde_json::to_value(reconcile::terms(event)?)?,
             event.run_id.as_bytes(),
             i64::try_from(event.deadline)?,
             event.manifest_hash.as_bytes(),

@@ -13,10 +13,10 @@ use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
 use crate::model::state::{Phase, Status};
 use crate::operations::resolve::{self, Applied};
-use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
 use crate::sight::attempts;
 use crate::sight::proof::{Evidence, Proof};
+use crate::wakeups::wake_workers;
 
 /// Between two looks at the run.
 const EVERY: Duration = Duration::from_millis(200);
@@ -72,13 +72,13 @@ pub async fn resume(evidence: &Evidence<'_>, nats_prefix: &str, id: RunId) -> Re
     }
     let Some(asked) = attempts::asked(evidence.db, id).await? else {
         // Nothing was ever pinned for it, so nothing can have been opened.
-        crate::gateway::store::resume(evidence.db, id).await?;
+        store::resume(evidence.db, id).await?;
         return Ok(Outcome::Started("workers take it again".to_owned()));
     };
     let proof = evidence.prove(&asked).await?;
     if let Proof::Unknown(why) = &proof {
         // Workers may learn what this command cannot, from a node that comes back.
-        crate::gateway::store::resume(evidence.db, id).await?;
+        store::resume(evidence.db, id).await?;
         return Ok(Outcome::Started(format!("workers look again; {why}")));
     }
     match resolve::apply(evidence.db, nats_prefix, &asked, &proof).await? {

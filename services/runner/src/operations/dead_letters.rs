@@ -8,16 +8,16 @@ use serde::Serialize;
 use wire::{Problem, RunId, RunView};
 
 use crate::error::{Error, Result};
-use crate::gateway::timeline::{self, AttemptWithTransactions};
-use crate::gateway::{attempts, store as requests};
 use crate::model::run::Snapshot;
 use crate::model::state::{Phase, Status};
 use crate::operations::by_hand::{self, Ending, Outcome};
 use crate::operations::intake;
 use crate::runs::store;
-use crate::runs::wakeups::wake_workers;
 use crate::sight::attempts::asked;
 use crate::sight::proof::{Evidence, Proof};
+use crate::view::attempts;
+use crate::view::transactions::{self, AttemptWithTransactions};
+use crate::wakeups::wake_workers;
 
 /// A dead letter with everything that is known about it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -54,7 +54,7 @@ pub async fn show(evidence: &Evidence<'_>, id: RunId) -> Result<Option<DeadLette
     };
     Ok(Some(DeadLetter {
         run: attempts::view(evidence.db, &snapshot).await?,
-        attempts: timeline::attempts(evidence.db, &snapshot).await?,
+        attempts: transactions::of_attempts(evidence.db, &snapshot).await?,
         proof,
         proof_text,
         action: action(&snapshot, proof).to_owned(),
@@ -156,13 +156,13 @@ async fn retry(evidence: &Evidence<'_>, id: RunId) -> Result<Outcome> {
         return Ok(Outcome::Refused("the run has moved on meanwhile".to_owned()));
     }
     let request = &snapshot.run.request;
-    match intake::check(&mut tx, &request.user, request.agent_id).await {
+    match intake::check(&mut tx, request.user, request.agent_id).await {
         Err(error @ Error::IntakePaused { .. }) => {
             return Ok(Outcome::Refused(format!("{error}: another attempt is a new opening")));
         }
         checked => checked?,
     }
-    requests::request_retry(&mut tx, id).await?;
+    store::request_retry(&mut tx, id).await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
     let text = "workers settle this attempt with zero, and begin the next one";

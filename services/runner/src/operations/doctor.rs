@@ -114,18 +114,20 @@ fn bad(text: impl Into<String>) -> (State, String) {
 async fn database(config: &Config) -> Result<(PgPool, String), (State, String)> {
     let db = postgres::connect_at_most(&config.database_url, 2).await;
     let db = db.map_err(|error| (State::Bad, format!("{error:#}")))?;
-    let version = sqlx::query_scalar::<_, String>("SHOW server_version").fetch_one(&db).await;
-    let version = version.map_err(unknown)?;
+    let version = sqlx::query_scalar!(r#"SELECT current_setting('server_version') AS "version!""#);
+    let version = version.fetch_one(&db).await.map_err(unknown)?;
     Ok((db, format!("version {version} answers")))
 }
 
 /// Whether the tables are those of this release.
 async fn schema(db: &PgPool) -> Found {
-    let there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-    let there: bool = sqlx::query_scalar(there).fetch_one(db).await.map_err(unknown)?;
+    let there =
+        sqlx::query_scalar!(r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "there!""#);
+    let there = there.fetch_one(db).await.map_err(unknown)?;
     if !there {
         return Err(bad("there are no tables; run `runner migrate`"));
     }
+    // The driver makes this table: no migration has it, by which the compiler could check this.
     let applied = "SELECT version FROM _sqlx_migrations WHERE success";
     let applied: Vec<i64> = sqlx::query_scalar(applied).fetch_all(db).await.map_err(unknown)?;
     let ours: Vec<i64> = crate::MIGRATIONS.iter().map(|migration| migration.version).collect();
@@ -263,8 +265,10 @@ async fn queue(db: &PgPool) -> Found {
 }
 
 async fn outbox(db: &PgPool) -> Found {
-    let waits = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
-    let waits: i64 = sqlx::query_scalar(waits).fetch_one(db).await.map_err(unknown)?;
+    let waits = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "waits!" FROM outbox WHERE published_at IS NULL"#
+    );
+    let waits = waits.fetch_one(db).await.map_err(unknown)?;
     if waits > 1_000 {
         let text = format!("{waits} events wait to be published: see NATS and the engine's log");
         return Err((State::Warning, text));

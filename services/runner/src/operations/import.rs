@@ -17,7 +17,7 @@ use uuid::Uuid;
 use wire::statement::MAX_SEED;
 use wire::{Digest, RunId, Usage};
 
-use crate::gateway::commands::draw_seed;
+use crate::model::run::draw_seed;
 
 /// The most runs of one file.
 const MOST_RUNS: usize = 1_000_000;

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
+use stellar::Address;
 use time::OffsetDateTime;
 use wire::Problem;
 use wire::view::milliseconds;
@@ -67,7 +68,7 @@ impl Scope {
         match (agent, user) {
             (None, None) => Ok(Self::All),
             (Some(agent), None) => Ok(Self::Agent(agent)),
-            (None, Some(user)) => match user.parse::<stellar::Address>() {
+            (None, Some(user)) => match user.parse::<Address>() {
                 Ok(address) => Ok(Self::User(address.to_string())),
                 Err(_) => Err(invalid("user: expected an account (G…) or a contract (C…)")),
             },
@@ -191,7 +192,7 @@ pub async fn list(db: &PgPool) -> Result<Vec<PauseView>> {
 /// # Errors
 ///
 /// [`Error::IntakePaused`], with the widest pause.
-pub async fn check(conn: &mut PgConnection, user: &str, agent: u32) -> Result<()> {
+pub async fn check(conn: &mut PgConnection, user: Address, agent: u32) -> Result<()> {
     // A statement of its own: what the next one sees begins after the lock is held.
     sqlx::query!("SELECT pg_advisory_xact_lock_shared($1)", LOCK).fetch_one(&mut *conn).await?;
     let paused = sqlx::query!(
@@ -199,7 +200,7 @@ pub async fn check(conn: &mut PgConnection, user: &str, agent: u32) -> Result<()
             OR (scope = 'agent' AND subject = $1) OR (scope = 'user' AND subject = $2)
          ORDER BY scope <> 'all', scope LIMIT 1",
         agent.to_string(),
-        user,
+        user.to_string(),
     );
     let Some(found) = paused.fetch_optional(conn).await? else { return Ok(()) };
     Err(paused_by(&found.scope, agent, found.reason))
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_order_is_about_one_thing() {
-        let user = stellar::Address::Account([7; 32]).to_string();
+        let user = Address::Account([7; 32]).to_string();
         assert_eq!(Scope::read(None, None).unwrap(), Scope::All);
         assert_eq!(Scope::read(Some(3), None).unwrap(), Scope::Agent(3));
         assert_eq!(Scope::read(None, Some(&user)).unwrap(), Scope::User(user.clone()));

@@ -9,14 +9,13 @@
 
 use std::io::Write;
 
-use sqlx::{PgPool, Row as _};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
-use crate::gateway::inputs;
-use crate::gateway::view::RunView;
-use crate::rows;
+use crate::model::run::INPUT_LASTS;
 use crate::rows::snapshot_query;
+use crate::view::RunView;
 
 /// Runs that go in one transaction.
 const BATCH: i64 = 200;
@@ -46,35 +45,39 @@ pub struct Pruned {
 /// Rows of a table that go in one statement.
 const ROWS: i64 = 10_000;
 
-/// The first ledger from which on the contracts' events are kept: the one in which the oldest event
-/// that is not old lies, and no later than that in which anything was first signed for an attempt
-/// that is not finished. Empty if there is no old event.
-const KEPT_FROM: &str = "SELECT least( \
-        coalesce((SELECT min(ledger) FROM contract_events WHERE closed_at >= $1), \
-            (SELECT max(ledger) + 1 FROM contract_events)), \
-        (SELECT min(t.signed_ledger) FROM runs r JOIN calls c ON c.run_id = r.id \
-            JOIN transaction_calls m ON m.call_id = c.id \
-            JOIN chain_transactions t ON t.id = m.transaction_id \
-            WHERE r.phase <> 'done'), \
-        (SELECT min(e.ledger) FROM runs r JOIN attempts a ON a.run_id = r.id \
-            JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))";
-
-/// Which of the contracts' events can go: below `$1`, and about no run that is kept. What a user's
-/// receipts are proven from is kept for ever: nodes forget it, and there is no other copy.
+/// Which of the contracts' events can go: below ledger `$1`, and about no run that is kept. What a
+/// user's receipts are proven from is kept for ever: nodes forget it, and there is no other copy.
+///
+/// The condition is written once, so that what is counted is what is removed: `$head` comes before
+/// it and `$tail` after it.
 macro_rules! removable_events {
-    () => {
-        "e.ledger < $1 AND (e.name IS NULL OR e.name NOT IN ('run_opened', 'run_finalized')) \
-            AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id)"
+    ($query:ident, $head:literal, $tail:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::$query!(
+            $head
+                + "e.ledger < $1 AND (e.name IS NULL
+                    OR e.name NOT IN ('run_opened', 'run_finalized'))
+                    AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id)"
+                + $tail,
+            $($argument),+
+        )
     };
 }
 
-/// Which runs can go: finished before `$1`, and nothing of them open or in the air.
-macro_rules! removable {
-    () => {
-        "r.phase = 'done' AND r.updated_at < $1 \
-            AND NOT EXISTS (SELECT 1 FROM attempts o WHERE o.run_id = r.id AND o.escrow = 'open') \
-            AND NOT EXISTS (SELECT 1 FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                WHERE c.run_id = r.id AND m.live)"
+/// Which runs can go: finished before `$1`, and nothing of them open or in the air. As
+/// [`removable_events`].
+macro_rules! removable_runs {
+    ($head:literal, $tail:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_scalar!(
+            $head
+                + "r.phase = 'done' AND r.updated_at < $1
+                    AND NOT EXISTS (SELECT 1 FROM attempts o
+                        WHERE o.run_id = r.id AND o.escrow = 'open')
+                    AND NOT EXISTS (SELECT 1 FROM calls c
+                        JOIN transaction_calls m ON m.call_id = c.id
+                        WHERE c.run_id = r.id AND m.live)"
+                + $tail,
+            $($argument),+
+        )
     };
 }
 
@@ -84,46 +87,59 @@ macro_rules! removable {
 ///
 /// [`Error::Database`].
 pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
-    let row = sqlx::query(concat!(
-        "SELECT (SELECT count(*) FROM runs r WHERE ",
-        removable!(),
-        ") AS runs, \
-            (SELECT count(*) FROM idempotency_keys WHERE created_at < $1) AS keys, \
-            (SELECT count(*) FROM inputs WHERE created_at < $3) AS inputs, \
-            (SELECT count(*) FROM outbox WHERE published_at < $2) AS events"
-    ));
-    let row = row.bind(before).bind(events_before(before)).bind(inputs_before(before));
-    let row = row.fetch_one(db).await?;
-    let number = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    let runs = removable_runs!(r#"SELECT count(*) AS "runs!" FROM runs r WHERE "#, "", before);
+    let runs = runs.fetch_one(db).await?.unsigned_abs();
     let kept_from = kept_from(db, before).await?;
-    let events = sqlx::query_scalar::<_, i64>(concat!(
-        "SELECT count(*) FROM contract_events e WHERE ",
-        removable_events!()
-    ));
-    let contract_events = events.bind(kept_from).fetch_one(db).await?.unsigned_abs();
+    let events = removable_events!(
+        query_scalar,
+        r#"SELECT count(*) AS "events!" FROM contract_events e WHERE "#,
+        "",
+        kept_from,
+    );
+    let contract_events = events.fetch_one(db).await?.unsigned_abs();
     let others = sqlx::query!(
-        r#"SELECT (SELECT count(*) FROM reconciliations WHERE ended_at < $1
+        r#"SELECT (SELECT count(*) FROM idempotency_keys WHERE created_at < $1) AS "keys!",
+            (SELECT count(*) FROM inputs WHERE created_at < $3) AS "inputs!",
+            (SELECT count(*) FROM outbox WHERE published_at < $2) AS "events!",
+            (SELECT count(*) FROM reconciliations WHERE ended_at < $1
                 AND id <> (SELECT max(id) FROM reconciliations)) AS "reconciliations!",
             (SELECT count(*) FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1)
                 + (SELECT count(*) FROM auth_challenges WHERE expires_at < $1) AS "sessions!""#,
         before,
+        events_before(before),
+        inputs_before(before),
     );
     let others = others.fetch_one(db).await?;
     Ok(Pruned {
-        runs: number("runs")?,
-        keys: number("keys")?,
-        inputs: number("inputs")?,
-        events: number("events")?,
+        runs,
+        keys: others.keys.unsigned_abs(),
+        inputs: others.inputs.unsigned_abs(),
+        events: others.events.unsigned_abs(),
         contract_events,
         reconciliations: others.reconciliations.unsigned_abs(),
         sessions: others.sessions.unsigned_abs(),
     })
 }
 
-/// See [`KEPT_FROM`]. As young as the oldest event of the outbox at most: records of runs live for
-/// days, and what ends them must be known for longer.
+/// The first ledger from which on the contracts' events are kept: the one in which the oldest event
+/// that is not old lies, and no later than that in which anything was first signed for an attempt
+/// that is not finished. 0 if there is no old event.
+///
+/// Old events are as old as those of the outbox that can go: records of runs live for days, and
+/// what ends them must be known for longer.
 async fn kept_from(db: &PgPool, before: OffsetDateTime) -> Result<i64> {
-    let found = sqlx::query_scalar::<_, Option<i64>>(KEPT_FROM).bind(events_before(before));
+    let found = sqlx::query_scalar!(
+        "SELECT least(
+            coalesce((SELECT min(ledger) FROM contract_events WHERE closed_at >= $1),
+                (SELECT max(ledger) + 1 FROM contract_events)),
+            (SELECT min(t.signed_ledger) FROM runs r JOIN calls c ON c.run_id = r.id
+                JOIN transaction_calls m ON m.call_id = c.id
+                JOIN chain_transactions t ON t.id = m.transaction_id
+                WHERE r.phase <> 'done'),
+            (SELECT min(e.ledger) FROM runs r JOIN attempts a ON a.run_id = r.id
+                JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))",
+        events_before(before),
+    );
     Ok(found.fetch_one(db).await?.unwrap_or_default())
 }
 
@@ -141,22 +157,23 @@ pub async fn prune(
     let mut pruned = Pruned::default();
     loop {
         let mut tx = chassis::postgres::begin(db).await?;
-        let chosen = sqlx::query(concat!(
-            snapshot_query!(),
-            " WHERE ",
-            removable!(),
-            " ORDER BY r.updated_at LIMIT $2 FOR UPDATE OF r SKIP LOCKED"
-        ));
-        let chosen = chosen.bind(before).bind(BATCH).fetch_all(&mut *tx).await?;
+        let chosen = removable_runs!(
+            "SELECT r.id FROM runs r WHERE ",
+            " ORDER BY r.updated_at LIMIT $2 FOR UPDATE OF r SKIP LOCKED",
+            before,
+            BATCH,
+        );
+        let ids = chosen.fetch_all(&mut *tx).await?;
         // Rows that are locked now are skipped, and go with the next command.
-        if chosen.is_empty() {
+        if ids.is_empty() {
             break;
         }
-        let mut ids = Vec::with_capacity(chosen.len());
-        for row in &chosen {
-            let run = rows::snapshot(row)?;
-            ids.push(*run.run.id.as_uuid());
-            write_line(export, &RunView::from(&run))?;
+        let runs = snapshot_query!(
+            "AND a.number = r.attempt WHERE r.id = ANY($1) ORDER BY r.updated_at",
+            &ids,
+        );
+        for row in runs.fetch_all(&mut *tx).await? {
+            write_line(export, &RunView::from(&row.read()?))?;
         }
         // On disk before the rows are gone.
         export.flush().map_err(|error| unwritten(&error))?;
@@ -240,12 +257,13 @@ pub async fn prune(
 /// Removes old events of the contracts.
 async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
     let kept_from = kept_from(db, before).await?;
-    let any = sqlx::query_scalar::<_, bool>(concat!(
-        "SELECT EXISTS (SELECT 1 FROM contract_events e WHERE ",
-        removable_events!(),
-        ")"
-    ));
-    if !any.bind(kept_from).fetch_one(db).await? {
+    let any = removable_events!(
+        query_scalar,
+        r#"SELECT EXISTS (SELECT 1 FROM contract_events e WHERE "#,
+        r#") AS "any!""#,
+        kept_from,
+    );
+    if !any.fetch_one(db).await? {
         return Ok(0);
     }
     // First, so that no proof rests on the absence of what is about to go, whenever this is cut off.
@@ -256,12 +274,14 @@ async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
     .execute(db)
     .await?;
     let removed = in_parts(async || {
-        let events = sqlx::query(concat!(
+        let events = removable_events!(
+            query,
             "DELETE FROM contract_events WHERE id IN (SELECT e.id FROM contract_events e WHERE ",
-            removable_events!(),
-            " LIMIT $2)"
-        ));
-        Ok(events.bind(kept_from).bind(ROWS).execute(db).await?.rows_affected())
+            " LIMIT $2)",
+            kept_from,
+            ROWS,
+        );
+        Ok(events.execute(db).await?.rows_affected())
     });
     let removed = removed.await?;
     // Gaps below it are a part of what is not known any more.
@@ -308,7 +328,7 @@ fn events_before(before: OffsetDateTime) -> OffsetDateTime {
 
 /// An input stays for the time that its owner was promised.
 fn inputs_before(before: OffsetDateTime) -> OffsetDateTime {
-    before.min(chassis::clock::now() - inputs::LASTS)
+    before.min(chassis::clock::now() - INPUT_LASTS)
 }
 
 fn write_line(export: &mut (dyn Write + Send), view: &RunView) -> Result<()> {

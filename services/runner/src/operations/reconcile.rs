@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use wire::event::{Fact, Opened};
 use wire::{Digest, RunId};
 
+use crate::chain::calls::address;
 use crate::error::{Error, Result};
 use crate::model::terms::Terms;
 use crate::operations::resolve;
@@ -223,7 +224,7 @@ impl Reconciler<'_> {
             return Ok(());
         }
         let applied = if finding.kind == Kind::EndedButOpen {
-            resolve::give_back(self.db, &row.asked).await?
+            resolve::reopen_to_refund(self.db, &row.asked).await?
         } else {
             resolve::apply(self.db, self.nats_prefix, &row.asked, proof).await?
         };
@@ -285,7 +286,8 @@ impl Reconciler<'_> {
             ),
         };
         if self.repair {
-            let id = resolve::adopt(self.db, self.nats_prefix, opened, &terms(opened), now).await?;
+            let id =
+                resolve::adopt(self.db, self.nats_prefix, opened, &terms(opened)?, now).await?;
             finding.run = Some(id);
             finding.repaired = true;
         }
@@ -362,10 +364,14 @@ fn difference(row: &Row, record: &RunRecord) -> Option<String> {
 }
 
 /// The terms of an event, as runs keep them.
-pub(super) fn terms(opened: &Opened) -> Terms {
-    Terms {
-        user: opened.user.clone(),
-        opened_by: opened.opened_by.clone(),
+///
+/// # Errors
+///
+/// When an account in it is no address.
+pub(super) fn terms(opened: &Opened) -> Result<Terms> {
+    Ok(Terms {
+        user: address(&opened.user)?,
+        opened_by: address(&opened.opened_by)?,
         agent_id: opened.agent_id,
         rate_version: opened.rate_version,
         rates: opened.rates,
@@ -374,11 +380,11 @@ pub(super) fn terms(opened: &Opened) -> Terms {
         runner_fee: opened.runner_fee,
         deadline: opened.deadline,
         opened_at: Some(opened.opened_at),
-        developer: opened.developer.clone(),
+        developer: address(&opened.developer)?,
         manifest_hash: opened.manifest_hash,
         request_hash: opened.request_hash,
         attesters: opened.attesters.clone(),
-    }
+    })
 }
 
 async fn keep(

@@ -11,9 +11,9 @@ use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
 use crate::runs::closed::{self, Settled};
-use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
 use crate::sight::proof::{Asked, Proof, Returned};
+use crate::wakeups::wake_workers;
 
 /// What became of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +56,11 @@ pub async fn apply(
             (settled(&mut tx, &snapshot, event).await?, "it ended as the vault settled it")
         }
         Proof::Returned(how) => {
-            (returned(&mut tx, &snapshot, *how).await?, "its escrow was returned")
+            (end_returned(&mut tx, &snapshot, *how).await?, "its escrow was returned")
         }
-        Proof::NeverOpened => (unopened(&mut tx, &snapshot).await?, "it never had an escrow"),
+        Proof::NeverOpened => {
+            (end_never_opened(&mut tx, &snapshot).await?, "it never had an escrow")
+        }
     };
     calls::withdraw_all(&mut tx, snapshot.key()).await?;
     end(&mut tx, asked.run, status).await?;
@@ -73,7 +75,7 @@ pub async fn apply(
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn give_back(db: &PgPool, asked: &Asked) -> Result<Applied> {
+pub async fn reopen_to_refund(db: &PgPool, asked: &Asked) -> Result<Applied> {
     let mut tx = chassis::postgres::begin(db).await?;
     let reopened = sqlx::query!(
         "UPDATE runs SET phase = 'voiding', status = 'failed', operator_reason = NULL, failures = 0,
@@ -182,14 +184,18 @@ async fn settled(
     closed::settled(conn, snapshot, &Settled::of_event(event)?).await
 }
 
-async fn returned(conn: &mut PgConnection, snapshot: &Snapshot, how: Returned) -> Result<Status> {
+async fn end_returned(
+    conn: &mut PgConnection,
+    snapshot: &Snapshot,
+    how: Returned,
+) -> Result<Status> {
     store::note_failure(conn, snapshot.key(), &closed::failure_of(how)).await?;
     store::close(conn, snapshot.key(), Escrow::Returned, None, chassis::clock::now()).await?;
     let code = snapshot.attempt.failure.as_ref().map(|failure| failure.code.as_str());
     Ok(if code == Some(CANCELLED) { Status::Cancelled } else { Status::Failed })
 }
 
-async fn unopened(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Status> {
+async fn end_never_opened(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Status> {
     let failure = Failure::new(
         "OPEN_NOT_DONE",
         "nothing that was signed to open the run landed, and none of it can any more",

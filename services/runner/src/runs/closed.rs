@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use wire::event::Finalized;
 use wire::{Digest, Usage, VaultRunId};
 
+use crate::chain::calls::address;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Receipt};
@@ -21,7 +22,7 @@ use crate::sight::proof::Returned;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// Who settled it.
-    pub settled_by: String,
+    pub settled_by: Address,
     /// What was metered.
     pub usage: Usage,
     /// What it commits to.
@@ -42,10 +43,10 @@ impl Settled {
     ///
     /// # Errors
     ///
-    /// When its time is none.
+    /// When its settler is no address, or its time is none.
     pub fn of_event(event: &Finalized) -> Result<Self> {
         Ok(Self {
-            settled_by: event.runner.clone(),
+            settled_by: address(&event.runner)?,
             usage: event.usage,
             output_hash: event.output_hash,
             charge: event.actual_charge,
@@ -72,7 +73,7 @@ impl Settled {
                     let earns_fee = *settler == record.opened_by && is_attested;
                     let fee = if earns_fee { record.runner_fee } else { 0 };
                     return Some(Self {
-                        settled_by: settler.to_string(),
+                        settled_by: *settler,
                         usage: *usage,
                         output_hash,
                         charge,
@@ -88,8 +89,7 @@ impl Settled {
 
     /// Whether the record is of this settlement.
     pub fn fits(&self, record: &RunRecord) -> bool {
-        let Ok(settler) = self.settled_by.parse::<Address>() else { return false };
-        let known = Self::of_record(record, &[settler], &[self.usage]);
+        let known = Self::of_record(record, &[self.settled_by], &[self.usage]);
         known.is_some_and(|known| Self { finalized_at: self.finalized_at, ..known } == *self)
     }
 
@@ -100,10 +100,10 @@ impl Settled {
             actual_charge: self.charge,
             runner_fee: Some(self.fee),
             refund: self.refund,
-            developer: snapshot.terms()?.developer.clone(),
+            developer: snapshot.terms()?.developer.to_string(),
             output_hash: self.output_hash,
             finalized_at: self.finalized_at,
-            settled_by: Some(self.settled_by.clone()),
+            settled_by: Some(self.settled_by.to_string()),
         })
     }
 }
@@ -213,7 +213,7 @@ mod tests {
             let record = record(settler, is_attested);
             let known = Settled::of_record(&record, &settlers, &[Usage::default(), USAGE]);
             let known = known.unwrap();
-            assert_eq!((known.settled_by.clone(), known.fee), (settler.to_string(), fee));
+            assert_eq!((known.settled_by, known.fee), (settler, fee));
             assert_eq!((known.charge, known.refund), (40, 60 - fee));
             assert!(known.fits(&record));
         }
@@ -234,6 +234,6 @@ mod tests {
         let known = Settled::of_record(&record, &[key(3)], &[USAGE]).unwrap();
         assert!(Settled { finalized_at: Some(time_of(7).unwrap()), ..known.clone() }.fits(&record));
         assert!(!Settled { charge: 41, ..known.clone() }.fits(&record));
-        assert!(!Settled { settled_by: key(2).to_string(), ..known }.fits(&record));
+        assert!(!Settled { settled_by: key(2), ..known }.fits(&record));
     }
 }

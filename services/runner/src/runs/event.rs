@@ -73,7 +73,7 @@ fn data(snapshot: &Snapshot) -> RunData {
         run_id: run.id,
         attempt: run.attempt,
         status: status(run.status),
-        user: run.request.user.clone(),
+        user: run.request.user.to_string(),
         agent_id: run.request.agent_id,
         workflow_id: run.request.workflow_id.clone(),
         manifest_hash: attempt.manifest_hash,

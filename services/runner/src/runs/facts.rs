@@ -5,7 +5,6 @@ use stellar::vault::{Grant, Vault};
 use stellar::{Address, Rpc};
 use wire::Digest;
 
-use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::error::Result;
 use crate::runs::preflight::{Agent, Facts, Policy};
@@ -38,7 +37,7 @@ impl ChainClient {
 /// When the node does not answer, or is behind.
 pub async fn read(
     chain: &ChainClient,
-    user: &str,
+    user: Address,
     agent_id: u32,
     version: Option<u32>,
 ) -> Result<Facts> {
@@ -68,13 +67,12 @@ impl Source<'_> {
     /// When the node does not answer.
     pub async fn read(
         &self,
-        user: &str,
+        user: Address,
         agent_id: u32,
         version: Option<u32>,
         now: u64,
     ) -> Result<Facts> {
         let Self { rpc, vault, runner, .. } = *self;
-        let user = address(user)?;
         // At one time: a node is far away, and every run in the queue is looked at.
         let (agent, grants, account, rules) = tokio::try_join!(
             self.agent(agent_id, version),
@@ -83,7 +81,7 @@ impl Source<'_> {
             async { Ok(vault.read_open_rules(rpc, user, runner, agent_id).await?) },
         )?;
         let listed = match &agent {
-            Some(agent) => agent.runners.contains(&runner.to_string()),
+            Some(agent) => agent.runners.contains(&runner),
             None => false,
         };
         let ours = |grant: &&Grant| grant.runner == runner && grant.agent_id == agent_id;
@@ -91,11 +89,10 @@ impl Source<'_> {
         let lives = |grant: &&Grant| {
             grant.agent_id == agent_id && grant.expires_at.is_none_or(|expires_at| expires_at > now)
         };
-        let granted = grants.iter().filter(lives).map(|grant| grant.runner.to_string());
+        let granted = grants.iter().filter(lives).map(|grant| grant.runner);
         let is_listed =
-            |runner: &String| agent.as_ref().is_some_and(|agent| agent.runners.contains(runner));
-        let own = runner.to_string();
-        let others = granted.filter(|other| *other != own && is_listed(other)).collect();
+            |runner: &Address| agent.as_ref().is_some_and(|agent| agent.runners.contains(runner));
+        let others = granted.filter(|other| *other != runner && is_listed(other)).collect();
         Ok(Facts {
             others,
             agent,
@@ -127,8 +124,8 @@ impl Source<'_> {
         let version = version.unwrap_or(agent.latest_rate_version);
         let card = registry.read_rate_card(rpc, agent_id, version).await?;
         Ok(Some(Agent {
-            developer: agent.developer.to_string(),
-            runners: agent.runners.iter().map(ToString::to_string).collect(),
+            developer: agent.developer,
+            runners: agent.runners,
             latest_rate_version: agent.latest_rate_version,
             card: card.map(|card| (card.rates, card.manifest_hash)),
             attesters: agent.attesters.into_iter().map(Digest::from).collect(),

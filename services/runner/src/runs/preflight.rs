@@ -4,6 +4,7 @@
 //! vault judges again. So a pass promises nothing, and a refusal saves a transaction and says whose
 //! it is.
 
+use stellar::Address;
 use stellar::vault::GrantLimits;
 use wire::{Digest, Rates, Usage, usage};
 
@@ -19,7 +20,7 @@ pub struct Facts {
     /// The user's grant to this runner for this agent: `None` if there is none, else its expiry.
     pub grant: Option<Option<u64>>,
     /// Other runners that the agent lists and that the user has granted for it.
-    pub others: Vec<String>,
+    pub others: Vec<Address>,
     /// Stroops that runs under the grant were charged or still reserve.
     pub grant_used: i128,
     /// What the user allows this runner for this agent; all zero, no cap and no fee, if there are
@@ -39,9 +40,9 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub struct Agent {
     /// Who is paid.
-    pub developer: String,
+    pub developer: Address,
     /// Who may open and settle its runs.
-    pub runners: Vec<String>,
+    pub runners: Vec<Address>,
     /// The newest rate card.
     pub latest_rate_version: u32,
     /// The asked rate card (or the newest), if there is one: prices and module.
@@ -73,7 +74,7 @@ pub struct Pinned {
     /// Its module.
     pub manifest_hash: Digest,
     /// Who is paid.
-    pub developer: String,
+    pub developer: Address,
     /// Whose statements count.
     pub attesters: Vec<Digest>,
     /// rates × budgets, in stroops.
@@ -118,7 +119,7 @@ pub fn judge(
         rate_version,
         rates,
         manifest_hash,
-        developer: agent.developer.clone(),
+        developer: agent.developer,
         attesters: agent.attesters.clone(),
         max_charge,
     })
@@ -263,7 +264,7 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             agent: Some(Agent {
-                developer: "GDEV".to_owned(),
+                developer: Address::Account([1; 32]),
                 runners: Vec::new(),
                 latest_rate_version: 3,
                 card: Some((RATES, Digest::of(b"module"))),

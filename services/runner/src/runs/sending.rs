@@ -205,18 +205,18 @@ pub async fn serve_added(
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn tend(
+pub async fn recover_abandoned(
     driver: Arc<RunDriver>,
     work_signal: WorkSignal,
     poll: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        let tended = tokio::select! {
-            tended = driver.tend_once() => tended,
+        let recovered = tokio::select! {
+            recovered = driver.recover_once() => recovered,
             () = stop.cancelled() => return Ok(()),
         };
-        match tended {
+        match recovered {
             Ok(true) => work_signal.notify_all(),
             Ok(false) => {}
             Err(error @ Error::NetworkReset(_)) => {
@@ -236,7 +236,7 @@ pub async fn tend(
 }
 
 impl RunDriver {
-    async fn tend_once(&self) -> Result<bool> {
+    async fn recover_once(&self) -> Result<bool> {
         let mut done = false;
         // First, and again between channels below: a key that is not seen for a minute counts as gone.
         let runner = self.chain.runner.address().to_string();
@@ -300,7 +300,7 @@ impl RunDriver {
         let ids: Vec<i64> = wanted.iter().map(|call| call.id).collect();
         let outcome = self.sign_and_store(channel, kind, wanted).await;
         // Those that were signed are not wanted any more; the rest is anybody's again.
-        calls::give_back(&self.db, &ids).await?;
+        calls::release(&self.db, &ids).await?;
         match outcome {
             // A run was called off, or its call was, while it was being signed.
             Err(Error::CallGone) => Ok(Turn::Wait(Duration::from_millis(50))),

@@ -129,7 +129,7 @@ impl RunDriver {
     /// (V14). After the deadline every account may reclaim it.
     async fn is_anothers(&self, snapshot: &Snapshot) -> Result<Option<Next>> {
         let Some(terms) = &snapshot.attempt.terms else { return Ok(None) };
-        let is_own = terms.opened_by == self.chain.runner.address().to_string();
+        let is_own = terms.opened_by == self.chain.runner.address();
         let is_over = matches!(snapshot.run.phase, Phase::Queued | Phase::Done);
         if is_own || is_over || self.chain.now().await?.latest_close > terms.deadline {
             return Ok(None);

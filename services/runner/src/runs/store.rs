@@ -1,4 +1,5 @@
-//! Every SQL statement by which a worker reads or changes a run. The caller owns the transaction.
+//! Every SQL statement by which a worker or an operator reads or changes a run. The caller owns the
+//! transaction.
 //!
 //! A write begins with [`fence`]: it locks the run's row if the worker still holds it in the phase
 //! it believes it to be in, and fails otherwise (R1). Everything after it in the same transaction
@@ -7,11 +8,13 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
+use stellar::Address;
 use time::OffsetDateTime;
 use wire::view::UpstreamView;
 use wire::{Digest, RunId, Usage};
 
 use crate::chain::call::SignedCall;
+use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -20,14 +23,12 @@ use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::model::state::{Lane, Phase, Status};
 use crate::model::terms::Terms;
-use crate::rows;
-use crate::rows::snapshot_query;
+use crate::rows::{SnapshotRow, snapshot_query};
 
 /// A run with its present attempt, by its id.
 pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {
-    let row = sqlx::query(concat!(snapshot_query!(), " WHERE r.id = $1"));
-    let row = row.bind(id.as_uuid()).fetch_optional(conn).await?;
-    Ok(row.map(|row| rows::snapshot(&row)).transpose()?)
+    let row = snapshot_query!("AND a.number = r.attempt WHERE r.id = $1", id.as_uuid());
+    Ok(row.fetch_optional(conn).await?.map(SnapshotRow::read).transpose()?)
 }
 
 /// A run's input: canonical JSON (RFC 8785).
@@ -125,14 +126,19 @@ pub async fn serve_identity(db: &PgPool, runner: &str) -> Result<()> {
 }
 
 /// Leaves a run in the queue to one of these runners that is served. `false` if none of them is.
-pub async fn leave_to(conn: &mut PgConnection, lease: RunLease, others: &[String]) -> Result<bool> {
+pub async fn leave_to(
+    conn: &mut PgConnection,
+    lease: RunLease,
+    others: &[Address],
+) -> Result<bool> {
+    let others: Vec<_> = others.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
         "UPDATE runs r SET runner = i.runner, waiting_for = 'the runner that the user has granted'
          FROM (SELECT runner FROM served_identities WHERE runner = ANY($3) ORDER BY runner LIMIT 1) i
          WHERE r.id = $1 AND r.lease_token = $2 AND r.phase = 'queued'",
         lease.id.as_uuid(),
         lease.token,
-        others,
+        &others,
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)
 }
@@ -221,6 +227,33 @@ pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
         .fetch_optional(conn)
         .await?;
     Ok(())
+}
+
+/// Asks for a retry of a failed run whose escrow is open; it is settled first (R2, R3).
+pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE runs SET retry_requested = true, wake_at = now()
+         WHERE id = $1 AND phase = 'escrow_open'",
+        id.as_uuid(),
+    );
+    expect_one_row(done.execute(conn).await?.rows_affected(), id)
+}
+
+/// Lets workers take a run again that was handed to an operator. `false` if it was not.
+pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
+    let mut tx = chassis::postgres::begin(db).await?;
+    let done = sqlx::query!(
+        "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now()
+         WHERE id = $1 AND operator_reason IS NOT NULL",
+        id.as_uuid(),
+    );
+    let resumed = done.execute(&mut *tx).await?.rows_affected() == 1;
+    if resumed {
+        // What was unknown is asked again: the chain may tell by now.
+        calls::judge_again(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(resumed)
 }
 
 /// Locks the run's row, or fails if the worker does not hold it in `phase` any more.

@@ -1,6 +1,7 @@
 //! What module-gate's signed statements prove about a run (R8, R10, M12). Pure.
 
 use ed25519_dalek::VerifyingKey;
+use stellar::Address;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
 use wire::{Digest, RunId, Usage};
 
@@ -18,7 +19,7 @@ pub struct Expected<'a> {
     /// The attempt's id in the vault.
     pub vault_run_id: Digest,
     /// Who pays.
-    pub user: &'a str,
+    pub user: Address,
     /// Empty when the caller named none.
     pub workflow_id: &'a str,
     /// Digest of the module's tree, as pinned.
@@ -60,7 +61,7 @@ pub fn execution(
                 .is_some_and(|id| id.as_bytes() == expected.vault_run_id.as_bytes()),
             "run id in the vault",
         ),
-        (execution.user == expected.user, "user"),
+        (execution.user == expected.user.to_string(), "user"),
         (execution.workflow_id == expected.workflow_id, "workflow"),
         (execution.module_digest == expected.module, "module"),
         (execution.input_digest == expected.input, "input"),
@@ -191,7 +192,7 @@ mod tests {
             run_id: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
             vault_run_id: Some([9; 32].into()),
-            user: "GUSER".to_owned(),
+            user: USER.to_string(),
             workflow_id: "profile".to_owned(),
             module_digest: Digest::of(b"module"),
             input_digest: Digest::of(b"{}"),
@@ -212,12 +213,14 @@ mod tests {
         }
     }
 
+    const USER: Address = Address::Account([1; 32]);
+
     fn expected() -> Expected<'static> {
         Expected {
             run: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
             vault_run_id: Digest::from([9; 32]),
-            user: "GUSER",
+            user: USER,
             workflow_id: "profile",
             module: Digest::of(b"module"),
             input: Digest::of(b"{}"),
@@ -239,7 +242,7 @@ mod tests {
             Expected { run: RunId::from(uuid::Uuid::max()), ..expected() },
             Expected { attempt: 2, ..expected() },
             Expected { vault_run_id: Digest::of(b"other"), ..expected() },
-            Expected { user: "GOTHER", ..expected() },
+            Expected { user: Address::Account([2; 32]), ..expected() },
             Expected { workflow_id: "", ..expected() },
             Expected { module: Digest::of(b"other"), ..expected() },
             Expected { input: Digest::of(b"other"), ..expected() },

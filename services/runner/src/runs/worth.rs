@@ -5,6 +5,7 @@
 //! nothing for them. What is above a limit is refused before anything is opened.
 
 use sqlx::PgConnection;
+use stellar::Address;
 
 use crate::error::Result;
 use crate::model::policy::WorthLimits;
@@ -57,8 +58,8 @@ pub fn enough(pinned: &Pinned, fee: i128, limits: &WorthLimits) -> Result<(), Fa
 /// `PREFLIGHT_TOO_MANY_FAILURES`.
 pub async fn within(
     conn: &mut PgConnection,
-    user: &str,
-    developer: &str,
+    user: Address,
+    developer: Address,
     limits: &WorthLimits,
 ) -> Result<Result<(), Failure>> {
     if !limits.counts() {
@@ -80,8 +81,8 @@ pub async fn within(
            WHERE c.kind = 'open' AND c.state IN ('wanted', 'signed', 'done', 'unknown')
              AND (c.user_account = $1 OR c.developer = $2)
              AND c.wanted_at > now() - $3::bigint * interval '1 second'"#,
-        user,
-        developer,
+        user.to_string(),
+        developer.to_string(),
         window,
         &our_fault[..],
     );
@@ -128,7 +129,7 @@ mod tests {
             rate_version: 1,
             rates,
             manifest_hash: Digest::of(b"module"),
-            developer: String::new(),
+            developer: Address::Account([1; 32]),
             attesters: Vec::new(),
             max_charge: 90,
         };

@@ -15,8 +15,8 @@ use crate::model::settlement::Failure;
 use crate::runs;
 use crate::runs::event;
 use crate::runs::preflight::refuse;
-use crate::runs::wakeups::wake_workers;
 use crate::sight::{Sight, closes};
+use crate::wakeups::wake_workers;
 
 /// A right that was taken away.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use runner::gateway::store::{self, Filter, LOAD, OVERDUE_SECS};
+use runner::gateway::store::{self, Filter, OVERDUE_SECS};
 use runner::model::state::Status;
 use serde_json::Value;
 use sqlx::{Execute as _, PgPool, Row as _};
@@ -66,7 +66,7 @@ async fn questions_about_many_runs_touch_few_pages() {
             .fetch_one(&db.pool)
             .await
             .unwrap();
-    let load = LOAD.replace("$1", &OVERDUE_SECS.to_string());
+    let load = store::load_query().sql().as_str().replace("$1", &OVERDUE_SECS.to_string());
     let filter = |user: Option<&str>, status: Option<Status>| Filter {
         user: user.map(str::to_owned),
         subject: None,

@@ -101,7 +101,7 @@ fn verdict(name: &'static str, owed: Owed, seen: Seen) -> SelfTest {
     }
 }
 
-/// A shell script, in a world of its own.
+/// A shell script, in a folder of its own.
 fn shell(
     private: &Path,
     script: &str,
@@ -118,7 +118,7 @@ fn javascript(private: &Path, node: &Path, script: &str) -> Seen {
     run(private, |root| Command::new(node, root).args(["-e", script]), &[], strict)
 }
 
-/// One run in a fresh world: a root, a file beside it, a link that leads out.
+/// One run in a fresh folder: a root, a file beside it, a link that leads out.
 fn run(
     private: &Path,
     command: impl Fn(&Path) -> Command,
@@ -126,15 +126,15 @@ fn run(
     change: impl Fn(&mut Policy),
 ) -> Seen {
     let made = || -> std::io::Result<tempfile::TempDir> {
-        let world = tempfile::tempdir_in(private)?;
-        fs::set_permissions(world.path(), fs::Permissions::from_mode(0o711))?;
-        fs::create_dir(world.path().join("root"))?;
-        fs::write(world.path().join("victim"), "victim")?;
-        symlink("..", world.path().join("root/up"))?;
-        Ok(world)
+        let folder = tempfile::tempdir_in(private)?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
+        fs::create_dir(folder.path().join("root"))?;
+        fs::write(folder.path().join("victim"), "victim")?;
+        symlink("..", folder.path().join("root/up"))?;
+        Ok(folder)
     };
-    let world = made().map_err(|error| format!("cannot make a folder to run in: {error}"))?;
-    let root = world.path().join("root");
+    let folder = made().map_err(|error| format!("cannot make a folder to run in: {error}"))?;
+    let root = folder.path().join("root");
     let mut policy = Policy::new(&root);
     policy.declared.extend(declared);
 

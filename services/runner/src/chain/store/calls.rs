@@ -11,7 +11,7 @@ use crate::chain::call::{Arguments, CallState, Member, WantedCall};
 use crate::chain::transaction::{Kind, Transaction};
 use crate::error::{Error, Result};
 use crate::rows;
-use crate::runs::wakeups::wake_workers;
+use crate::wakeups::wake_workers;
 
 /// An attempt's call of one kind, as it stands.
 #[derive(Debug, Clone)]
@@ -305,8 +305,8 @@ pub async fn reserve(
     Ok((calls, unreadable))
 }
 
-/// Gives reserved calls back.
-pub async fn give_back(db: &PgPool, calls: &[i64]) -> Result<()> {
+/// Ends the reservation of calls that are not signed after all.
+pub async fn release(db: &PgPool, calls: &[i64]) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE calls SET reserved_until = NULL WHERE id = ANY($1) AND state = 'wanted'",
         calls,

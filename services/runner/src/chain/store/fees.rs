@@ -93,8 +93,11 @@ pub async fn count_send(db: &PgPool, lease: &ChannelLease, bump: i64) -> Result<
 /// transaction: two that count at once would both find room for the last of a ceiling.
 pub async fn lock_spending(conn: &mut PgConnection) -> Result<()> {
     // Locked after a channel and before runs, by everybody.
-    let text = "SELECT pg_advisory_xact_lock(hashtextextended('fees of ' || current_schema(), 0))";
-    sqlx::query(text).execute(conn).await?;
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('fees of ' || current_schema(), 0))"
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn accept(
                 $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
            ORDER BY place"#,
         &columns.ids as &[Uuid],
-        &columns.users as &[&str],
+        &columns.users,
         &columns.agents as &[i64],
         &columns.rate_versions as &[Option<i64>],
         &columns.budgets as &[Json<wire::Usage>],
@@ -43,7 +43,7 @@ pub(super) async fn accept(
         &columns.priorities as &[Option<String>],
         &columns.head_starts as &[i64],
         &columns.nonces as &[&[u8]],
-        &columns.key_owners as &[&str],
+        &columns.key_owners,
         &columns.keys as &[Option<&str>],
         &columns.fingerprints as &[&[u8]],
         &columns.statuses as &[i32],
@@ -93,7 +93,7 @@ impl Row {
 #[derive(Default)]
 struct Columns<'a> {
     ids: Vec<Uuid>,
-    users: Vec<&'a str>,
+    users: Vec<String>,
     agents: Vec<i64>,
     rate_versions: Vec<Option<i64>>,
     budgets: Vec<Json<wire::Usage>>,
@@ -110,7 +110,7 @@ struct Columns<'a> {
     priorities: Vec<Option<String>>,
     head_starts: Vec<i64>,
     nonces: Vec<&'a [u8]>,
-    key_owners: Vec<&'a str>,
+    key_owners: Vec<String>,
     keys: Vec<Option<&'a str>>,
     fingerprints: Vec<&'a [u8]>,
     statuses: Vec<i32>,
@@ -133,7 +133,7 @@ impl<'a> Columns<'a> {
     fn add(&mut self, offer: &'a Offer) {
         let (new, request, event) = (&offer.new, &offer.new.request, &offer.event);
         self.ids.push(*offer.id.as_uuid());
-        self.users.push(&request.user);
+        self.users.push(request.user.to_string());
         self.agents.push(i64::from(request.agent_id));
         self.rate_versions.push(request.rate_version.map(i64::from));
         self.budgets.push(Json(request.budgets));

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{Digest, RunId};
@@ -50,8 +49,8 @@ impl AttemptRow {
     /// Whether a receipt is explained without a transaction of this database's own: by the vault's
     /// event, or because another runner settled in the opener's place (V14).
     pub(super) fn was_settled_elsewhere(&self) -> bool {
-        let opener = self.terms.as_ref().map(|terms| &terms.opened_by);
-        let settler = self.receipt.as_ref().and_then(|receipt| receipt.settled_by.as_ref());
+        let opener = self.terms.as_ref().map(|terms| terms.opened_by.to_string());
+        let settler = self.receipt.as_ref().and_then(|receipt| receipt.settled_by.clone());
         self.has_settling_event || (settler.is_some() && settler != opener)
     }
 
@@ -94,7 +93,7 @@ pub struct Page {
 ///
 /// The database's own.
 pub async fn now(db: &PgPool) -> sqlx::Result<OffsetDateTime> {
-    sqlx::query_scalar("SELECT now()").fetch_one(db).await
+    sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(db).await
 }
 
 /// Of these ids of runs on chain, those that Postgres knows.
@@ -103,10 +102,13 @@ pub async fn now(db: &PgPool) -> sqlx::Result<OffsetDateTime> {
 ///
 /// The database's own.
 pub async fn known(db: &PgPool, ids: &[Digest]) -> sqlx::Result<BTreeSet<Digest>> {
-    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
-    let text = "SELECT vault_run_id FROM attempts WHERE vault_run_id = ANY($1)";
-    let found = sqlx::query(text).bind(ids).fetch_all(db).await?;
-    found.iter().map(|row| rows::required_digest(row, "vault_run_id")).collect()
+    let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    let found = sqlx::query_scalar!(
+        r#"SELECT vault_run_id AS "vault_run_id!" FROM attempts WHERE vault_run_id = ANY($1)"#,
+        &ids,
+    );
+    let found = found.fetch_all(db).await?;
+    found.iter().map(|id| rows::digest(id, "vault_run_id")).collect()
 }
 
 /// The oldest runs that are newer than `after`. What ended after `began` counts as going on.
@@ -122,9 +124,15 @@ pub async fn after(
 ) -> sqlx::Result<Page> {
     let mut tx = chassis::postgres::begin_snapshot(db).await?;
     let (at, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, Uuid::nil()));
-    let text = "SELECT created_at, id FROM runs WHERE (created_at, id) > ($1, $2) \
-                ORDER BY created_at, id LIMIT $3";
-    let chosen = sqlx::query_as(text).bind(at).bind(id).bind(runs).fetch_all(&mut *tx).await?;
+    let chosen = sqlx::query!(
+        "SELECT created_at, id FROM runs WHERE (created_at, id) > ($1, $2)
+         ORDER BY created_at, id LIMIT $3",
+        at,
+        id,
+        runs,
+    )
+    .map(|row| (row.created_at, row.id));
+    let chosen = chosen.fetch_all(&mut *tx).await?;
     let page = page(&mut tx, began, &chosen).await?;
     tx.commit().await?;
     Ok(page)
@@ -137,11 +145,16 @@ pub async fn after(
 /// The database's own.
 pub async fn newest(db: &PgPool, began: OffsetDateTime, runs: i64) -> sqlx::Result<Page> {
     let mut tx = chassis::postgres::begin_snapshot(db).await?;
-    let text = "(SELECT created_at, id FROM runs WHERE phase <> 'done' \
-                    ORDER BY created_at DESC, id DESC LIMIT $1) \
-                UNION (SELECT created_at, id FROM runs \
-                    ORDER BY created_at DESC, id DESC LIMIT $1) ORDER BY 1, 2";
-    let chosen = sqlx::query_as(text).bind(runs).fetch_all(&mut *tx).await?;
+    let chosen = sqlx::query!(
+        r#"SELECT created_at AS "created_at!", id AS "id!" FROM (
+            (SELECT created_at, id FROM runs WHERE phase <> 'done'
+                ORDER BY created_at DESC, id DESC LIMIT $1)
+            UNION (SELECT created_at, id FROM runs
+                ORDER BY created_at DESC, id DESC LIMIT $1)) AS chosen ORDER BY 1, 2"#,
+        runs,
+    )
+    .map(|row| (row.created_at, row.id));
+    let chosen = chosen.fetch_all(&mut *tx).await?;
     let page = page(&mut tx, began, &chosen).await?;
     tx.commit().await?;
     Ok(page)
@@ -153,55 +166,58 @@ async fn page(
     chosen: &[Age],
 ) -> sqlx::Result<Page> {
     let ids: Vec<Uuid> = chosen.iter().map(|(_, id)| *id).collect();
-    let text = "SELECT a.run_id, a.number, r.user_account, a.escrow, \
-            a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
-            r.phase = 'done' AND r.attempt = a.number AND r.updated_at <= $2 AS run_done, \
-            coalesce(a.ended_at <= $2, false) AS ended, \
-            (SELECT max(t.ledger) FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                JOIN chain_transactions t ON t.id = m.transaction_id \
-                WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open' \
-                    AND m.code = 0) AS opened, \
-            EXISTS (SELECT 1 FROM contract_events e WHERE e.run_id = a.vault_run_id \
-                AND e.name = 'run_finalized') AS has_settling_event \
-         FROM attempts a JOIN runs r ON r.id = a.run_id WHERE a.run_id = ANY($1) \
-         ORDER BY r.created_at, r.id, a.number";
-    let attempts = sqlx::query(text).bind(&ids).bind(began).try_map(|row| attempt(&row));
+    let attempts = sqlx::query!(
+        r#"SELECT a.run_id, a.number, r.user_account, a.escrow,
+            a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement,
+            r.phase = 'done' AND r.attempt = a.number AND r.updated_at <= $2 AS "run_done!",
+            coalesce(a.ended_at <= $2, false) AS "ended!",
+            (SELECT max(t.ledger) FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+                JOIN chain_transactions t ON t.id = m.transaction_id
+                WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open'
+                    AND m.code = 0) AS opened_ledger,
+            EXISTS (SELECT 1 FROM contract_events e WHERE e.run_id = a.vault_run_id
+                AND e.name = 'run_finalized') AS "has_settling_event!"
+         FROM attempts a JOIN runs r ON r.id = a.run_id WHERE a.run_id = ANY($1)
+         ORDER BY r.created_at, r.id, a.number"#,
+        &ids,
+        began,
+    )
+    .try_map(|row| {
+        Ok(AttemptRow {
+            run: RunId::from(row.run_id),
+            number: rows::number(i64::from(row.number), "number")?,
+            user: row.user_account,
+            run_done: row.run_done,
+            ended: row.ended,
+            escrow: row.escrow,
+            vault_run_id: rows::optional_digest(row.vault_run_id.as_deref(), "vault_run_id")?,
+            terms: rows::optional_json(row.terms, "terms")?,
+            receipt: rows::optional_json(row.receipt, "receipt")?,
+            statement: rows::optional_digest(row.statement.as_deref(), "statement")?,
+            opened_ledger: row.opened_ledger,
+            has_settling_event: row.has_settling_event,
+        })
+    });
     let attempts = attempts.fetch_all(&mut *conn).await?;
 
-    let text = "SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger, \
-            coalesce(m.code = 0, false) AS did \
-         FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id \
-            JOIN calls c ON c.id = m.call_id WHERE c.run_id = ANY($1) ORDER BY t.id, m.position";
-    let transactions = sqlx::query(text).bind(&ids).try_map(|row| transaction(&row));
+    let transactions = sqlx::query!(
+        r#"SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger,
+            coalesce(m.code = 0, false) AS "did!"
+         FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id
+            JOIN calls c ON c.id = m.call_id WHERE c.run_id = ANY($1) ORDER BY t.id, m.position"#,
+        &ids,
+    )
+    .try_map(|row| {
+        Ok(TransactionRow {
+            run: RunId::from(row.run_id),
+            attempt: rows::number(i64::from(row.attempt), "attempt")?,
+            kind: row.kind,
+            hash: rows::digest(&row.hash, "hash")?,
+            state: row.state,
+            ledger: row.ledger,
+            did: row.did,
+        })
+    });
     let transactions = transactions.fetch_all(conn).await?;
     Ok(Page { attempts, transactions, last: chosen.last().copied() })
-}
-
-fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {
-    Ok(AttemptRow {
-        run: RunId::from(row.try_get::<Uuid, _>("run_id")?),
-        number: rows::number(i64::from(row.try_get::<i32, _>("number")?), "number")?,
-        user: row.try_get("user_account")?,
-        run_done: row.try_get("run_done")?,
-        ended: row.try_get("ended")?,
-        escrow: row.try_get("escrow")?,
-        vault_run_id: rows::digest(row, "vault_run_id")?,
-        terms: rows::json(row, "terms")?,
-        receipt: rows::json(row, "receipt")?,
-        statement: rows::digest(row, "statement")?,
-        opened_ledger: row.try_get("opened")?,
-        has_settling_event: row.try_get("has_settling_event")?,
-    })
-}
-
-fn transaction(row: &PgRow) -> sqlx::Result<TransactionRow> {
-    Ok(TransactionRow {
-        run: RunId::from(row.try_get::<Uuid, _>("run_id")?),
-        attempt: rows::number(i64::from(row.try_get::<i32, _>("attempt")?), "attempt")?,
-        kind: row.try_get("kind")?,
-        hash: rows::required_digest(row, "hash")?,
-        state: row.try_get("state")?,
-        ledger: row.try_get("ledger")?,
-        did: row.try_get("did")?,
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stellar::Address;
 use stellar::vault::{Lifecycle, RunReceipt, RunRecord};
 use wire::{Digest, VaultRunId};
 
@@ -135,7 +136,7 @@ impl RunDriver {
             Ok(value) => value,
             Err(error) => return Ok(unreadable(Kind::Finalize, done, &error)),
         };
-        let settled_by = self.chain.runner.address().to_string();
+        let settled_by = self.chain.runner.address();
         let receipt = receipt(&value, settlement, done.closed_at, settled_by)?;
         // Returned means that nothing at all was taken, no fee either.
         let taken = value.actual_charge != 0 || value.runner_fee != 0;
@@ -226,11 +227,7 @@ impl RunDriver {
         let terms = snapshot.terms()?;
         let agent = facts::agent(&self.chain, terms.agent_id, Some(terms.rate_version)).await?;
         let listed = agent.map(|agent| agent.runners).unwrap_or_default();
-        let settlers: Vec<_> = listed
-            .iter()
-            .filter_map(|runner| runner.parse().ok())
-            .chain([record.opened_by])
-            .collect();
+        let settlers: Vec<_> = listed.into_iter().chain([record.opened_by]).collect();
         let frozen = snapshot.attempt.settlement.as_ref().map(|settlement| settlement.usage);
         let usages: Vec<_> = frozen.into_iter().chain([wire::Usage::default()]).collect();
         Ok(Settled::of_record(record, &settlers, &usages))
@@ -394,7 +391,7 @@ fn receipt(
     receipt: &RunReceipt,
     settlement: &Settlement,
     closed_at: u64,
-    settled_by: String,
+    settled_by: Address,
 ) -> Result<Receipt> {
     Ok(Receipt {
         run_id: VaultRunId::from(*receipt.run_id.as_bytes()),
@@ -404,6 +401,6 @@ fn receipt(
         developer: receipt.developer.to_string(),
         output_hash: settlement.output_hash,
         finalized_at: Some(closed::time_of(closed_at)?),
-        settled_by: Some(settled_by),
+        settled_by: Some(settled_by.to_string()),
     })
 }

@@ -175,7 +175,7 @@ pub(super) fn expected(snapshot: &Snapshot) -> Result<Expected<'_>> {
         run: snapshot.run.id,
         attempt: snapshot.run.attempt,
         vault_run_id: snapshot.pinned()?.0,
-        user: &request.user,
+        user: request.user,
         workflow_id: snapshot.run.workflow_id(),
         module: snapshot.terms()?.manifest_hash,
         input: request.input_digest,

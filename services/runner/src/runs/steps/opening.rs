@@ -11,7 +11,7 @@ use crate::chain::calls::on_chain;
 use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
-use crate::gateway::inputs;
+use crate::input_check;
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
@@ -38,7 +38,7 @@ impl RunDriver {
         let request = &snapshot.run.request;
         let judged_at = chassis::clock::now().unix_timestamp();
         let facts =
-            facts::read(&self.chain, &request.user, request.agent_id, request.rate_version).await?;
+            facts::read(&self.chain, request.user, request.agent_id, request.rate_version).await?;
         let fee = self.policy.runner_fee;
         let judged = preflight::judge(&facts, request.rate_version, &request.budgets, fee);
         let pinned = match judged {
@@ -68,12 +68,12 @@ impl RunDriver {
         }
 
         let terms = self.terms(&snapshot.run, pinned)?;
-        let developer = terms.developer.clone();
+        let developer = terms.developer;
         let open = Arguments::Open { terms, nonce: snapshot.attempt.nonce, judged_at };
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Queued).await?;
         let limits = &self.policy.worth;
-        if let Err(failure) = worth::within(&mut tx, &request.user, &developer, limits).await? {
+        if let Err(failure) = worth::within(&mut tx, request.user, developer, limits).await? {
             drop(tx);
             return self.fail_before_open(lease, snapshot, &failure).await;
         }
@@ -166,7 +166,7 @@ impl RunDriver {
             return Ok(None);
         }
         let input = store::input(&self.db, snapshot.run.id).await?;
-        let mistakes = inputs::mistakes(&schema, &input, &inputs::CHECKS_OF_RUNS).await?;
+        let mistakes = input_check::mistakes(&schema, &input, &input_check::CHECKS_OF_RUNS).await?;
         Ok(mistakes.first().map(|mistake| {
             let (place, message) = (exact::pointer(&mistake.path), &mistake.message);
             let text =
@@ -209,8 +209,8 @@ impl RunDriver {
             workflow_id: run.workflow_id(),
         };
         Ok(Terms {
-            user: run.request.user.clone(),
-            opened_by: self.chain.runner.address().to_string(),
+            user: run.request.user,
+            opened_by: self.chain.runner.address(),
             agent_id: run.request.agent_id,
             rate_version: pinned.rate_version,
             rates: pinned.rates,

@@ -1,15 +1,13 @@
 //! Every attempt of a run, from the first to the present one.
 
 use sqlx::PgPool;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use wire::{Digest, Problem, RunId, RunView};
 
 use crate::error::{Error, Result};
-use crate::gateway::view;
 use crate::model::run::{Attempt, Snapshot};
-use crate::rows;
+use crate::rows::{SnapshotRow, snapshot_query};
+use crate::view;
 
 /// One attempt, with the transactions that opened and closed it.
 #[derive(Debug, Clone)]
@@ -32,23 +30,15 @@ pub struct PastAttempt {
 ///
 /// When the database does not answer.
 pub async fn all(db: &PgPool, run: RunId) -> Result<Vec<PastAttempt>> {
-    let found = sqlx::query(concat!(
-        "SELECT a.number AS attempt, a.created_at, a.ended_at, ",
-        rows::attempt_columns!(),
-        " FROM attempts a WHERE a.run_id = $1 ORDER BY a.number",
-    ));
-    let found = found.bind(run.as_uuid()).fetch_all(db).await?;
-    Ok(found.iter().map(past).collect::<sqlx::Result<_>>()?)
+    let found = snapshot_query!("WHERE r.id = $1 ORDER BY a.number", run.as_uuid());
+    let found = found.fetch_all(db).await?;
+    Ok(found.into_iter().map(past).collect::<sqlx::Result<_>>()?)
 }
 
-fn past(row: &PgRow) -> sqlx::Result<PastAttempt> {
-    Ok(PastAttempt {
-        attempt: rows::attempt(row)?,
-        open_transaction: rows::digest(row, "open_transaction")?,
-        closing_transaction: rows::digest(row, "closing_transaction")?,
-        created_at: row.try_get("created_at")?,
-        ended_at: row.try_get("ended_at")?,
-    })
+fn past(row: SnapshotRow) -> sqlx::Result<PastAttempt> {
+    let (created_at, ended_at) = (row.attempt_created_at, row.ended_at);
+    let Snapshot { attempt, open_transaction, closing_transaction, .. } = row.read()?;
+    Ok(PastAttempt { attempt, open_transaction, closing_transaction, created_at, ended_at })
 }
 
 /// The run with all its attempts.

@@ -1,4 +1,4 @@
-//! A run as frontends see it: what the database holds, as [`wire::RunView`].
+//! Runs as frontends and operators see them: what the database holds, as [`wire::RunView`].
 
 use time::OffsetDateTime;
 use wire::event::RunStatus;
@@ -8,10 +8,13 @@ use wire::{Digest, TxHash, VaultRunId};
 pub use wire::RunView;
 pub use wire::view::Meters;
 
-use crate::gateway::attempts::PastAttempt;
 use crate::model::run::{Attempt, Escrow, Run, Snapshot};
 use crate::model::settlement::CANCELLED;
 use crate::model::state::{Phase, Status};
+use crate::view::attempts::PastAttempt;
+
+pub mod attempts;
+pub mod transactions;
 
 impl From<&Snapshot> for RunView {
     fn from(snapshot: &Snapshot) -> Self {
@@ -20,7 +23,7 @@ impl From<&Snapshot> for RunView {
         let pinned = attempt.terms.as_ref().map(|terms| terms.rate_version);
         Self {
             id: run.id,
-            user: request.user.clone(),
+            user: request.user.to_string(),
             agent_id: request.agent_id,
             rate_version: pinned.or(request.rate_version),
             budgets: request.budgets.into(),

@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::runs::signal::WorkSignal;
 
 /// The channel of the wake-ups.
 const CHANNEL: &str = "lumio_runner_work";
@@ -31,19 +30,19 @@ pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Hands the wake-ups of all processes to the workers of this one, until `stop`.
+/// Calls `wake` for the wake-ups of all processes, until `stop`.
 ///
 /// # Errors
 ///
 /// Never: without a connection, the workers poll.
 pub async fn listen(
     db: PgPool,
-    work_signal: WorkSignal,
+    wake: impl Fn() + Send,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         let listened = tokio::select! {
-            listened = hand_on(&db, &work_signal) => listened,
+            listened = hand_on(&db, &wake) => listened,
             () = stop.cancelled() => return Ok(()),
         };
         if let Err(error) = listened {
@@ -57,12 +56,12 @@ pub async fn listen(
     Ok(())
 }
 
-async fn hand_on(db: &PgPool, work_signal: &WorkSignal) -> sqlx::Result<()> {
+async fn hand_on(db: &PgPool, wake: &impl Fn()) -> sqlx::Result<()> {
     let mut commits = PgListener::connect_with(db).await?;
     commits.listen(CHANNEL).await?;
     loop {
         // What was committed before this connection began to listen is found by the first look.
-        work_signal.notify_all();
+        wake();
         commits.recv().await?;
     }
 }
