@@ -25,8 +25,12 @@ const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const JUMP_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const GO: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// As far as a jump of 8 bits leads.
+const MAX_JUMP: usize = 255;
 
 /// The program for a table.
 pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
@@ -41,11 +45,12 @@ pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
         jump(JUMP_AT_LEAST, UNKNOWN_NUMBERS, 0, 1),
         fail(libc::ENOSYS as u16),
     ];
-    for number in numbers(calls) {
-        let mut block = Vec::new();
-        for call in calls.iter().filter(|call| call.number == number) {
-            block.extend(stop(call.stop));
-        }
+    let rows = |number| calls.iter().filter(move |call| call.number == number);
+    let (always, others): (Vec<_>, Vec<_>) = numbers(calls).into_iter().partition(|number| {
+        rows(*number).next().is_some_and(|call| matches!(call.stop, Stop::Always))
+    });
+    for number in others {
+        let mut block: Vec<_> = rows(number).flat_map(|call| stop(call.stop)).collect();
         block.push(allow());
         // Jumps of the filter have 8 bits, so a block must stay short.
         let length =
@@ -54,6 +59,14 @@ pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
         // skipped.
         code.push(jump(JUMP_EQUAL, number as u32, 0, length));
         code.extend(block);
+    }
+    // One instruction each: the kernel translates the program anew for every run.
+    for numbers in always.chunks(MAX_JUMP) {
+        for (index, number) in numbers.iter().enumerate() {
+            code.push(jump(JUMP_EQUAL, *number as u32, (numbers.len() - index) as u8, 0));
+        }
+        code.push(sock_filter { code: GO, jt: 0, jf: 0, k: 1 });
+        code.push(notify());
     }
     code.push(allow());
     code
@@ -149,4 +162,82 @@ fn fail(error: u16) -> sock_filter {
 
 fn give(result: u32) -> sock_filter {
     sock_filter { code: RETURN, jt: 0, jf: 0, k: result }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::{Options, Stopping, stopping, table};
+
+    /// What the kernel does with the program.
+    fn run(code: &[sock_filter], number: u32, args: [u64; 6]) -> u32 {
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let one = code[at];
+            at += 1;
+            let jump = |taken: bool| usize::from(if taken { one.jt } else { one.jf });
+            match one.code {
+                LOAD if one.k == NUMBER => value = number,
+                LOAD if one.k == ARCH => value = NATIVE,
+                LOAD => {
+                    let arg = args[(one.k as usize - 16) / 8];
+                    value = if one.k.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 };
+                }
+                AND => value &= one.k,
+                JUMP_EQUAL => at += jump(value == one.k),
+                JUMP_AT_LEAST => at += jump(value >= one.k),
+                JUMP_BITS => at += jump(value & one.k != 0),
+                GO => at += one.k as usize,
+                RETURN => return one.k,
+                other => panic!("no such instruction: {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_program_decides_as_the_table_says() {
+        let interesting = [
+            0,
+            1,
+            2,
+            3,
+            15,
+            62,
+            libc::O_CREAT as u64,
+            0x5401,
+            0x5412,
+            0x8901,
+            0x8905,
+            1 << 28,
+            1 << 32,
+        ];
+        for (reads, forks, listens, abi) in
+            [(true, true, true, 7), (false, false, false, 7), (false, true, false, 2)]
+        {
+            let calls = table(Options { reads, forks, listens, abi });
+            let code = program(&calls);
+            for number in 0..UNKNOWN_NUMBERS + 10 {
+                for index in 0..6 {
+                    for value in interesting {
+                        let mut args = [0; 6];
+                        args[index] = value;
+                        let expected = match stopping(&calls, c_long::from(number), &args) {
+                            Stopping::Passes => libc::SECCOMP_RET_ALLOW,
+                            Stopping::Stops => libc::SECCOMP_RET_USER_NOTIF,
+                            Stopping::Fails(error) => {
+                                libc::SECCOMP_RET_ERRNO | error.cast_unsigned()
+                            }
+                        };
+                        assert_eq!(run(&code, number, args), expected, "{number} {args:x?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_numbers_stop() {
+        let code = program(&table(Options { reads: false, forks: true, listens: true, abi: 7 }));
+        assert_eq!(run(&code, FOREIGN_NUMBERS, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
+    }
 }
