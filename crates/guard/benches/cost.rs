@@ -1,13 +1,15 @@
 //! What the guard costs over the bare program, beside other ways of watching or confining one.
 //!
-//!     cargo bench -p side-effect-guard --bench cost [-- --repetitions 40]
+//!     cargo bench -p side-effect-guard --bench cost [-- --repetitions 40] [--only unlinks]
 //!
 //! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and
 //! `sandlock` where they are there, in turn, so that what disturbs one disturbs all. The
 //! whole bench is pinned to one processor (`taskset`) and, where that is permitted, runs in the
 //! round-robin class (`chrt -r 20`). The figures are medians of the differences to the bare run of
-//! the same turn, with the quartiles, and the ratio of the medians. Run it as root for the tier
-//! `separated`, as anybody else for `unprivileged`.
+//! the same turn, with the quartiles and the difference of the fastest tenths; how many times the
+//! median is that of a supervisor that looks at nothing; and the ratio of the medians. Run it as
+//! root for the tier `separated`, as anybody else for `unprivileged`. `--only` measures the
+//! workloads with this text in their name.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 #![expect(unsafe_code, reason = "a supervisor of system calls is made between fork and exec")]
@@ -49,6 +51,8 @@ struct World {
     node: PathBuf,
 }
 
+const NOTHING: &str = "a supervisor that looks at nothing";
+
 /// A way to run a script with what it declares; how long it took.
 type Way = (String, Box<dyn Fn(&World, &[Capability]) -> Duration>);
 
@@ -57,11 +61,12 @@ fn main() {
     if !arguments.iter().any(|argument| argument == "--pinned") {
         pin(&arguments[1..]);
     }
-    let repetitions = arguments
-        .iter()
-        .position(|argument| argument == "--repetitions")
-        .and_then(|at| arguments.get(at + 1)?.parse().ok())
-        .unwrap_or(25);
+    let after = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let repetitions = after("--repetitions").and_then(|number| number.parse().ok()).unwrap_or(25);
+    let only = after("--only");
     let Some(node) = node() else {
         eprintln!("there is no Node that every user can reach: nothing was measured");
         return;
@@ -72,12 +77,15 @@ fn main() {
     let world = world_in(node, &memory.unwrap_or_else(std::env::temp_dir));
     let ways = ways();
     println!("tier {}, {repetitions} turns, {}", guard::probe().tier, scheduling());
-    for (name, declared, script) in WORKLOADS {
+    let chosen = |name: &str| only.is_none_or(|text| name.contains(text.as_str()));
+    for (name, declared, script) in WORKLOADS.into_iter().filter(|(name, ..)| chosen(name)) {
         fs::write(world.root.join("main.mjs"), script).unwrap();
         guard::prepare_ownership(&world.root, Identity::Auto).unwrap();
         measure(name, declared, &world, &ways, repetitions);
     }
-    measure_snapshots(repetitions);
+    if only.is_none() {
+        measure_snapshots(repetitions);
+    }
 }
 
 /// What the files of a root cost: both snapshots together, as the difference between a run over a
@@ -182,10 +190,7 @@ fn ways() -> Vec<Way> {
         ),
     ];
     if nothing::works() {
-        ways.push((
-            "a supervisor that looks at nothing".to_owned(),
-            Box::new(|world, _| nothing::supervised(world)),
-        ));
+        ways.push((NOTHING.to_owned(), Box::new(|world, _| nothing::supervised(world))));
     }
     let strace =
         ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file,%process,%network", "-o", "/dev/null"];
@@ -288,13 +293,19 @@ fn measure(name: &str, declared: &[Capability], world: &World, ways: &[Way], rep
         at(bare, 0.25),
         at(bare, 0.75)
     );
-    for ((label, _), took) in ways.iter().zip(&times).skip(1) {
+    // Beside the medians what the fastest tenth took: other work on the machine only slows down.
+    let over = |took: &[f64]| -> [f64; 4] {
         let over: Vec<f64> = took.iter().zip(bare).map(|(took, bare)| took - bare).collect();
+        [at(&over, 0.5), at(&over, 0.25), at(&over, 0.75), at(took, 0.1) - at(bare, 0.1)]
+    };
+    let nothing = ways.iter().position(|(label, _)| label == NOTHING);
+    let nothing = nothing.map_or([f64::NAN; 4], |way| over(&times[way]));
+    for ((label, _), took) in ways.iter().zip(&times).skip(1) {
+        let [median, low, high, fastest] = over(took);
         println!(
-            "  {label:<34} {:+7.2} ms ({:+.2} to {:+.2})  × {:.3}",
-            at(&over, 0.5),
-            at(&over, 0.25),
-            at(&over, 0.75),
+            "  {label:<34} {median:+7.2} ms ({low:+.2} to {high:+.2}, fastest tenth {fastest:+.2})  \
+             {:.2} of nothing  × {:.3}",
+            median / nothing[0],
             at(took, 0.5) / at(bare, 0.5)
         );
     }
