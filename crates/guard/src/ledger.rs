@@ -1,8 +1,8 @@
 //! What was seen, counted exactly and kept within bounds.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ffi::OsString;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -166,10 +166,10 @@ fn effect(event: Event, process: &ProcessInfo) -> Effect {
         target: event.target,
         other: event.other,
         pid: process.pid,
-        executable: process.executable.clone(),
-        argv: process.argv.clone(),
+        executable: Arc::clone(&process.executable),
+        argv: Arc::clone(&process.argv),
         argv_exact: process.argv_exact,
-        parents: process.parents.clone(),
+        parents: Arc::clone(&process.parents),
         allowed: event.allowed,
         charge: event.charge,
         exact: event.exact,
@@ -190,9 +190,13 @@ fn capability(category: Category) -> Option<Capability> {
 /// The names that were seen being changed, to be held against what the snapshots find.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
-    names: HashSet<u64>,
+    /// With random keys, so that no program can search for two names with the same hash.
+    hashes: RandomState,
+    names: Hashes,
     /// All directories above them.
-    above: HashSet<u64>,
+    above: Hashes,
+    /// Of the last name: itself and all above it are known.
+    directory: Option<OsString>,
     /// Both ends of every move: everything below them has a new name.
     moved: BTreeSet<PathBuf>,
     overflow: bool,
@@ -206,16 +210,20 @@ impl Touched {
             self.overflow = true;
             return;
         }
-        self.names.insert(hash(path.as_os_str()));
-        if let Some(parent) = paths::parent(path) {
-            self.names.insert(hash(parent.as_os_str()));
-            // Up to the first that is known: what is above that one is known too.
-            for above in parent.ancestors() {
-                if !self.above.insert(hash(above.as_os_str())) {
-                    break;
-                }
+        self.names.insert(self.hash(path));
+        let Some(parent) = paths::parent(path) else { return };
+        // Most names are in the directory of the one before.
+        if self.directory.as_deref() == Some(parent.as_os_str()) {
+            return;
+        }
+        self.names.insert(self.hash(parent));
+        // Up to the first that is known: what is above that one is known too.
+        for above in parent.ancestors() {
+            if !self.above.insert(self.hash(above)) {
+                break;
             }
         }
+        self.directory = Some(parent.as_os_str().to_owned());
     }
 
     pub(crate) fn moved(&mut self, path: &Path) {
@@ -229,23 +237,42 @@ impl Touched {
 
     /// Whether a change of this name was seen.
     pub(crate) fn explains(&self, path: &Path) -> bool {
-        self.names.contains(&hash(path.as_os_str()))
+        self.names.contains(&self.hash(path))
             || path.ancestors().any(|above| self.moved.contains(above))
     }
 
     /// Whether something below this directory was seen to change.
     pub(crate) fn is_above(&self, path: &Path) -> bool {
-        self.above.contains(&hash(path.as_os_str()))
+        self.above.contains(&self.hash(path))
     }
 
     /// More names were touched than are remembered.
     pub(crate) fn overflowed(&self) -> bool {
         self.overflow
     }
+
+    fn hash(&self, path: &Path) -> u64 {
+        self.hashes.hash_one(path.as_os_str())
+    }
 }
 
-fn hash(name: &OsStr) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
+/// Hashes of names.
+type Hashes = HashSet<u64, BuildHasherDefault<AsIs>>;
+
+/// Numbers that are hashes already.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
 }

@@ -79,7 +79,7 @@ pub(crate) struct Observer<'a> {
     resolved: &'a ResolvedPolicy,
     policy: &'a Policy,
     /// By number; the first row of each.
-    calls: Vec<Option<Call>>,
+    calls: Vec<Option<&'a Call>>,
     rows: &'a [Call],
     /// Inodes of the root that also have a name outside it.
     shared: HashSet<(u64, u64)>,
@@ -90,7 +90,7 @@ pub(crate) struct Observer<'a> {
     identity: Option<(u32, u32)>,
     home: &'a Home,
     /// The working directory of every process, until one is let change its own.
-    directory: Option<PathBuf>,
+    directory: Option<Arc<Path>>,
     domain: Arc<OwnedFd>,
     own_sockets: OwnSockets,
     started: bool,
@@ -107,6 +107,8 @@ pub(crate) struct Observer<'a> {
     /// Files of nothing but memory were made: what is in them is looked for.
     pub(crate) memory_files: bool,
     pub(crate) ledger: Ledger,
+    /// Memory for the strings of the next call.
+    strings: Vec<(u64, Arc<[u8]>)>,
     /// Effects of the call judged last, with the processes that did them: they count once it is
     /// known that the call still waited when all of it had been read.
     pending: Vec<(Event, Option<Arc<ProcessInfo>>)>,
@@ -125,7 +127,7 @@ pub(crate) struct Watch<'a> {
     pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) home: &'a Home,
-    pub(crate) directory: Option<PathBuf>,
+    pub(crate) directory: Option<Arc<Path>>,
     pub(crate) domain: Arc<OwnedFd>,
     pub(crate) own_sockets: OwnSockets,
     pub(crate) transcript_key: [u8; 32],
@@ -146,7 +148,7 @@ impl<'a> Observer<'a> {
         for call in watch.calls.iter().rev() {
             if let Some(known) = usize::try_from(call.number).ok().and_then(|at| calls.get_mut(at))
             {
-                *known = Some(*call);
+                *known = Some(call);
             }
         }
         Self {
@@ -173,6 +175,7 @@ impl<'a> Observer<'a> {
             forks: 0,
             memory_files: false,
             ledger: Ledger::new(watch.transcript_key),
+            strings: Vec::new(),
             pending: Vec::new(),
         }
     }
@@ -198,20 +201,20 @@ impl<'a> Observer<'a> {
             return Decision::End(Exit::Signal(libc::SIGSYS));
         }
         let number = usize::try_from(stopped.number).unwrap_or(usize::MAX);
-        let Some(call) = self.calls.get(number).copied().flatten() else {
+        let Some(call) = self.calls.get(number).copied().flatten().copied() else {
             self.ledger.mark_incomplete(|| {
                 format!("system call {} stopped without a rule", stopped.number)
             });
             return error(libc::ENOSYS);
         };
-        let Ok(task) = self.tasks.task(stopped.tid, self.directory.as_deref()) else {
+        let Ok(task) = self.tasks.task(stopped.tid, self.directory.as_ref()) else {
             // Killed meanwhile: nothing was done, and no caller waits for an answer.
             return error(libc::EINTR);
         };
         let view = View { tid: stopped.tid, task, reaper: self.reaper, home: self.home };
         // What is read here may be read again by the kernel, so it is not certain in the record.
         let exact = !self.reads_again(call.shape);
-        let strings = RefCell::default();
+        let strings = RefCell::new(std::mem::take(&mut self.strings));
         let seen = Seen { stopped, call, view, valid: &valid, strings, exact };
         let decision = self.judge(&seen);
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
@@ -226,6 +229,8 @@ impl<'a> Observer<'a> {
             });
             return error(libc::EACCES);
         }
+        self.strings = seen.strings.into_inner();
+        self.strings.clear();
         decision
     }
 
@@ -443,7 +448,7 @@ struct Seen<'s> {
     view: View<'s>,
     valid: &'s dyn Fn() -> bool,
     /// The strings read from its memory, by address.
-    strings: RefCell<Vec<(u64, Vec<u8>)>>,
+    strings: RefCell<Vec<(u64, Arc<[u8]>)>>,
     /// What is read of the call is what the kernel uses.
     exact: bool,
 }
@@ -459,13 +464,13 @@ impl Seen<'_> {
     }
 
     /// A string among the arguments.
-    fn string(&self, address: u64) -> io::Result<Vec<u8>> {
+    fn string(&self, address: u64) -> io::Result<Arc<[u8]>> {
         let known = self.strings.borrow().iter().find(|(at, _)| *at == address).cloned();
         if let Some((_, text)) = known {
             return Ok(text);
         }
         let text = self.view.string(address)?;
-        self.strings.borrow_mut().push((address, text.clone()));
+        self.strings.borrow_mut().push((address, Arc::clone(&text)));
         Ok(text)
     }
 

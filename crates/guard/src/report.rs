@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -180,17 +181,18 @@ pub struct Effect {
     pub other: Option<String>,
     /// The process that did it.
     pub pid: u32,
-    /// The executable of that process.
-    pub executable: String,
+    /// The executable of that process. A process has many effects, which share this and the two
+    /// lists.
+    pub executable: Arc<str>,
     /// The arguments of that process.
-    pub argv: Vec<String>,
+    pub argv: Arc<[String]>,
     /// Whether the arguments are those the kernel started it with. If not, they are what the
     /// process shows of itself, which it can rewrite.
     #[serde(default = "yes")]
     pub argv_exact: bool,
     /// The processes above it, the nearest first, up to the command's own.
     #[serde(default)]
-    pub parents: Vec<Ancestor>,
+    pub parents: Arc<[Ancestor]>,
     /// `false` where the guard or the kernel refused it.
     pub allowed: bool,
     /// What it means for the verdict.
@@ -212,7 +214,7 @@ pub struct Ancestor {
     /// Its number.
     pub pid: u32,
     /// Its executable.
-    pub executable: String,
+    pub executable: Arc<str>,
 }
 
 /// The kind of an [`Effect`].

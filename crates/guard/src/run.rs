@@ -116,7 +116,8 @@ pub(crate) fn run(
         home: &home,
         directory: (forks && launched.listener.is_some())
             .then(|| fixed_directory(&cwd, &resolved))
-            .flatten(),
+            .flatten()
+            .map(Arc::from),
         env_program: shebang::interpreters(&program).into_iter().next().unwrap_or_default(),
         own_sockets: OwnSockets::new(before.sockets()),
         domain,

@@ -26,7 +26,7 @@ mod others;
 mod stream;
 
 use bounds::WEIGH_MS;
-use others::Others;
+use others::{Others, Ready};
 pub(crate) use stream::Live;
 use stream::Stream;
 
@@ -76,7 +76,6 @@ pub(crate) fn supervise(
         late: 0,
         silent: false,
         begun_ms,
-        looked_ms: begun_ms,
         measured_ms: begun_ms,
         weighed_ms: begun_ms + WEIGH_MS,
         watched,
@@ -157,7 +156,6 @@ struct Run<'r, 'o> {
     /// The last process that could be stopped is gone.
     silent: bool,
     begun_ms: u64,
-    looked_ms: u64,
     measured_ms: u64,
     /// When the trees are walked through next.
     weighed_ms: u64,
@@ -207,7 +205,9 @@ impl Run<'_, '_> {
             if let Some(exit) = self.traced.then(|| locked(self.over).take()).flatten() {
                 self.exit.get_or_insert(exit);
             }
-            self.look(reaper);
+            if ready.tick {
+                self.look(reaper);
+            }
         }
         Ok(())
     }
@@ -231,12 +231,12 @@ impl Run<'_, '_> {
         }
         let [other, calls] = waiting.map(|one| one.revents());
         let calls = if count == 2 { calls } else { PollFlags::empty() };
-        let listener = calls.contains(PollFlags::IN);
-        let (reaper, output) = if other.is_empty() { (false, false) } else { others.ready()? };
+        let mut ready = if other.is_empty() { Ready::default() } else { others.ready()? };
+        ready.listener = calls.contains(PollFlags::IN);
         // No process is left whose calls could be stopped. The kernel would say so again and again
         // until the reaper has its turn.
-        self.silent |= !listener && !calls.is_empty();
-        Ok(Ready { reaper, listener, output })
+        self.silent |= !ready.listener && !calls.is_empty();
+        Ok(ready)
     }
 
     /// One call at a time: other callers are seen by the next look at everything, without
@@ -452,12 +452,6 @@ fn watch_start(
 /// The same failure once more.
 fn same(failure: &io::Error) -> io::Error {
     failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error)
-}
-
-struct Ready {
-    reaper: bool,
-    listener: bool,
-    output: bool,
 }
 
 fn exit(status: i32) -> Exit {

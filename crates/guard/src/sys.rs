@@ -8,6 +8,7 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::LazyLock;
 
 use libc::{c_long, c_uint, seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes};
 use rustix::io::Errno;
@@ -310,9 +311,10 @@ pub(crate) fn ticks_per_second() -> u64 {
 
 /// Bytes of a memory page.
 pub(crate) fn page_bytes() -> u64 {
-    // SAFETY: takes a number and answers one.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
-        .ok()
-        .filter(|bytes| *bytes > 0)
-        .unwrap_or(4096)
+    static BYTES: LazyLock<u64> = LazyLock::new(|| {
+        // SAFETY: takes a number and answers one.
+        let bytes = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) });
+        bytes.ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
+    });
+    *BYTES
 }

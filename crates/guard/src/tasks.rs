@@ -1,15 +1,17 @@
 //! The threads that make calls: who they are, read once and kept for as long as they are the same.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, open, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, open, readlinkat, readlinkat_raw};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::exec_stop;
@@ -20,6 +22,8 @@ use crate::tree;
 
 /// Threads remembered, with two descriptors each; more make no error, only more work.
 const MAX_KNOWN: usize = 256;
+/// The kernel shows paths of this length at most.
+const PATH_MAX: usize = 4_096;
 const MAX_ARGUMENTS: usize = 64;
 const MAX_ANCESTORS: usize = 16;
 /// Processes whose arguments are remembered before those that are gone are forgotten.
@@ -29,13 +33,13 @@ const MAX_PROGRAMS: usize = 20_000;
 #[derive(Debug)]
 pub(crate) struct ProcessInfo {
     pub(crate) pid: u32,
-    pub(crate) executable: String,
-    pub(crate) argv: Vec<String>,
+    pub(crate) executable: Arc<str>,
+    pub(crate) argv: Arc<[String]>,
     /// Whether the kernel started it with these arguments.
     pub(crate) argv_exact: bool,
     /// Digest of all arguments, where they are certain.
     pub(crate) started_with: Option<[u8; 32]>,
-    pub(crate) parents: Vec<Ancestor>,
+    pub(crate) parents: Arc<[Ancestor]>,
 }
 
 /// One thread at the moment of a call.
@@ -43,7 +47,7 @@ pub(crate) struct ProcessInfo {
 pub(crate) struct Task {
     tid: u32,
     /// Its working directory, unless that is deeper than the kernel shows.
-    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) cwd: Option<Arc<Path>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,8 @@ struct Known {
     /// The link to its working directory, held itself: it is dead when the thread is, whatever gets
     /// its number next, and is read with the least work.
     cwd: OwnedFd,
+    /// Where it led last.
+    directory: Option<Arc<Path>>,
     /// The thread itself, by which it is asked for most cheaply whether it is still there. Nothing
     /// where the kernel has handles of processes only (before 6.9), or directories are asked for
     /// anyway.
@@ -61,7 +67,7 @@ struct Known {
 /// What a process was started with, as the kernel copied it.
 #[derive(Debug)]
 struct Program {
-    argv: Vec<String>,
+    argv: Arc<[String]>,
     digest: [u8; 32],
     /// When the process was made: another one with its number has another time.
     born: u64,
@@ -82,7 +88,8 @@ impl Task {
     /// # Errors
     /// The thread or the link is gone, or the path is longer than the kernel shows.
     pub(crate) fn link(&self, name: &str) -> io::Result<PathBuf> {
-        read_link(CWD, &format!("/proc/{}/{name}", self.tid))
+        let target = readlinkat(CWD, format!("/proc/{}/{name}", self.tid), Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 }
 
@@ -91,30 +98,29 @@ impl Known {
         let itself = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let cwd = open(format!("/proc/{tid}/cwd"), itself, Mode::empty())?;
         let handle = with_handle.then(|| sys::handle_of_thread(tid)).flatten();
-        Ok(Self { cwd, handle, who: None })
+        Ok(Self { cwd, directory: None, handle, who: None })
     }
 
     /// The thread in `directory`; nothing where it is not known to be there still.
-    fn still_in(&self, directory: &Path, tid: u32) -> Option<Task> {
+    fn still_in(&self, directory: &Arc<Path>, tid: u32) -> Option<Task> {
         let there = sys::is_there(self.handle.as_ref()?.as_fd());
-        there.then(|| Task { tid, cwd: Some(directory.to_owned()) })
+        there.then(|| Task { tid, cwd: Some(Arc::clone(directory)) })
     }
 
     /// The thread as it is now; nothing where it is gone.
-    fn now(&self, tid: u32) -> Option<Task> {
-        match read_link(&self.cwd, "") {
-            Ok(cwd) => Some(Task { tid, cwd: Some(cwd) }),
-            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
-                Some(Task { tid, cwd: None })
-            }
-            Err(_) => None,
-        }
+    fn now(&mut self, tid: u32) -> Option<Task> {
+        // As long as the kernel shows: a longer path is an error, not cut.
+        let mut buffer = [MaybeUninit::<u8>::uninit(); PATH_MAX];
+        let cwd = match readlinkat_raw(&self.cwd, "", &mut buffer) {
+            Ok((cwd, _)) => Path::new(OsStr::from_bytes(cwd)),
+            Err(Errno::NAMETOOLONG) => return Some(Task { tid, cwd: None }),
+            Err(_) => return None,
+        };
+        let known = self.directory.take().filter(|known| known.as_os_str() == cwd.as_os_str());
+        let directory = known.unwrap_or_else(|| Arc::from(cwd));
+        self.directory = Some(Arc::clone(&directory));
+        Some(Task { tid, cwd: Some(directory) })
     }
-}
-
-fn read_link(directory: impl AsFd, name: &str) -> io::Result<PathBuf> {
-    let target = readlinkat(directory, name, Vec::new())?;
-    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
 
 impl Tasks {
@@ -126,17 +132,17 @@ impl Tasks {
     ///
     /// # Errors
     /// It is gone.
-    pub(crate) fn task(&mut self, tid: u32, directory: Option<&Path>) -> io::Result<Task> {
+    pub(crate) fn task(&mut self, tid: u32, directory: Option<&Arc<Path>>) -> io::Result<Task> {
         if let Some(directory) = directory
             && let Some(task) =
                 self.known.get(&tid).and_then(|known| known.still_in(directory, tid))
         {
             return Ok(task);
         }
-        if let Some(task) = self.known.get(&tid).and_then(|known| known.now(tid)) {
+        if let Some(task) = self.known.get_mut(&tid).and_then(|known| known.now(tid)) {
             return Ok(task);
         }
-        let known = Known::of(tid, directory.is_some())?;
+        let mut known = Known::of(tid, directory.is_some())?;
         let task = known.now(tid).unwrap_or(Task { tid, cwd: None });
         if self.known.len() >= MAX_KNOWN {
             // All at once, since nothing says which were used last.
@@ -158,14 +164,14 @@ impl Tasks {
             tree::born(pid).is_some_and(|born| born == program.born)
         });
         let started_with = started.map(|program| program.digest);
-        let argv = started.map_or_else(|| arguments(tid), |program| program.argv.clone());
+        let argv = started.map_or_else(|| arguments(tid), |program| Arc::clone(&program.argv));
         let who = Arc::new(ProcessInfo {
             pid,
             executable: executable(pid),
             argv,
             argv_exact: started_with.is_some(),
             started_with,
-            parents: self.parents(pid),
+            parents: self.parents(pid).into(),
         });
         if let Some(known) = self.known.get_mut(&tid) {
             known.who = Some(Arc::clone(&who));
@@ -186,12 +192,12 @@ impl Tasks {
                 break;
             }
             // What is above a process that is known was found when it was looked up.
-            if let Some(known) = self.known.get(&parent)
-                && let Some(who) = &known.who
-                && who.pid == parent
+            if let Some(known) = self.known.get_mut(&parent)
+                && known.who.as_ref().is_some_and(|who| who.pid == parent)
                 && known.now(parent).is_some()
+                && let Some(who) = &known.who
             {
-                chain.push(Ancestor { pid: parent, executable: who.executable.clone() });
+                chain.push(Ancestor { pid: parent, executable: Arc::clone(&who.executable) });
                 chain.extend(who.parents.iter().cloned());
                 break;
             }
@@ -219,18 +225,18 @@ impl Tasks {
     }
 }
 
-fn arguments(tid: u32) -> Vec<String> {
+fn arguments(tid: u32) -> Arc<[String]> {
     let line = tree::read(Path::new(&format!("/proc/{tid}/cmdline"))).unwrap_or_default();
     shown(&line)
 }
 
-fn shown(arguments: &[u8]) -> Vec<String> {
+fn shown(arguments: &[u8]) -> Arc<[String]> {
     exec_stop::split(arguments)
         .take(MAX_ARGUMENTS)
         .map(|one| text::bounded(text::escape_os(one)))
         .collect()
 }
 
-fn executable(pid: u32) -> String {
-    fs::read_link(format!("/proc/{pid}/exe")).map(text::escape_os).unwrap_or_default()
+fn executable(pid: u32) -> Arc<str> {
+    fs::read_link(format!("/proc/{pid}/exe")).map(text::escape_os).unwrap_or_default().into()
 }

@@ -225,7 +225,11 @@ fn set_attribute(
 
 fn attribute(seen: &Seen<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
     let name = seen.string(seen.arg(name))?;
-    Ok(if name.is_empty() || name.len() >= MAX_NAME { Err(libc::ERANGE) } else { Ok(name) })
+    Ok(if name.is_empty() || name.len() >= MAX_NAME {
+        Err(libc::ERANGE)
+    } else {
+        Ok(name.to_vec())
+    })
 }
 
 /// Two times, or none for the present.

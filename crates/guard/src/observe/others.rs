@@ -25,7 +25,7 @@ impl Observer<'_> {
         if !self.started && seen.stopped.tid == self.main {
             // The command itself: until here its process ran no line but the guard's.
             self.started = true;
-            let name = seen.string(seen.arg(at.path)).ok();
+            let name = seen.string(seen.arg(at.path)).ok().map(|name| name.to_vec());
             return Ok(self.watch_start(seen, own_start(seen), None, name, true));
         }
         let flags = flags.map_or(0, |index| seen.int(index));
@@ -42,7 +42,7 @@ impl Observer<'_> {
         let arguments = Some(self.arguments(seen, if at.dir.is_some() { 2 } else { 1 }));
         let name = seen.string(seen.arg(at.path))?;
         // Relative to a descriptor, the kernel makes up a name of its own.
-        let name = (at.dir.is_none() || name.starts_with(b"/")).then_some(name);
+        let name = (at.dir.is_none() || name.starts_with(b"/")).then(|| name.to_vec());
         let path = match place {
             Place::Nameless { shown, .. } => {
                 return Ok(self.start(seen, None, shown, arguments, name));

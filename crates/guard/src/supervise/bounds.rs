@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Run, TICK_MS, locked};
+use super::{Run, locked};
 use crate::fork_events::ForkEvents;
 use crate::launch::Reaper;
 use crate::report::Exit;
@@ -15,13 +15,12 @@ const USAGE_MS: u64 = 50;
 pub(super) const WEIGH_MS: u64 = 250;
 
 impl Run<'_, '_> {
-    /// Holds the run against its limits, at most once a tick.
+    /// Holds the run against its limits, once a tick.
     pub(super) fn look(&mut self, reaper: &Reaper) {
-        let now = sys::monotonic_ms();
-        if now < self.looked_ms + TICK_MS || self.exit.is_some() {
+        if self.exit.is_some() {
             return;
         }
-        self.looked_ms = now;
+        let now = sys::monotonic_ms();
         self.fork_events.iter_mut().for_each(ForkEvents::look);
         let limits = &self.policy.limits;
         let limit = |name: &str| Some(Exit::Limit(name.to_owned()));

@@ -15,6 +15,16 @@ const REAPER: u64 = 0;
 const OUTPUT: u64 = 1;
 const TICK: u64 = 2;
 
+/// What there is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ready {
+    pub(super) listener: bool,
+    pub(super) reaper: bool,
+    pub(super) output: bool,
+    /// Time and limits are to be looked at.
+    pub(super) tick: bool,
+}
+
 /// One descriptor for all of them: waiting for a call takes two then, however many these are. The
 /// time is among them since a wait with an end of its own costs a timer set and taken back for
 /// every call.
@@ -47,11 +57,11 @@ impl Others {
         Ok(Self { handle, timer })
     }
 
-    /// Whether the reaper has something to say, and whether there is output.
+    /// Which of them have something to say.
     ///
     /// # Errors
     /// The kernel's own.
-    pub(super) fn ready(&self) -> io::Result<(bool, bool)> {
+    pub(super) fn ready(&self) -> io::Result<Ready> {
         let nothing = Event { flags: EventFlags::empty(), data: EventData::new_u64(TICK) };
         let mut events = [nothing; 4];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -59,17 +69,18 @@ impl Others {
             Err(rustix::io::Errno::INTR) => 0,
             count => count?,
         };
-        let (mut reaper, mut output) = (false, false);
+        let mut ready = Ready::default();
         for event in &events[..count] {
             match event.data.u64() {
-                REAPER => reaper = true,
-                OUTPUT => output = true,
+                REAPER => ready.reaper = true,
+                OUTPUT => ready.output = true,
                 _ => {
+                    ready.tick = true;
                     // Only whether it has passed is of interest, not how often.
                     let _ = rustix::io::read(&self.timer, &mut [0; 8]);
                 }
             }
         }
-        Ok((reaper, output))
+        Ok(ready)
     }
 }

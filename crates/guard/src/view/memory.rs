@@ -1,6 +1,7 @@
 //! Reads the memory of the stopped process.
 
 use std::io;
+use std::sync::Arc;
 
 use super::View;
 use crate::sys;
@@ -14,15 +15,20 @@ impl View<'_> {
     ///
     /// # Errors
     /// The address cannot be read, or nothing ends the string.
-    pub(crate) fn string(&self, address: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn string(&self, address: u64) -> io::Result<Arc<[u8]>> {
         let mut text = Vec::new();
         let mut at = address;
         while text.len() < PATH_MAX {
             let mut chunk = [0u8; CHUNK];
             let read = sys::read_memory(self.tid, at, &mut chunk[..in_page(at)])?;
             if let Some(end) = chunk[..read].iter().position(|byte| *byte == 0) {
-                text.extend_from_slice(&chunk[..end]);
-                return Ok(text);
+                let last = &chunk[..end];
+                // Nearly always the first is the last too, and is copied once.
+                return Ok(if text.is_empty() {
+                    last.into()
+                } else {
+                    [&text, last].concat().into()
+                });
             }
             if read == 0 {
                 break;
@@ -34,7 +40,7 @@ impl View<'_> {
     }
 
     /// Two strings by one look; nothing where that is not enough.
-    pub(crate) fn short_strings(&self, addresses: [u64; 2]) -> Option<[Vec<u8>; 2]> {
+    pub(crate) fn short_strings(&self, addresses: [u64; 2]) -> Option<[Arc<[u8]>; 2]> {
         let lengths = addresses.map(in_page);
         let mut chunk = [0u8; 2 * CHUNK];
         let chunk = &mut chunk[..lengths[0] + lengths[1]];
@@ -42,26 +48,33 @@ impl View<'_> {
         let read = sys::read_parts(self.tid, &parts, chunk).ok()?;
         let (first, second) = chunk[..read].split_at_checked(lengths[0])?;
         let string =
-            |bytes: &[u8]| Some(bytes[..bytes.iter().position(|byte| *byte == 0)?].to_vec());
+            |bytes: &[u8]| Some(Arc::from(&bytes[..bytes.iter().position(|byte| *byte == 0)?]));
         Some([string(first)?, string(second)?])
     }
 
     /// Whether these strings are still at their addresses.
-    pub(crate) fn has_strings(&self, strings: &[(u64, Vec<u8>)]) -> bool {
+    pub(crate) fn has_strings(&self, strings: &[(u64, Arc<[u8]>)]) -> bool {
         strings.chunks(sys::MAX_PARTS).all(|strings| {
             let mut parts = [(0, 0); sys::MAX_PARTS];
             for (part, (address, text)) in parts.iter_mut().zip(strings) {
                 *part = (*address, text.len() + 1);
             }
             let parts = &parts[..strings.len()];
-            let mut now = vec![0; parts.iter().map(|(_, length)| length).sum()];
-            let read = sys::read_parts(self.tid, parts, &mut now).unwrap_or(0);
+            let length = parts.iter().map(|(_, length)| length).sum();
+            let (mut short, mut long) = ([0; 2 * CHUNK], Vec::new());
+            let now = if length <= short.len() {
+                &mut short[..length]
+            } else {
+                long.resize(length, 0);
+                &mut long[..]
+            };
+            let read = sys::read_parts(self.tid, parts, now).unwrap_or(0);
             let mut rest = &*now;
             read == now.len()
                 && strings.iter().all(|(_, text)| {
                     let (this, more) = rest.split_at(text.len() + 1);
                     rest = more;
-                    this.strip_suffix(&[0]) == Some(text)
+                    this.strip_suffix(&[0]) == Some(&**text)
                 })
         })
     }

@@ -129,7 +129,7 @@ impl Observations {
             let effect = Effect {
                 target: layout.shorten(&effect.target),
                 other: effect.other.as_deref().map(|path| layout.shorten(path)),
-                executable: layout.shorten(&effect.executable),
+                executable: layout.shorten(&effect.executable).into(),
                 argv: effect.argv.iter().map(|word| layout.shorten(word)).collect(),
                 ..effect.clone()
             };
@@ -203,7 +203,7 @@ impl Observations {
             tracing::warn!(
                 start,
                 process.pid = effect.pid,
-                process.executable = effect.executable,
+                process.executable = &*effect.executable,
                 process.args = ?effect.argv,
                 process.parents = ?effect.parents,
                 call = effect.operation,
@@ -270,6 +270,8 @@ pub(crate) fn name(category: Category) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn effect(number: usize, charge: Charge) -> Attributed {
@@ -279,10 +281,10 @@ mod tests {
             target: number.to_string(),
             other: None,
             pid: 1,
-            executable: String::new(),
-            argv: Vec::new(),
+            executable: Arc::default(),
+            argv: Arc::default(),
             argv_exact: true,
-            parents: Vec::new(),
+            parents: Arc::default(),
             allowed: true,
             charge,
             exact: true,
