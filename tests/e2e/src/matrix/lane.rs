@@ -356,17 +356,16 @@ pub(super) async fn until_ended(
     patience: Duration,
 ) -> anyhow::Result<Value> {
     let give_up_at = Instant::now() + patience;
-    let mut last = "it was not asked".to_owned();
     loop {
         let asked = async {
             let answer = http.get(format!("{gateway}/runs/{id}")).send().await?;
             answer.error_for_status()?.json::<Value>().await
         };
-        match asked.await {
+        let last = match asked.await {
             Ok(run) if run["phase"] == "done" || run["phase"] == "operator" => return Ok(run),
-            Ok(run) => last = format!("{run:#}"),
-            Err(error) => last = error.to_string(),
-        }
+            Ok(run) => format!("{run:#}"),
+            Err(error) => error.to_string(),
+        };
         ensure!(Instant::now() < give_up_at, "run {id} has not ended: {last}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
