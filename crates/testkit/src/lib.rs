@@ -9,7 +9,7 @@
 pub use database::{PostgresServer, TestDb, postgres};
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
-pub use programs::program;
+pub use programs::{install, program};
 pub use sql_metadata::assert_sql_metadata_is_current;
 pub use upstream::{Arrived, Step, Upstream, upstream};
 pub use wait::{State, eventually};

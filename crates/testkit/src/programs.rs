@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The program `name`: below the workspace's `.dev/`, then on `PATH`, then where Debian keeps
 /// Postgres.
@@ -13,6 +14,13 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .chain(debian_postgres())
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
+}
+
+/// Copies a program for every user. Another process does it: a child that a thread of this one
+/// starts meanwhile would have the copy open for writing, and such a file cannot be started.
+pub fn install(program: &Path, to: &Path) {
+    let copied = Command::new("install").args(["-m", "755"]).args([program, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", program.display());
 }
 
 /// `.dev/*` and `.dev/*/bin` of the first folder above that has a `.dev`.

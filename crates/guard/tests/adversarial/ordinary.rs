@@ -20,8 +20,11 @@ fn prepared() -> (TempDir, Command) {
     let folder = tempfile::Builder::new().prefix("guard-user-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("adversarial");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    // Another process copies it: a child that a thread of this one starts meanwhile would have the
+    // copy open for writing, and such a file cannot be started.
+    let program = std::env::current_exe().unwrap();
+    let copied = Command::new("install").args(["-m", "755"]).args([&program, &copy]).status();
+    assert!(copied.unwrap().success());
     let own = folder.path().join("tmp");
     fs::create_dir(&own).unwrap();
     std::os::unix::fs::chown(&own, Some(USER), Some(USER)).unwrap();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -53,9 +53,15 @@ fn copied() -> (TempDir, PathBuf) {
     let folder = tempfile::Builder::new().prefix("guard-again-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("it");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    install(&std::env::current_exe().unwrap(), &copy);
     (folder, copy)
+}
+
+/// Copies a program for every user. Another process does it: a child that a thread of this one
+/// starts meanwhile would have the copy open for writing, and such a file cannot be started.
+pub fn install(program: &Path, to: &Path) {
+    let copied = Command::new("install").args(["-m", "755"]).args([program, to]).status().unwrap();
+    assert!(copied.success(), "{} cannot be copied", program.display());
 }
 
 fn wanted() -> Vec<&'static str> {

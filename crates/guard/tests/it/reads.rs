@@ -3,7 +3,9 @@
 use guard::Capability::{FsWrite, ProcessShell};
 use guard::{Category, Charge, Reads};
 use std::fs;
+use std::path::Path;
 
+use crate::again::install;
 use crate::setting::{Setting, assert_forbidden, assert_pass, no_node, show};
 
 #[test]
@@ -124,6 +126,6 @@ fn reads_are_listed_where_they_are_only_listed() {
 #[test]
 fn programs_outside_the_list_do_not_start() {
     let setting = Setting::new().deny_reads().declare(&[ProcessShell]);
-    fs::copy("/bin/true", setting.base.join("tool")).unwrap();
+    install(Path::new("/bin/true"), &setting.base.join("tool"));
     assert_forbidden(&setting.sh("../tool; true"));
 }

@@ -51,8 +51,7 @@ fn repositories_workspaces_and_surroundings_are_the_same_for_an_ordinary_user() 
 
 /// The program where every user can start it.
 fn copy(program: &Path, to: PathBuf) -> PathBuf {
-    fs::copy(program, &to).unwrap();
-    fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+    testkit::install(program, &to);
     to
 }
 

@@ -79,8 +79,7 @@ fn set_case(home: &Home, case: &serde_json::Value) {
 /// The program where every user may start it, in a folder that git ignores.
 fn program_for_all(home: &Home) -> PathBuf {
     let program = home.path("build/module-gate");
-    fs::copy(crate::command::program(), &program).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    testkit::install(&crate::command::program(), &program);
     program
 }
 
