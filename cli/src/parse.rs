@@ -1,7 +1,7 @@
 //! Reading the command line's values.
 
 use stellar::{Address, amount};
-use wire::{Digest, Rates, Usage};
+use wire::{Digest, InvalidBytes32, Rates, Usage, VaultRunId};
 
 /// An amount in XLM or stroops, for clap.
 ///
@@ -40,7 +40,16 @@ pub fn budgets(text: &str) -> Result<Usage, String> {
 ///
 /// When it is not one.
 pub fn digest(text: &str) -> Result<Digest, String> {
-    text.parse().map_err(|error: wire::digest::InvalidDigest| error.to_string())
+    text.parse().map_err(|error: InvalidBytes32| error.to_string())
+}
+
+/// A run's id in the vault in 64 lower-case hex digits.
+///
+/// # Errors
+///
+/// When it is not one.
+pub fn vault_run_id(text: &str) -> Result<VaultRunId, String> {
+    text.parse().map_err(|error: InvalidBytes32| error.to_string())
 }
 
 /// A contract's address.

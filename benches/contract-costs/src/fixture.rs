@@ -11,7 +11,7 @@ use stellar::vault::{
 use stellar::{Address, Call, ContractKind, Creation, Invocation};
 use stellar_xdr::ScVal;
 use wire::settlement::{Settled, SettlementSignature};
-use wire::{Digest, Rates, Usage};
+use wire::{Digest, Rates, Usage, VaultRunId};
 
 use crate::ledger::{Cost, Ledger};
 
@@ -253,7 +253,7 @@ impl Fixture {
         };
         let run_id = self.run_id(open)?;
         let settled = Settled {
-            run_id: (*run_id.as_bytes()).into(),
+            run_id,
             manifest_hash: terms.manifest_hash,
             request_hash: terms.request_hash,
             usage: USAGE,
@@ -275,7 +275,7 @@ impl Fixture {
     /// # Errors
     ///
     /// Never in practice.
-    pub fn run_id(&self, open: &Open) -> Result<Digest> {
+    pub fn run_id(&self, open: &Open) -> Result<VaultRunId> {
         Ok(ids::run_id(&RunIdentity {
             network: &self.ledger.network,
             vault: &self.vault.0,
@@ -291,7 +291,7 @@ impl Fixture {
     /// # Errors
     ///
     /// When there is none.
-    pub fn record_bytes(&self, run: &Digest) -> Result<usize> {
+    pub fn record_bytes(&self, run: &VaultRunId) -> Result<usize> {
         let bytes = self.ledger.entry_bytes(&self.vault.run_key(run)?);
         Ok(bytes.context("the run's record")?.len())
     }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 use stellar::vault::{Lifecycle, RunRecord};
 use stellar::{Address, amount};
-use wire::Digest;
+use wire::VaultRunId;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -21,15 +21,15 @@ pub enum Escrow {
     #[command(after_help = "Example:\n  lumio escrow show 5f0c…")]
     Show {
         /// The run's id on chain, 64 hex digits
-        #[arg(value_name = "RUN", value_parser = crate::parse::digest)]
-        run: Digest,
+        #[arg(value_name = "RUN", value_parser = crate::parse::vault_run_id)]
+        run: VaultRunId,
     },
     /// Give a run up before its deadline: all of its escrow goes back
     #[command(after_help = "Example:\n  lumio escrow void 5f0c… --as runner --reason 7")]
     Void {
         /// The run's id on chain, 64 hex digits
-        #[arg(value_name = "RUN", value_parser = crate::parse::digest)]
-        run: Digest,
+        #[arg(value_name = "RUN", value_parser = crate::parse::vault_run_id)]
+        run: VaultRunId,
         /// The key of the runner that opened it
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
@@ -42,8 +42,8 @@ pub enum Escrow {
     #[command(after_help = "Example:\n  lumio escrow reclaim 5f0c… --as alice")]
     Reclaim {
         /// The run's id on chain, 64 hex digits
-        #[arg(value_name = "RUN", value_parser = crate::parse::digest)]
-        run: Digest,
+        #[arg(value_name = "RUN", value_parser = crate::parse::vault_run_id)]
+        run: VaultRunId,
         /// Whose key pays for the transaction
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
@@ -94,7 +94,7 @@ async fn sweep(context: &Context, user: Address, key: &stellar::Keypair) -> Resu
     Ok(Report::new(text, json!({ "user": user, "returned": returned.to_string() })))
 }
 
-async fn show(context: &Context, run: &Digest) -> Result<Report> {
+async fn show(context: &Context, run: &VaultRunId) -> Result<Report> {
     let state = context.vault()?.read_run(&context.rpc, run).await?;
     let (record, live_until) = state.record.ok_or_else(|| {
         Failure::Unknown(format!(

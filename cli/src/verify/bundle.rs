@@ -138,10 +138,12 @@ impl Claim {
 
     /// Where to look on chain besides the vault's events.
     pub fn hints(&self) -> Hints {
-        let shown = self.run.run_id.map(|id| (self.attempt(), Digest::from(*id.as_bytes())));
-        let listed = self.run.attempts.iter().filter_map(|attempt| {
-            attempt.run_id.map(|id| (attempt.attempt, Digest::from(*id.as_bytes())))
-        });
+        let shown = self.run.run_id.map(|id| (self.attempt(), id));
+        let listed = self
+            .run
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.run_id.map(|id| (attempt.attempt, id)));
         let last = self.run.attempts.iter().map(|attempt| attempt.attempt).max();
         Hints {
             attempt: last.unwrap_or_default().max(self.attempt()).min(MOST_ATTEMPTS),

@@ -15,7 +15,7 @@ use stellar::vault::{
 };
 use stellar::{Address, Network};
 use wire::receipts::{ReceiptText, ReceiptsDocument};
-use wire::{Digest, RunId, Usage};
+use wire::{Digest, RunId, Usage, VaultRunId};
 
 use crate::failure::{Failure, Result};
 
@@ -99,7 +99,7 @@ pub struct AttemptFacts {
     /// Which attempt, from 1.
     pub attempt: u32,
     /// Its id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Its record, while that lives.
     pub record: Option<RunRecord>,
     /// Its opened event, while the node keeps it.
@@ -156,7 +156,7 @@ impl Own {
     /// # Errors
     ///
     /// Never in practice: addresses have an XDR form.
-    pub fn run_id(&self, run: RunId, attempt: u32, origin: &Origin) -> Result<Digest> {
+    pub fn run_id(&self, run: RunId, attempt: u32, origin: &Origin) -> Result<VaultRunId> {
         Ok(ids::run_id(&RunIdentity {
             network: &self.network,
             vault: &self.vault.0,
@@ -190,7 +190,7 @@ impl From<&SettledRun> for Origin {
 
 impl AttemptFacts {
     /// An attempt of which nothing is known yet.
-    pub const fn new(attempt: u32, run_id: Digest) -> Self {
+    pub const fn new(attempt: u32, run_id: VaultRunId) -> Self {
         Self {
             attempt,
             run_id,

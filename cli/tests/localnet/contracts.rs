@@ -6,12 +6,12 @@ use stellar::administration::Administered;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
 use stellar::vault::Finalize;
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::{Fixture, Network, Uuid, Value, open, vault};
 
 /// Opens a run of alice by the runner, with a fee.
-async fn opened(fixture: &Fixture, run: u128, fee: i128) -> (Digest, stellar::vault::RunTerms) {
+async fn opened(fixture: &Fixture, run: u128, fee: i128) -> (VaultRunId, stellar::vault::RunTerms) {
     let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
     let now = fixture.rpc.clock().await.unwrap().latest_close;
     let nonce = ids::nonce(&Uuid::from_u128(run), 1);

@@ -13,7 +13,7 @@ use stellar::{Call, Keypair, Network, Rpc};
 use tempfile::TempDir;
 use tokio::process::Command;
 use wire::settlement::{Settled, SettlementSignature};
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 const FEE_CEILING: u64 = 1_000_000_000;
 
@@ -79,9 +79,9 @@ impl Fixture {
     }
 
     /// The attester's signature for a run's settlement.
-    pub fn attest(&self, run_id: &Digest, terms: &RunTerms, usage: Usage) -> Attestation {
+    pub fn attest(&self, run_id: &VaultRunId, terms: &RunTerms, usage: Usage) -> Attestation {
         let settled = Settled {
-            run_id: (*run_id.as_bytes()).into(),
+            run_id: *run_id,
             manifest_hash: terms.manifest_hash,
             request_hash: terms.request_hash,
             usage,

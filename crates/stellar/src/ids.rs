@@ -6,7 +6,7 @@ use stellar_xdr::{
 };
 use uuid::Uuid;
 pub use wire::settlement::RequestParts as Request;
-use wire::{Digest, Hasher};
+use wire::{Digest, Hasher, VaultRunId};
 
 use crate::{Address, ChainError, Network, scval};
 
@@ -42,7 +42,7 @@ pub struct RunIdentity<'a> {
 /// # Errors
 ///
 /// Never in practice: addresses always have an XDR form.
-pub fn run_id(identity: &RunIdentity<'_>) -> Result<Digest, ChainError> {
+pub fn run_id(identity: &RunIdentity<'_>) -> Result<VaultRunId, ChainError> {
     // The vault computes the same in its `digest::run_id`. Nothing needs a length before it:
     // digests and numbers have fixed widths, and XDR says where it ends.
     let mut hasher = Hasher::new();
@@ -53,7 +53,7 @@ pub fn run_id(identity: &RunIdentity<'_>) -> Result<Digest, ChainError> {
     }
     hasher.update(identity.nonce.as_bytes());
     hasher.update(identity.deadline.to_be_bytes());
-    Ok(hasher.finish())
+    Ok(VaultRunId::from(*hasher.finish().as_bytes()))
 }
 
 /// The digest of `request`, as a run's record and its opened event carry it.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use stellar::ids::{self, RunIdentity};
 use stellar::{Address, Network};
 use uuid::Uuid;
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 const VECTORS: &str = include_str!("../../../contracts/vectors/run_id.json");
 
@@ -20,7 +20,7 @@ struct Vector {
     attempt: u32,
     nonce: Digest,
     deadline: String,
-    run_id: Digest,
+    run_id: VaultRunId,
 }
 
 #[test]

@@ -4,8 +4,6 @@ use sha2::Digest as _;
 
 use crate::bytes32::bytes32;
 
-pub use crate::bytes32::InvalidBytes32 as InvalidDigest;
-
 bytes32! {
     /// The SHA-256 of bytes that are kept somewhere.
     pub struct Digest: "a digest";

@@ -69,10 +69,10 @@ fn the_largest_run_event() {
         status: RunStatus::Failed,
         workflow_id: Some("profile".to_owned()),
         manifest_hash: Some(zeros),
-        vault_run_id: Some(zeros),
+        vault_run_id: Some(VaultRunId::from([0; 32])),
         error: Some(Failure { code: "BUDGET_EXHAUSTED".to_owned(), reason: "time".to_owned() }),
         receipt: Some(Receipt {
-            run_id: zeros,
+            run_id: VaultRunId::from([0; 32]),
             actual_charge: i128::MAX,
             runner_fee: None,
             refund: 0,

@@ -1022,7 +1022,7 @@ export interface components {
             /** @description Stroops returned. */
             refund: string;
             /** @description The run's id in the vault. */
-            run_id: components["schemas"]["Digest"];
+            run_id: components["schemas"]["VaultRunId"];
             /** @description Stroops that the runner got beside the charge. */
             runner_fee?: string | null;
             /** @description The runner that settled it: the one that opened it, or another listed one in its place. */
@@ -1471,7 +1471,7 @@ export interface components {
             transaction?: components["schemas"]["Digest"] | null;
             /** @description Who pays (G… or C…). */
             user: string;
-            vault_run_id?: components["schemas"]["Digest"] | null;
+            vault_run_id?: components["schemas"]["VaultRunId"] | null;
             /** @description The workflow, if the caller named one. */
             workflow_id?: string | null;
         };

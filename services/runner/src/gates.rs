@@ -21,7 +21,7 @@ use wire::pb::oracle::v1::{
     GetModuleRequest, InputHeader, PutInputRequest, ReadBundleRequest, SealRequest, SealResponse,
     SealStatus, Severity, put_input_request,
 };
-use wire::{Digest, Problem, RunId};
+use wire::{Digest, Problem, RunId, VaultRunId};
 
 use crate::crash;
 use crate::error::{Error, Result};
@@ -73,7 +73,7 @@ pub struct Order<'a> {
     /// Its attempt.
     pub attempt: u32,
     /// The attempt's id in the vault.
-    pub vault_run_id: Digest,
+    pub vault_run_id: VaultRunId,
     /// Empty when the caller named none.
     pub workflow_id: &'a str,
     /// What was asked for.

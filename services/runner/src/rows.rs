@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{Digest, RunId};
+use wire::{InvalidBytes32, RunId};
 
 use crate::model::run::{Attempt, Escrow, Request, Run, Snapshot};
 use crate::model::settlement::Failure;
@@ -120,7 +120,7 @@ impl SnapshotRow {
                 workflow_id: self.workflow_id,
                 label: self.label,
                 metadata: self.metadata,
-                input_digest: digest(&self.input_digest, "input_digest")?,
+                input_digest: bytes32(&self.input_digest, "input_digest")?,
                 seed: number(self.seed, "seed")?,
             },
             subject: self.subject,
@@ -142,10 +142,10 @@ impl SnapshotRow {
             self.error_code.map(|code| Failure { code, reason: self.error.unwrap_or_default() });
         let attempt = Attempt {
             number: number(i64::from(self.number), "number")?,
-            nonce: digest(&self.nonce, "nonce")?,
+            nonce: bytes32(&self.nonce, "nonce")?,
             terms: optional_json(self.terms, "terms")?,
-            vault_run_id: optional_digest(self.vault_run_id.as_deref(), "vault_run_id")?,
-            manifest_hash: optional_digest(self.manifest_hash.as_deref(), "manifest_hash")?,
+            vault_run_id: optional_bytes32(self.vault_run_id.as_deref(), "vault_run_id")?,
+            manifest_hash: optional_bytes32(self.manifest_hash.as_deref(), "manifest_hash")?,
             escrow: escrow(&self.escrow)?,
             execute_started_at: self.execute_started_at,
             seal: optional_json(self.seal, "seal")?,
@@ -159,8 +159,8 @@ impl SnapshotRow {
         Ok(Snapshot {
             run,
             attempt,
-            open_transaction: optional_digest(opened.as_deref(), "open_transaction")?,
-            closing_transaction: optional_digest(closed.as_deref(), "closing_transaction")?,
+            open_transaction: optional_bytes32(opened.as_deref(), "open_transaction")?,
+            closing_transaction: optional_bytes32(closed.as_deref(), "closing_transaction")?,
         })
     }
 }
@@ -193,14 +193,20 @@ pub fn optional_number<T: TryFrom<i64>>(
     value.map(|value| number(value, column)).transpose()
 }
 
-/// 32 bytes.
-pub fn digest(bytes: &[u8], column: &str) -> sqlx::Result<Digest> {
-    Digest::try_from(bytes).map_err(|error| wrong(column, error))
+/// 32 bytes, of whatever meaning.
+pub fn bytes32<'b, T>(bytes: &'b [u8], column: &str) -> sqlx::Result<T>
+where
+    T: TryFrom<&'b [u8], Error = InvalidBytes32>,
+{
+    T::try_from(bytes).map_err(|error| wrong(column, error))
 }
 
-/// 32 bytes, if the column has any.
-pub fn optional_digest(bytes: Option<&[u8]>, column: &str) -> sqlx::Result<Option<Digest>> {
-    bytes.map(|bytes| digest(bytes, column)).transpose()
+/// [`bytes32`], if the column has any.
+pub fn optional_bytes32<'b, T>(bytes: Option<&'b [u8]>, column: &str) -> sqlx::Result<Option<T>>
+where
+    T: TryFrom<&'b [u8], Error = InvalidBytes32>,
+{
+    bytes.map(|bytes| bytes32(bytes, column)).transpose()
 }
 
 /// A value from a column of JSON.

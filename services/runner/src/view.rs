@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use wire::event::RunStatus;
 use wire::view::{AttemptOutcome, AttemptView, EscrowView, JsonText, PackView, TransactionHashes};
-use wire::{Digest, TxHash, VaultRunId};
+use wire::{Digest, TxHash};
 
 pub use wire::RunView;
 pub use wire::view::Meters;
@@ -38,7 +38,7 @@ impl From<&Snapshot> for RunView {
             input_digest: request.input_digest,
             manifest_hash: attempt.manifest_hash,
             escrow: escrow(attempt.escrow),
-            run_id: attempt.vault_run_id.map(vault_run_id),
+            run_id: attempt.vault_run_id,
             deadline: deadline(attempt),
             usage: attempt.usage.map(Meters::from),
             upstreams: attempt.upstreams.clone(),
@@ -73,7 +73,7 @@ pub fn attempt_view(run: &Run, past: &PastAttempt) -> AttemptView {
         attempt: attempt.number,
         outcome: outcome(run, attempt),
         escrow: escrow(attempt.escrow),
-        run_id: attempt.vault_run_id.map(vault_run_id),
+        run_id: attempt.vault_run_id,
         deadline: deadline(attempt),
         usage: attempt.usage.map(Meters::from),
         upstreams: attempt.upstreams.clone(),
@@ -151,10 +151,6 @@ fn pack(attempt: &Attempt) -> Option<PackView> {
 fn deadline(attempt: &Attempt) -> Option<OffsetDateTime> {
     let seconds = i64::try_from(attempt.terms.as_ref()?.deadline).ok()?;
     OffsetDateTime::from_unix_timestamp(seconds).ok()
-}
-
-fn vault_run_id(id: Digest) -> VaultRunId {
-    VaultRunId::from(*id.as_bytes())
 }
 
 fn transaction(hash: Digest) -> TxHash {

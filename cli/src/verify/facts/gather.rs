@@ -6,7 +6,7 @@ use stellar::rpc::{Clock, Event};
 use stellar::vault::{Lifecycle, RunFinalized, RunOpened, SettledRun};
 use stellar::{Address, ChainError, Rpc, RpcError};
 use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, VaultRunId};
 
 use super::{
     AttemptFacts, ChainFacts, FACTS_KIND, FURTHER_ATTEMPTS, Origin, Own, Receipts, Settlement,
@@ -24,7 +24,7 @@ pub struct Hints {
     /// The attempt that the bundle is of.
     pub attempt: u32,
     /// Ids on chain that the gateway names, each with its attempt.
-    pub run_ids: Vec<(u32, Digest)>,
+    pub run_ids: Vec<(u32, VaultRunId)>,
     /// Who is said to pay.
     pub user: Option<Address>,
 }
@@ -355,7 +355,7 @@ fn assemble(
 ) -> Result<(ReceiptsDocument, Vec<Settlement>)> {
     let mut texts: BTreeMap<u64, ReceiptText> = BTreeMap::new();
     let mut hashes: BTreeMap<u64, Digest> = BTreeMap::from([(0, Digest::from([0; 32]))]);
-    let mut known: Vec<(Digest, SettledRun)> = Vec::new();
+    let mut known: Vec<(VaultRunId, SettledRun)> = Vec::new();
     for list in lists {
         let first = list.receipts.first().map_or(1, |receipt| receipt.number);
         hashes.insert(first.saturating_sub(1), list.before);

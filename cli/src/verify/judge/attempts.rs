@@ -9,7 +9,7 @@ use serde::Serialize;
 use stellar::Address;
 use stellar::amount::show;
 use stellar::vault::{Lifecycle, RunRecord, RunTerms, SettledRun, settlement_hash};
-use wire::Digest;
+use wire::VaultRunId;
 
 use super::{Case, Link, Name, differs};
 use crate::times;
@@ -24,7 +24,7 @@ pub struct AttemptProof {
     /// Which attempt, from 1.
     pub attempt: u32,
     /// Its id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Who opened it.
     pub opened_by: Option<Address>,
     /// Its deadline, Unix seconds.

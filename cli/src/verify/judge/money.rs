@@ -2,7 +2,7 @@
 
 use stellar::amount::show;
 use stellar::vault::{RunFinalized, RunRecord, RunTerms};
-use wire::{Digest, Usage};
+use wire::Usage;
 
 use super::{Case, End, Link, Name, differs};
 use crate::verify::facts::{CLOCK_SLACK, Origin, asked_at};
@@ -27,7 +27,7 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
     }
 
     let Some(shown) = case.shown else { return silence(case) };
-    let named = claim.run.run_id.map(|id| Digest::from(*id.as_bytes()));
+    let named = claim.run.run_id;
     if let Some(named) = named.filter(|named| *named != shown.run_id) {
         return Link::broken(
             Name::Vault,
@@ -298,8 +298,7 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
         refund.and_then(|refund| differs("refund", refund, said.refund)),
         developer.and_then(|developer| differs("developer", developer, said.developer.clone())),
         differs("output hash", output_hash, said.output_hash),
-        case.shown
-            .and_then(|shown| differs("run", shown.run_id, Digest::from(*said.run_id.as_bytes()))),
+        case.shown.and_then(|shown| differs("run", shown.run_id, said.run_id)),
     ];
     Link::unless(
         Name::Receipt,

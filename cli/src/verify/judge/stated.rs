@@ -4,7 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use seal::facts::{GateStatus, RunFactsView};
 use seal::{EXECUTION_FILE, SHIPPING_FILE};
 use wire::statement::{Execution, ExecutionStatement, Expected, ShippingStatement, Verdict};
-use wire::{Digest, Usage, VaultRunId};
+use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs, money};
 use crate::failure::Result;
@@ -81,7 +81,7 @@ pub(super) fn statement(case: &Case<'_>, stated: Option<&Stated>) -> Link {
         attempt: Some(claim.attempt()),
         // One execution vouches for one charge: the same attempt, opened again under another
         // deadline, has another id (V16).
-        vault_run_id: case.shown.map(|shown| VaultRunId::from(*shown.run_id.as_bytes())),
+        vault_run_id: case.shown.map(|shown| shown.run_id),
         user: Some(&user),
         module: Some(terms.manifest_hash),
         input: claim.input_digest(),

@@ -1,7 +1,7 @@
 //! Reading a contract value: every step is checked, and an error names the path that led to it.
 
 use stellar_xdr::{ScVal, int128_helpers};
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 use super::is_symbol;
 use crate::{Address, ChainError};
@@ -139,6 +139,15 @@ impl<'a> Reader<'a> {
             }
             _ => Err(self.wrong("32 bytes")),
         }
+    }
+
+    /// The id of a run in the vault.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::digest`].
+    pub fn run_id(&self) -> Result<VaultRunId, ChainError> {
+        Ok(VaultRunId::from(*self.digest()?.as_bytes()))
     }
 
     /// A symbol's text.

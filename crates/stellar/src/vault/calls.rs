@@ -1,7 +1,7 @@
 //! The vault's functions, as invocations.
 
 use stellar_xdr::ScVal;
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::terms::{OpenTerms, RunTerms, usage_to};
 use super::types::{GrantLimits, Policy};
@@ -32,7 +32,7 @@ pub struct Open {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finalize {
     /// The run's id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// The settler; signs.
     pub runner: Address,
     /// The terms that the opened event states.
@@ -210,7 +210,7 @@ impl Vault {
     /// As [`Vault::deposit`].
     pub fn void_run(
         &self,
-        run_id: &Digest,
+        run_id: &VaultRunId,
         runner: Address,
         reason: u32,
         valid_until: u64,
@@ -227,7 +227,7 @@ impl Vault {
     /// # Errors
     ///
     /// As [`Vault::deposit`].
-    pub fn reclaim_run(&self, run_id: &Digest) -> Result<Invocation, ChainError> {
+    pub fn reclaim_run(&self, run_id: &VaultRunId) -> Result<Invocation, ChainError> {
         Ok(self.call("reclaim_run", vec![scval::bytes(run_id.as_bytes())?]))
     }
 
@@ -236,7 +236,7 @@ impl Vault {
     /// # Errors
     ///
     /// As [`Vault::deposit`].
-    pub fn cancel_run(&self, user: Address, run_id: &Digest) -> Result<Invocation, ChainError> {
+    pub fn cancel_run(&self, user: Address, run_id: &VaultRunId) -> Result<Invocation, ChainError> {
         Ok(self.call("cancel_run", vec![user.to_val(), scval::bytes(run_id.as_bytes())?]))
     }
 
@@ -260,7 +260,7 @@ impl Vault {
     /// # Errors
     ///
     /// As [`Vault::deposit`].
-    pub fn get_run(&self, run_id: &Digest) -> Result<Invocation, ChainError> {
+    pub fn get_run(&self, run_id: &VaultRunId) -> Result<Invocation, ChainError> {
         Ok(self.call("get_run", vec![scval::bytes(run_id.as_bytes())?]))
     }
 

@@ -1,7 +1,7 @@
 //! The vault's events of runs that are opened or settled. Their data are vectors (V18).
 
 use serde::{Deserialize, Serialize};
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::calls::Vault;
 use super::run::{RunReceipt, SettledRun};
@@ -14,7 +14,7 @@ use crate::{Address, ChainError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOpened {
     /// The run's id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// What is fixed from now on, to be passed again when the run is settled.
     pub terms: RunTerms,
 }
@@ -23,7 +23,7 @@ pub struct RunOpened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFinalized {
     /// The run's id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Who paid.
     pub user: Address,
     /// Who settled it.
@@ -58,7 +58,7 @@ pub struct RunFinalized {
 pub fn opened(
     applied: &Applied,
     vault: &Vault,
-    run_id: &Digest,
+    run_id: &VaultRunId,
 ) -> Result<Option<RunOpened>, ChainError> {
     find(applied, vault, "opened", run_id, RunOpened::from_event)
 }
@@ -72,7 +72,7 @@ pub fn opened(
 pub fn finalized(
     applied: &Applied,
     vault: &Vault,
-    run_id: &Digest,
+    run_id: &VaultRunId,
 ) -> Result<Option<RunFinalized>, ChainError> {
     find(applied, vault, "finalized", run_id, RunFinalized::from_event)
 }
@@ -85,7 +85,7 @@ impl RunOpened {
     /// [`ChainError::Decode`] naming the field.
     pub fn from_event(event: &Event) -> Result<Self, ChainError> {
         let data = Reader::new("run opened", &event.data);
-        Ok(Self { run_id: data.item(0)?.digest()?, terms: RunTerms::from_data(&data, 1)? })
+        Ok(Self { run_id: data.item(0)?.run_id()?, terms: RunTerms::from_data(&data, 1)? })
     }
 }
 
@@ -98,7 +98,7 @@ impl RunFinalized {
     pub fn from_event(event: &Event) -> Result<Self, ChainError> {
         let data = Reader::new("run finalized", &event.data);
         Ok(Self {
-            run_id: data.item(0)?.digest()?,
+            run_id: data.item(0)?.run_id()?,
             user: data.item(1)?.address()?,
             runner: data.item(2)?.address()?,
             actual_charge: data.item(3)?.i128()?,
@@ -145,7 +145,7 @@ fn find<T>(
     applied: &Applied,
     vault: &Vault,
     name: &str,
-    run_id: &Digest,
+    run_id: &VaultRunId,
     read: impl Fn(&Event) -> Result<T, ChainError>,
 ) -> Result<Option<T>, ChainError> {
     for event in &applied.events {
@@ -153,7 +153,7 @@ fn find<T>(
         if event.contract != vault.0 || !event.has_topics(&["run", name]) {
             continue;
         }
-        let id = Reader::new("run event", &event.data).item(0).and_then(|id| id.digest());
+        let id = Reader::new("run event", &event.data).item(0).and_then(|id| id.run_id());
         if id.is_ok_and(|id| id == *run_id) {
             return read(event).map(Some);
         }

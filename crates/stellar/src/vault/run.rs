@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::terms::{RunTerms, meters_from, meters_to};
 use crate::scval::{self, Reader};
@@ -61,7 +61,7 @@ pub struct RunRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunReceipt {
     /// The run's id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// What the developer got.
     pub actual_charge: i128,
     /// What the settler got.
@@ -76,7 +76,7 @@ pub struct RunReceipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettledRun {
     /// The run's id on chain.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// What was fixed at its opening.
     pub terms: RunTerms,
     /// Who settled it.
@@ -144,7 +144,7 @@ impl RunReceipt {
     pub fn from_val(value: &ScVal) -> Result<Self, ChainError> {
         let value = Reader::new("receipt", value);
         Ok(Self {
-            run_id: value.field("run_id")?.digest()?,
+            run_id: value.field("run_id")?.run_id()?,
             actual_charge: value.field("actual_charge")?.i128()?,
             runner_fee: value.field("runner_fee")?.i128()?,
             refund: value.field("refund")?.i128()?,
@@ -211,7 +211,7 @@ impl SettledRun {
         let value: ScVal = scval::from_xdr("receipt", bytes)?;
         let receipt = Reader::new("receipt", &value);
         Ok(Self {
-            run_id: receipt.item(0)?.digest()?,
+            run_id: receipt.item(0)?.run_id()?,
             terms: RunTerms::from_data(&receipt.item(1)?, 0)?,
             settled_by: receipt.item(2)?.address()?,
             usage: meters_from(&receipt.item(3)?)?,

@@ -1,7 +1,7 @@
 //! The vault's entries in the ledger, which have no retention window as events have.
 
 use stellar_xdr::{LedgerKey, ScVal};
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 use super::calls::Vault;
 use super::run::{Lifecycle, RunRecord};
@@ -46,7 +46,7 @@ impl Vault {
     /// # Errors
     ///
     /// [`ChainError::Rpc`], [`ChainError::Decode`]. So for all that follow.
-    pub async fn read_run(&self, rpc: &Rpc, run_id: &Digest) -> Result<RunState, ChainError> {
+    pub async fn read_run(&self, rpc: &Rpc, run_id: &VaultRunId) -> Result<RunState, ChainError> {
         let key = self.run_key(run_id)?;
         let found = rpc.entries(std::slice::from_ref(&key)).await?;
         let record = match found.get(&key) {
@@ -71,7 +71,7 @@ impl Vault {
     pub async fn read_runs(
         &self,
         rpc: &Rpc,
-        ids: &[Digest],
+        ids: &[VaultRunId],
     ) -> Result<(u32, Vec<Option<RunRecord>>), ChainError> {
         let keys = ids.iter().map(|id| self.run_key(id)).collect::<Result<Vec<_>, _>>()?;
         let found = rpc.entries(&keys).await?;
@@ -234,7 +234,7 @@ impl Vault {
     /// # Errors
     ///
     /// Never in practice: 32 bytes fit.
-    pub fn run_key(&self, run_id: &Digest) -> Result<LedgerKey, ChainError> {
+    pub fn run_key(&self, run_id: &VaultRunId) -> Result<LedgerKey, ChainError> {
         Ok(crate::state::data_key(&self.0, scval::bytes(run_id.as_bytes())?, false))
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Family};
-use crate::{Digest, Rates, Usage};
+use crate::{Digest, Rates, Usage, VaultRunId};
 
 /// An event of a contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub enum Fact {
     /// The opener gave a run up; the whole escrow went back.
     RunVoided {
         user: String,
-        run_id: Digest,
+        run_id: VaultRunId,
         runner: String,
         reason: u32,
         #[serde(with = "crate::usage::decimal")]
@@ -104,7 +104,7 @@ pub enum Fact {
     /// A run past its deadline was ended.
     RunReclaimed {
         user: String,
-        run_id: Digest,
+        run_id: VaultRunId,
         #[serde(with = "crate::usage::decimal")]
         refund: i128,
         reclaimed_at: u64,
@@ -162,7 +162,7 @@ pub enum Fact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The run's id in the vault.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Who pays.
     pub user: String,
     /// Who opened it.
@@ -199,7 +199,7 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finalized {
     /// The run's id in the vault.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Who paid.
     pub user: String,
     /// Who settled it.
@@ -330,7 +330,7 @@ impl Fact {
     }
 
     /// The run's id in the vault, where it is about one.
-    pub const fn run_id(&self) -> Option<Digest> {
+    pub const fn run_id(&self) -> Option<VaultRunId> {
         match self {
             Self::RunOpened(opened) => Some(opened.run_id),
             Self::RunFinalized(finalized) => Some(finalized.run_id),

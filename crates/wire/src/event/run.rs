@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Data, Family};
-use crate::{Digest, RunId};
+use crate::{Digest, RunId, VaultRunId};
 
 /// The events about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,9 +66,9 @@ pub struct RunData {
     /// Digest of the module's tree, once the rate card is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_hash: Option<Digest>,
-    /// The run's id in the vault (32 bytes, not a SHA-256 of anything kept here), once known.
+    /// The run's id in the vault, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vault_run_id: Option<Digest>,
+    pub vault_run_id: Option<VaultRunId>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -95,7 +95,7 @@ pub struct Failure {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventReceipt))]
 pub struct Receipt {
     /// The run's id in the vault.
-    pub run_id: Digest,
+    pub run_id: VaultRunId,
     /// Stroops paid.
     #[serde(with = "crate::usage::decimal")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, VaultRunId};
 
 use crate::chain::transaction::{Kind, UnknownName};
 use crate::model::settlement::Settlement;
@@ -50,7 +50,7 @@ pub enum Arguments {
     /// `finalize_run`.
     Finalize {
         /// The run.
-        run: Digest,
+        run: VaultRunId,
         /// What it was opened under.
         terms: Terms,
         /// What is settled.
@@ -59,14 +59,14 @@ pub enum Arguments {
     /// `void_run`.
     Void {
         /// The run.
-        run: Digest,
+        run: VaultRunId,
         /// Why, by the vault's numbering.
         reason: u32,
     },
     /// `reclaim_run`.
     Reclaim {
         /// The run.
-        run: Digest,
+        run: VaultRunId,
     },
 }
 
@@ -99,7 +99,7 @@ pub struct Member {
     /// What was asked; absent in what older releases stored.
     pub arguments: Option<Arguments>,
     /// The run's id in the vault that it was signed for.
-    pub vault_run_id: Option<Digest>,
+    pub vault_run_id: Option<VaultRunId>,
     /// The run's deadline that it was signed with.
     pub deadline: u64,
     /// How often the call came to nothing before.
@@ -120,7 +120,7 @@ pub struct SignedCall {
     /// Its attempt.
     pub attempt: u32,
     /// The run's id in the vault.
-    pub vault_run_id: Digest,
+    pub vault_run_id: VaultRunId,
     /// The run's deadline.
     pub deadline: u64,
     /// Of an opening: the terms with that deadline, which are pinned with the signature.

@@ -4,8 +4,8 @@ use std::str::FromStr as _;
 
 use stellar::vault::{Attestation, Finalize, Head, Open, OpenTerms, RunTerms, Vault};
 use stellar::{Address, ChainError, Invocation};
-use wire::Digest;
 use wire::settlement::Settled;
+use wire::{Digest, VaultRunId};
 
 use crate::chain::call::{Arguments, SignedCall, WantedCall};
 use crate::chain::client::ChainClient;
@@ -52,7 +52,7 @@ impl ChainClient {
     }
 
     /// The id that the vault gives a run under these terms.
-    fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<Digest> {
+    fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<VaultRunId> {
         let identity = stellar::ids::RunIdentity {
             network: &self.network,
             vault: &self.vault,
@@ -118,7 +118,7 @@ impl ChainClient {
 
     fn finalize(
         &self,
-        run_id: Digest,
+        run_id: VaultRunId,
         terms: &Terms,
         settlement: &Settlement,
         valid_until: u64,
@@ -176,7 +176,7 @@ pub(super) fn may_share(call: &WantedCall) -> bool {
     };
     let Some(attestation) = &settlement.attestation else { return true };
     let settled = Settled {
-        run_id: wire::VaultRunId::from(*run.as_bytes()),
+        run_id: *run,
         manifest_hash: terms.manifest_hash,
         request_hash: terms.request_hash,
         usage: settlement.usage,

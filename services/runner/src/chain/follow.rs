@@ -12,7 +12,7 @@ use stellar::vault::{self, RunReceipt, Vault};
 use stellar::{ChainError, ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
 use tokio::time::{Instant, timeout_at};
-use wire::Digest;
+use wire::VaultRunId;
 
 use crate::chain::answers::{classify, failure, found, landed};
 use crate::chain::call::{Arguments, CallState, Member};
@@ -488,7 +488,7 @@ impl ChainClient {
     fn receipt(
         &self,
         member: &Member,
-        run: &Digest,
+        run: &VaultRunId,
         applied: Option<&Applied>,
     ) -> Option<RunReceipt> {
         let Some(Arguments::Finalize { terms, .. }) = &member.arguments else { return None };

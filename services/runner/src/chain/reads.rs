@@ -2,7 +2,7 @@
 
 use stellar::ChainError;
 use stellar::vault::{Lifecycle, RunRecord, Vault};
-use wire::Digest;
+use wire::VaultRunId;
 
 use crate::chain::client::ChainClient;
 use crate::chain::decide::Record;
@@ -16,7 +16,7 @@ impl ChainClient {
     /// # Errors
     ///
     /// When the node does not answer, or is behind.
-    pub async fn record(&self, vault_run_id: Digest) -> Result<(Option<RunRecord>, u32)> {
+    pub async fn record(&self, vault_run_id: VaultRunId) -> Result<(Option<RunRecord>, u32)> {
         let state = Vault(self.vault).read_run(&self.rpc, &vault_run_id).await?;
         let known = store::high_water(&self.db, *self.network.id()).await?;
         // The node checks its own ledger against what this process saw; this is what all have seen.
@@ -37,7 +37,11 @@ impl ChainClient {
     /// # Errors
     ///
     /// As [`ChainClient::record`].
-    pub(super) async fn effect(&self, kind: Kind, vault_run_id: Digest) -> Result<(Record, u32)> {
+    pub(super) async fn effect(
+        &self,
+        kind: Kind,
+        vault_run_id: VaultRunId,
+    ) -> Result<(Record, u32)> {
         let (record, ledger) = self.record(vault_run_id).await?;
         let Some(record) = record else { return Ok((Record::Absent, ledger)) };
         let shows = match kind {

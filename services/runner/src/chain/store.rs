@@ -65,7 +65,7 @@ impl TransactionRow {
         };
         Ok(Transaction {
             id: self.id,
-            hash: rows::digest(&self.hash, "hash")?,
+            hash: rows::bytes32(&self.hash, "hash")?,
             kind: rows::parsed(&self.kind, "kind")?,
             source: self.source,
             sequence: self.sequence,

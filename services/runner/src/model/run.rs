@@ -6,7 +6,7 @@ use stellar::Address;
 use time::OffsetDateTime;
 use wire::statement::MAX_SEED;
 use wire::view::{RunPriority, UpstreamView};
-use wire::{Digest, RunId, Usage};
+use wire::{Digest, RunId, Usage, VaultRunId};
 
 use crate::error::{Error, Result};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
@@ -108,7 +108,7 @@ pub struct Attempt {
     /// What was pinned when it was opened; absent until then (V5).
     pub terms: Option<Terms>,
     /// Its id in the vault.
-    pub vault_run_id: Option<Digest>,
+    pub vault_run_id: Option<VaultRunId>,
     /// Digest of the module's tree.
     pub manifest_hash: Option<Digest>,
     /// Where its money is.
@@ -205,7 +205,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// As [`Snapshot::terms`].
-    pub fn pinned(&self) -> Result<(Digest, u64)> {
+    pub fn pinned(&self) -> Result<(VaultRunId, u64)> {
         let id = self.attempt.vault_run_id.ok_or_else(|| self.lacks("run id in the vault"))?;
         Ok((id, self.terms()?.deadline))
     }

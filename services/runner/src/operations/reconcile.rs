@@ -15,7 +15,7 @@ use stellar::vault::{Lifecycle, RunRecord, Vault};
 use stellar::{Address, Rpc, tx};
 use time::OffsetDateTime;
 use wire::event::{Fact, Opened};
-use wire::{Digest, RunId};
+use wire::{RunId, VaultRunId};
 
 use crate::chain::calls::address;
 use crate::error::{Error, Result};
@@ -76,7 +76,7 @@ pub struct Finding {
     pub run: Option<RunId>,
     /// The run's id in the vault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub vault_run_id: Option<Digest>,
+    pub vault_run_id: Option<VaultRunId>,
     /// Whose money it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

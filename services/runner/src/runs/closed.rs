@@ -8,7 +8,7 @@ use stellar::Address;
 use stellar::vault::{Lifecycle, RunRecord, settlement_hash};
 use time::OffsetDateTime;
 use wire::event::Finalized;
-use wire::{Digest, Usage, VaultRunId};
+use wire::{Digest, Usage};
 
 use crate::chain::calls::address;
 use crate::error::{Error, Result};
@@ -96,7 +96,7 @@ impl Settled {
     fn receipt(&self, snapshot: &Snapshot) -> Result<Receipt> {
         let (vault_run_id, _) = snapshot.pinned()?;
         Ok(Receipt {
-            run_id: VaultRunId::from(*vault_run_id.as_bytes()),
+            run_id: vault_run_id,
             actual_charge: self.charge,
             runner_fee: Some(self.fee),
             refund: self.refund,

@@ -3,8 +3,8 @@
 use chassis::outbox::{self, FirstEvent};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use wire::RunId;
 use wire::event::{self, RunData, RunEvent, RunStatus};
-use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
 use crate::model::run::Snapshot;
@@ -93,7 +93,7 @@ fn data(snapshot: &Snapshot) -> RunData {
 
 fn receipt(receipt: &Receipt) -> event::Receipt {
     event::Receipt {
-        run_id: Digest::from(*receipt.run_id.as_bytes()),
+        run_id: receipt.run_id,
         actual_charge: receipt.actual_charge,
         runner_fee: receipt.runner_fee,
         refund: receipt.refund,

@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 use stellar::Address;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
-use wire::{Digest, RunId, Usage};
+use wire::{Digest, RunId, Usage, VaultRunId};
 
 use crate::gates::ModuleVerdict;
 use crate::model::settlement::{Attestation, Failure};
@@ -17,7 +17,7 @@ pub struct Expected<'a> {
     /// Its attempt.
     pub attempt: u32,
     /// The attempt's id in the vault.
-    pub vault_run_id: Digest,
+    pub vault_run_id: VaultRunId,
     /// Who pays.
     pub user: Address,
     /// Empty when the caller named none.
@@ -55,12 +55,7 @@ pub fn execution(
     let rules = [
         (execution.run_id == expected.run, "run"),
         (execution.attempt == expected.attempt, "attempt"),
-        (
-            execution
-                .vault_run_id
-                .is_some_and(|id| id.as_bytes() == expected.vault_run_id.as_bytes()),
-            "run id in the vault",
-        ),
+        (execution.vault_run_id == Some(expected.vault_run_id), "run id in the vault"),
         (execution.user == expected.user.to_string(), "user"),
         (execution.workflow_id == expected.workflow_id, "workflow"),
         (execution.module_digest == expected.module, "module"),
@@ -191,7 +186,7 @@ mod tests {
         Execution {
             run_id: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
-            vault_run_id: Some([9; 32].into()),
+            vault_run_id: Some(VaultRunId::from([9; 32])),
             user: USER.to_string(),
             workflow_id: "profile".to_owned(),
             module_digest: Digest::of(b"module"),
@@ -219,7 +214,7 @@ mod tests {
         Expected {
             run: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
-            vault_run_id: Digest::from([9; 32]),
+            vault_run_id: VaultRunId::from([9; 32]),
             user: USER,
             workflow_id: "profile",
             module: Digest::of(b"module"),
@@ -241,7 +236,7 @@ mod tests {
         let others = [
             Expected { run: RunId::from(uuid::Uuid::max()), ..expected() },
             Expected { attempt: 2, ..expected() },
-            Expected { vault_run_id: Digest::of(b"other"), ..expected() },
+            Expected { vault_run_id: VaultRunId::from([8; 32]), ..expected() },
             Expected { user: Address::Account([2; 32]), ..expected() },
             Expected { workflow_id: "", ..expected() },
             Expected { module: Digest::of(b"other"), ..expected() },

@@ -1,7 +1,7 @@
 //! Attempts that have an id in the vault, as they are compared with it.
 
 use sqlx::PgPool;
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, VaultRunId};
 
 use crate::error::{Error, Result};
 use crate::sight::proof::Asked;
@@ -72,7 +72,7 @@ pub async fn rows(db: &PgPool, run: Option<RunId>) -> Result<Vec<Row>> {
         let asked = Asked {
             run: RunId::from(row.run_id),
             attempt: u32::try_from(row.number).unwrap_or_default(),
-            vault_run_id: Digest::try_from(row.vault_run_id.as_slice())
+            vault_run_id: VaultRunId::try_from(row.vault_run_id.as_slice())
                 .map_err(|error| wrong(error.to_string()))?,
             deadline: match row.pinned {
                 Some(pinned) => pinned.parse().map_err(|_| wrong(format!("deadline {pinned}")))?,

@@ -62,7 +62,7 @@ fn vault_fact(
         }
         ("run", "voided") => Fact::RunVoided {
             user: data.subject()?,
-            run_id: data.item(0)?.digest()?,
+            run_id: data.item(0)?.run_id()?,
             runner: data.address(1)?,
             reason: data.item(2)?.u32()?,
             refund: data.item(3)?.i128()?,
@@ -70,7 +70,7 @@ fn vault_fact(
         },
         ("run", "reclaimed") => Fact::RunReclaimed {
             user: data.subject()?,
-            run_id: data.item(0)?.digest()?,
+            run_id: data.item(0)?.run_id()?,
             refund: data.item(1)?.i128()?,
             reclaimed_at: data.item(2)?.u64()?,
         },

@@ -8,7 +8,7 @@ use stellar::Rpc;
 use stellar::vault::{Lifecycle, RunRecord, Vault};
 use time::OffsetDateTime;
 use wire::event::{Fact, Finalized};
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, VaultRunId};
 
 use crate::chain::decide::record_lives_until;
 use crate::chain::store as chain_store;
@@ -72,7 +72,7 @@ pub struct Asked {
     /// Its attempt.
     pub attempt: u32,
     /// The run's id in the vault.
-    pub vault_run_id: Digest,
+    pub vault_run_id: VaultRunId,
     /// Unix seconds of ledger time.
     pub deadline: u64,
     /// Newest ledger known when anything was first signed for it; `None` if nothing was.
@@ -133,7 +133,7 @@ impl Evidence<'_> {
     /// # Errors
     ///
     /// As [`Evidence::prove`].
-    pub async fn records(&self, ids: &[Digest]) -> Result<(u32, Vec<Option<RunRecord>>)> {
+    pub async fn records(&self, ids: &[VaultRunId]) -> Result<(u32, Vec<Option<RunRecord>>)> {
         let (ledger, records) = Vault(self.followed.vault).read_runs(self.rpc, ids).await?;
         let known = chain_store::high_water(self.db, self.followed.network).await?;
         if let Some(known) = known
@@ -241,7 +241,7 @@ impl Evidence<'_> {
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn closing(&self, run: Digest) -> Result<Option<Fact>> {
+    pub async fn closing(&self, run: VaultRunId) -> Result<Option<Fact>> {
         closing_in(&mut *self.db.acquire().await?, run).await
     }
 
@@ -269,7 +269,7 @@ impl Evidence<'_> {
     }
 }
 
-async fn closing_in(conn: &mut PgConnection, run: Digest) -> Result<Option<Fact>> {
+async fn closing_in(conn: &mut PgConnection, run: VaultRunId) -> Result<Option<Fact>> {
     let found = sqlx::query_scalar!(
         r#"SELECT data AS "data!" FROM contract_events WHERE run_id = $1
                 AND name IN ('run_finalized', 'run_voided', 'run_reclaimed')
@@ -282,7 +282,7 @@ async fn closing_in(conn: &mut PgConnection, run: Digest) -> Result<Option<Fact>
 }
 
 /// The ledger in which the run was opened, if that event was read.
-async fn opened_in(conn: &mut PgConnection, run: Digest) -> Result<Option<u32>> {
+async fn opened_in(conn: &mut PgConnection, run: VaultRunId) -> Result<Option<u32>> {
     let found = sqlx::query_scalar!(
         r#"SELECT min(ledger) AS "ledger" FROM contract_events
                 WHERE run_id = $1 AND name = 'run_opened'"#,
@@ -299,7 +299,7 @@ struct Reading {
     is_whole: bool,
 }
 
-fn not_all_read(first: u32, run: Digest) -> String {
+fn not_all_read(first: u32, run: VaultRunId) -> String {
     format!(
         "there is no record, and not every event since ledger {first} was read up to the deadline; \
          ask a node with full history for the events of run {run}"

@@ -8,7 +8,7 @@ use stellar::scval::Reader;
 use stellar::vault::{RunFinalized, Vault};
 use stellar::{Address, Rpc};
 use tokio::time::Instant;
-use wire::Digest;
+use wire::VaultRunId;
 use wire::event::{CloudEvent, Family};
 
 use crate::stack::Stack;
@@ -54,11 +54,11 @@ impl Ledger {
 
     async fn compare(&self, runs: &[Value], broken: &mut Vec<String>) -> anyhow::Result<Money> {
         let oldest = self.rpc.clock().await?.oldest_ledger;
-        let mut seen: BTreeMap<Digest, [u32; 2]> = BTreeMap::new();
+        let mut seen: BTreeMap<VaultRunId, [u32; 2]> = BTreeMap::new();
         let (mut money, mut finalized) = (Money::default(), BTreeSet::new());
         for name in ["opened", "finalized", "voided", "reclaimed"] {
             for event in self.rpc.events(&self.vault.0, oldest, &["run", name]).await? {
-                let id = Reader::new("run event", &event.data).item(0)?.digest()?;
+                let id = Reader::new("run event", &event.data).item(0)?.run_id()?;
                 seen.entry(id).or_default()[usize::from(name != "opened")] += 1;
                 if name == "finalized" {
                     let event = RunFinalized::from_event(&event)?;

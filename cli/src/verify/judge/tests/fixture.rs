@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
 use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
 use wire::view::JsonText;
-use wire::{Digest, Nonce, RunDocument, RunId, Usage, VaultRunId};
+use wire::{Digest, Nonce, RunDocument, RunId, Usage};
 
 pub(super) use self::documents::at;
 use self::documents::{
@@ -205,8 +205,7 @@ impl Fixture {
 
     /// The statement is about the shown attempt's record in the vault (V16).
     fn name_charge(&mut self) {
-        let run_id = self.shown().run_id;
-        self.execution.vault_run_id = Some(VaultRunId::from(*run_id.as_bytes()));
+        self.execution.vault_run_id = Some(self.shown().run_id);
     }
 
     /// Opens the run anew for the request that the execution is of now.

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use stellar::vault::Lifecycle;
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 use super::fixture::{Fixture, OPENED};
 use crate::verify::facts::ChainFacts;
@@ -20,7 +20,8 @@ fn honest() -> Fixture {
     fixture.reopen();
     fixture.facts.receipts = None;
     fixture.facts.account = None;
-    let other = stellar::vault::SettledRun { run_id: Digest::of(b"other"), ..fixture.receipt() };
+    let run_id = VaultRunId::from([8; 32]);
+    let other = stellar::vault::SettledRun { run_id, ..fixture.receipt() };
     fixture.add_receipt(&other);
     fixture.add_attempt(1, OPENED + 3_600, Some(3_000));
     fixture.settle_next();

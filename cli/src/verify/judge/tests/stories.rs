@@ -4,9 +4,8 @@
 use std::fs;
 
 use stellar::vault::Lifecycle;
-use wire::VaultRunId;
 use wire::statement::{Code, Exit, Verdict};
-use wire::{Digest, Usage};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::Name;
 use super::fixture::{Fixture, OPENED};
@@ -159,7 +158,7 @@ fn an_execution_charged_again_under_another_deadline_is_broken() {
 #[test]
 fn a_statement_for_another_run_id_is_broken() {
     let mut fixture = Fixture::new();
-    let own = VaultRunId::from(*fixture.shown().run_id.as_bytes());
+    let own = fixture.shown().run_id;
     for (stated, broken) in [
         (Some(own), vec![]),
         (Some(VaultRunId::from([9; 32])), vec![Name::Statement]),
@@ -359,7 +358,8 @@ fn a_settlement_without_a_signature_left_the_fee_with_the_user_though_its_event_
 #[test]
 fn a_receipt_that_is_not_the_accounts_newest_is_proven_by_the_list() {
     let mut fixture = Fixture::new();
-    let other = stellar::vault::SettledRun { run_id: Digest::of(b"later"), ..fixture.receipt() };
+    let run_id = VaultRunId::from([8; 32]);
+    let other = stellar::vault::SettledRun { run_id, ..fixture.receipt() };
     fixture.add_receipt(&other);
     let proof = fixture.judge();
     assert_eq!(proof.state(Name::Account), Some(State::Ok), "{:#?}", proof.links);

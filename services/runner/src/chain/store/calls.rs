@@ -116,7 +116,7 @@ pub async fn find(
     let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
     let answer = match (row.hash, row.result, row.closed_at) {
         (Some(hash), Some(result), Some(closed_at)) => Some(Answer {
-            hash: digest(&hash)?,
+            hash: rows::bytes32(&hash, "hash")?,
             result,
             closed_at: rows::number(closed_at, "closed_at")?,
         }),
@@ -342,7 +342,7 @@ pub async fn members(db: &PgPool, transaction: i64) -> Result<Vec<Member>> {
             call: row.call_id,
             run: RunId::from(row.run_id),
             arguments: row.arguments.and_then(|json| serde_json::from_value(json).ok()),
-            vault_run_id: row.vault_run_id.as_deref().map(digest).transpose()?,
+            vault_run_id: rows::optional_bytes32(row.vault_run_id.as_deref(), "vault_run_id")?,
             deadline: row
                 .deadline
                 .map(|at| rows::number(at, "deadline"))
@@ -534,10 +534,6 @@ pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
 
 fn state(name: &str) -> Result<CallState> {
     name.parse().map_err(|error| Error::Broken(format!("{error}")))
-}
-
-fn digest(bytes: &[u8]) -> Result<Digest> {
-    Digest::try_from(bytes).map_err(|error| Error::Broken(format!("a kept digest: {error}")))
 }
 
 fn millis(pause: Duration) -> i64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stellar::scval::Reader;
 use stellar::vault::{RunFinalized, RunOpened};
 use stellar::{Address, ChainError};
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 use super::rows::{self, AttemptRow};
 use super::{Account, Place, Sources};
@@ -15,10 +15,10 @@ const PLACE: Place = Place::Events;
 /// Events of the vault, by the run's id on chain. What the node keeps bounds how many they are.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    seen: BTreeMap<(Digest, &'static str), u64>,
-    finalized: BTreeMap<Digest, Vec<Result<RunFinalized, ChainError>>>,
+    seen: BTreeMap<(VaultRunId, &'static str), u64>,
+    finalized: BTreeMap<VaultRunId, Vec<Result<RunFinalized, ChainError>>>,
     /// Opened by this runner, and not yet found in Postgres: the transaction, and who pays.
-    unclaimed: BTreeMap<Digest, (Digest, Address)>,
+    unclaimed: BTreeMap<VaultRunId, (Digest, Address)>,
 }
 
 impl Events {
@@ -29,7 +29,7 @@ impl Events {
             for event in sources.rpc.events(&sources.vault, first, &["run", name]).await? {
                 // Every event of a run has its id first. What cannot be read is another's (V19).
                 let id = Reader::new("run event", &event.data).item(0);
-                let Ok(id) = id.and_then(|id| id.digest()) else { continue };
+                let Ok(id) = id.and_then(|id| id.run_id()) else { continue };
                 *events.seen.entry((id, name)).or_default() += 1;
                 match name {
                     "opened" => {
@@ -99,7 +99,7 @@ impl Events {
         account: &mut Account,
         sources: &Sources<'_>,
     ) -> anyhow::Result<()> {
-        let ids: Vec<Digest> = self.unclaimed.keys().copied().collect();
+        let ids: Vec<VaultRunId> = self.unclaimed.keys().copied().collect();
         // Runs that were not among those that were read, or came meanwhile.
         let known = rows::known(sources.db, &ids).await?;
         for (id, (transaction, user)) in self.unclaimed {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, VaultRunId};
 
 use crate::model::settlement::Receipt;
 use crate::model::terms::Terms;
@@ -21,7 +21,7 @@ pub struct AttemptRow {
     pub(super) run_done: bool,
     pub(super) ended: bool,
     pub(super) escrow: String,
-    pub(super) vault_run_id: Option<Digest>,
+    pub(super) vault_run_id: Option<VaultRunId>,
     pub(super) terms: Option<Terms>,
     pub(super) receipt: Option<Receipt>,
     /// Digest of the execution statement.
@@ -101,14 +101,14 @@ pub async fn now(db: &PgPool) -> sqlx::Result<OffsetDateTime> {
 /// # Errors
 ///
 /// The database's own.
-pub async fn known(db: &PgPool, ids: &[Digest]) -> sqlx::Result<BTreeSet<Digest>> {
+pub async fn known(db: &PgPool, ids: &[VaultRunId]) -> sqlx::Result<BTreeSet<VaultRunId>> {
     let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
     let found = sqlx::query_scalar!(
         r#"SELECT vault_run_id AS "vault_run_id!" FROM attempts WHERE vault_run_id = ANY($1)"#,
         &ids,
     );
     let found = found.fetch_all(db).await?;
-    found.iter().map(|id| rows::digest(id, "vault_run_id")).collect()
+    found.iter().map(|id| rows::bytes32(id, "vault_run_id")).collect()
 }
 
 /// The oldest runs that are newer than `after`. What ended after `began` counts as going on.
@@ -190,10 +190,10 @@ async fn page(
             run_done: row.run_done,
             ended: row.ended,
             escrow: row.escrow,
-            vault_run_id: rows::optional_digest(row.vault_run_id.as_deref(), "vault_run_id")?,
+            vault_run_id: rows::optional_bytes32(row.vault_run_id.as_deref(), "vault_run_id")?,
             terms: rows::optional_json(row.terms, "terms")?,
             receipt: rows::optional_json(row.receipt, "receipt")?,
-            statement: rows::optional_digest(row.statement.as_deref(), "statement")?,
+            statement: rows::optional_bytes32(row.statement.as_deref(), "statement")?,
             opened_ledger: row.opened_ledger,
             has_settling_event: row.has_settling_event,
         })
@@ -212,7 +212,7 @@ async fn page(
             run: RunId::from(row.run_id),
             attempt: rows::number(i64::from(row.attempt), "attempt")?,
             kind: row.kind,
-            hash: rows::digest(&row.hash, "hash")?,
+            hash: rows::bytes32(&row.hash, "hash")?,
             state: row.state,
             ledger: row.ledger,
             did: row.did,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stellar::Address;
 use stellar::vault::{Lifecycle, RunReceipt, RunRecord};
-use wire::{Digest, VaultRunId};
+use wire::VaultRunId;
 
 use super::{
     Done, Next, Progress, Refusal, RunDriver, finalize_arguments, unreadable, void_arguments,
@@ -337,7 +337,7 @@ impl RunDriver {
         Ok(agent.is_none_or(|agent| !agent.runners.contains(&terms.opened_by)))
     }
 
-    async fn is_open(&self, vault_run_id: Digest) -> Result<bool> {
+    async fn is_open(&self, vault_run_id: VaultRunId) -> Result<bool> {
         let (record, _) = self.chain.record(vault_run_id).await?;
         Ok(record.is_some_and(|record| record.lifecycle == Lifecycle::Open))
     }
@@ -347,7 +347,7 @@ impl RunDriver {
         &self,
         lease: RunLease,
         snapshot: &Snapshot,
-        vault_run_id: Digest,
+        vault_run_id: VaultRunId,
         refusal: &Refusal,
     ) -> Result<Next> {
         let error = &refusal.error;
@@ -394,7 +394,7 @@ fn receipt(
     settled_by: Address,
 ) -> Result<Receipt> {
     Ok(Receipt {
-        run_id: VaultRunId::from(*receipt.run_id.as_bytes()),
+        run_id: receipt.run_id,
         actual_charge: receipt.actual_charge,
         runner_fee: Some(receipt.runner_fee),
         refund: receipt.refund,

@@ -228,7 +228,7 @@ impl RunDriver {
 
     async fn opened(&self, lease: RunLease, snapshot: &Snapshot, done: &Done) -> Result<Next> {
         let (vault_run_id, _) = snapshot.pinned()?;
-        let answered = match stellar::scval::Reader::new("run id", &done.value).digest() {
+        let answered = match stellar::scval::Reader::new("run id", &done.value).run_id() {
             Ok(answered) => answered,
             Err(error) => return Ok(unreadable(Kind::Open, done, &error)),
         };
