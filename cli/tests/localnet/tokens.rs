@@ -10,7 +10,7 @@ use stellar_xdr::{
     TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, WriteXdr,
 };
-use wire::Digest;
+use wire::{Digest, TxHash};
 
 use super::Fixture;
 
@@ -42,7 +42,7 @@ async fn submit(fixture: &Fixture, signer: &Keypair, body: OperationBody) {
         network_id: Hash(*Network::standalone().id().as_bytes()),
         tagged_transaction: TransactionSignaturePayloadTaggedTransaction::Tx(transaction.clone()),
     };
-    let hash = Digest::of(&scval::to_xdr(&payload).unwrap());
+    let hash = TxHash::from(*Digest::of(&scval::to_xdr(&payload).unwrap()).as_bytes());
     let signed = envelope(transaction, vec![signer.sign_decorated(hash.as_bytes()).unwrap()]);
     let sent = ask(fixture, "sendTransaction", &signed).await;
     assert_eq!(sent["status"], "PENDING", "{sent}");

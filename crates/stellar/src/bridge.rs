@@ -17,7 +17,7 @@ use soroban_client::{Options, Server};
 use stellar_xdr::{
     SorobanAuthorizationEntry, SorobanTransactionData, TransactionEnvelope, WriteXdr,
 };
-use wire::{Digest, causes};
+use wire::{TxHash, causes};
 
 use crate::rpc::{NodeNetwork, RpcError, malformed, shorten};
 use crate::signer::sign_decorated;
@@ -154,7 +154,7 @@ pub(crate) async fn seal(
     network: &Network,
     source: &dyn Signer,
     Built(mut transaction): Built,
-) -> Result<(Vec<u8>, Digest), ChainError> {
+) -> Result<(Vec<u8>, TxHash), ChainError> {
     let hash = transaction.hash();
     let signature = sign_decorated(source, &hash).await?;
     transaction.signatures.push(to_old(&signature)?);
@@ -169,7 +169,7 @@ pub(crate) async fn seal(
             "the two hashes of the transaction differ; nothing was sent",
         ));
     }
-    Ok((bytes, Digest::from(hash)))
+    Ok((bytes, TxHash::from(hash)))
 }
 
 /// A stored envelope in the form that `soroban-client` sends. Fails unless that form has exactly
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::{ContractKind, Invocation, Keypair};
 
-    async fn sealed(network: &Network) -> (Vec<u8>, Digest) {
+    async fn sealed(network: &Network) -> (Vec<u8>, TxHash) {
         let source = Keypair::from_seed(&[9; 32]);
         let draft =
             Draft { network, source: source.address(), sequence: 41, max_time: 1_800_000_000 };

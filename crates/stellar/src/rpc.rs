@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use stellar_xdr::LedgerKey;
 use tracing::{Instrument as _, Span, info_span};
-use wire::Digest;
+use wire::TxHash;
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
 pub use entries::{AccountState, Entries, Entry};
@@ -228,7 +228,7 @@ impl Rpc {
     pub async fn clock(&self) -> Result<Clock, ChainError> {
         // getTransaction is the one method whose answer has all four, whatever hash it is asked
         // for.
-        Ok(self.transaction(&Digest::from([0; 32])).await?.clock)
+        Ok(self.transaction(&TxHash::from([0; 32])).await?.clock)
     }
 
     /// What became of a transaction, and the node's clock at that answer.
@@ -237,7 +237,7 @@ impl Rpc {
     ///
     /// [`ChainError::Rpc`], or [`ChainError::Decode`] when a result holds what this release does
     /// not know.
-    pub async fn transaction(&self, hash: &Digest) -> Result<TransactionStatus, ChainError> {
+    pub async fn transaction(&self, hash: &TxHash) -> Result<TransactionStatus, ChainError> {
         let params = serde_json::json!({ "hash": hash.to_string() });
         let answer: answer::RawTransaction = self.raw().call("getTransaction", params).await?;
         answer.decode(hash)

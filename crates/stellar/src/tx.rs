@@ -12,7 +12,7 @@ mod payment;
 mod submit;
 
 use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
-use wire::Digest;
+use wire::TxHash;
 
 pub use auth::{is_signed_by, sign_entry, sign_own};
 pub(crate) use bump::as_text;
@@ -54,7 +54,7 @@ pub struct Prepared {
     /// The signed envelope, XDR.
     pub envelope: Vec<u8>,
     /// Its hash on its network.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// Whose sequence number it takes.
     pub source: Address,
     /// That sequence number.

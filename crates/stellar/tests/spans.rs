@@ -6,7 +6,7 @@ use stellar::Rpc;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use wire::Digest;
+use wire::TxHash;
 
 /// The methods that spans were made for.
 #[derive(Clone, Default)]
@@ -39,6 +39,6 @@ async fn calls_of_a_node_are_spans_that_name_their_method() {
     let rpc = Rpc::new("http://127.0.0.1:1").unwrap();
     rpc.network().await.unwrap_err();
     rpc.inclusion_fee().await.unwrap_err();
-    rpc.transaction(&Digest::of(b"any")).await.unwrap_err();
+    rpc.transaction(&TxHash::from([7; 32])).await.unwrap_err();
     assert_eq!(*methods.0.lock().unwrap(), ["getNetwork", "getFeeStats", "getTransaction"]);
 }

@@ -81,7 +81,7 @@ fn the_largest_run_event() {
             finalized_at: Some(TIME),
             settled_by: None,
         }),
-        transaction: Some(zeros),
+        transaction: Some(TxHash::from([0; 32])),
         ..run()
     };
     let zeros = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -141,7 +141,6 @@ fn the_seal_events() {
 
 #[test]
 fn the_chain_events() {
-    let zeros = Digest::from([0; 32]);
     let granted = Fact::RunnerGranted {
         user: "GUSER".to_owned(),
         runner: "GRUNNER".to_owned(),
@@ -154,7 +153,7 @@ fn the_chain_events() {
         event_id: "0000000042949677056-0000000001".to_owned(),
         contract: "CVAULT".to_owned(),
         ledger: 10,
-        transaction: zeros,
+        transaction: TxHash::from([0; 32]),
         fact: granted,
     };
     let expected = concat!(

@@ -1468,7 +1468,7 @@ export interface components {
             run_id: components["schemas"]["RunId"];
             /** @description Its public status. */
             status: components["schemas"]["RunStatus"];
-            transaction?: components["schemas"]["Digest"] | null;
+            transaction?: components["schemas"]["TxHash"] | null;
             /** @description Who pays (G… or C…). */
             user: string;
             vault_run_id?: components["schemas"]["VaultRunId"] | null;

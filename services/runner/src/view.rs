@@ -3,7 +3,6 @@
 use time::OffsetDateTime;
 use wire::event::RunStatus;
 use wire::view::{AttemptOutcome, AttemptView, EscrowView, JsonText, PackView, TransactionHashes};
-use wire::{Digest, TxHash};
 
 pub use wire::RunView;
 pub use wire::view::Meters;
@@ -51,8 +50,8 @@ impl From<&Snapshot> for RunView {
             start_at: run.start_at,
             priority: run.priority,
             transaction_hashes: TransactionHashes {
-                open: snapshot.open_transaction.map(transaction),
-                finalize: snapshot.closing_transaction.map(transaction),
+                open: snapshot.open_transaction,
+                finalize: snapshot.closing_transaction,
             },
             trace_id: run.trace_id().to_owned(),
             created_at: run.created_at,
@@ -82,8 +81,8 @@ pub fn attempt_view(run: &Run, past: &PastAttempt) -> AttemptView {
         error,
         error_code,
         transaction_hashes: TransactionHashes {
-            open: past.open_transaction.map(transaction),
-            finalize: past.closing_transaction.map(transaction),
+            open: past.open_transaction,
+            finalize: past.closing_transaction,
         },
         created_at: past.created_at,
         ended_at: past.ended_at,
@@ -151,10 +150,6 @@ fn pack(attempt: &Attempt) -> Option<PackView> {
 fn deadline(attempt: &Attempt) -> Option<OffsetDateTime> {
     let seconds = i64::try_from(attempt.terms.as_ref()?.deadline).ok()?;
     OffsetDateTime::from_unix_timestamp(seconds).ok()
-}
-
-fn transaction(hash: Digest) -> TxHash {
-    TxHash::from(*hash.as_bytes())
 }
 
 /// A time as every answer spells it.

@@ -6,7 +6,7 @@ use stellar_xdr::{
     ContractEvent, DiagnosticEvent, ScVal, TransactionMeta, TransactionResult,
     TransactionResultCode, TransactionResultResult,
 };
-use wire::Digest;
+use wire::TxHash;
 
 use super::events::Event;
 use super::malformed;
@@ -47,7 +47,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     /// Its hash.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// Whether its call took effect. If not, only fee and sequence number are gone.
     pub success: bool,
     /// The ledger it is in.
@@ -148,7 +148,7 @@ impl Applied {
 }
 
 impl RawTransaction {
-    pub(super) fn decode(self, hash: &Digest) -> Result<TransactionStatus, ChainError> {
+    pub(super) fn decode(self, hash: &TxHash) -> Result<TransactionStatus, ChainError> {
         let clock = Clock {
             latest_ledger: self.latest_ledger,
             latest_close: self.latest_ledger_close_time,
@@ -166,7 +166,7 @@ impl RawTransaction {
         Ok(TransactionStatus { clock, outcome })
     }
 
-    fn applied(&self, hash: &Digest, success: bool) -> Result<Applied, ChainError> {
+    fn applied(&self, hash: &TxHash, success: bool) -> Result<Applied, ChainError> {
         let missing =
             |what: &str| ChainError::from(malformed("getTransaction", format!("no {what}")));
         let ledger = self.ledger.ok_or_else(|| missing("ledger"))?;

@@ -5,7 +5,7 @@ use serde_json::json;
 use stellar_xdr::{ContractEvent, ContractEventBody, ContractEventType, ScVal, WriteXdr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use wire::Digest;
+use wire::TxHash;
 
 use super::answer::optional_seconds;
 use super::malformed;
@@ -24,7 +24,7 @@ pub struct Event {
     /// The ledger it is of.
     pub ledger: u32,
     /// The transaction it is of.
-    pub transaction: Digest,
+    pub transaction: TxHash,
 }
 
 /// An event as one node reports it, with what is needed to follow events without a gap.
@@ -39,7 +39,7 @@ pub struct SeenEvent {
     /// When that ledger closed.
     pub closed_at: OffsetDateTime,
     /// The transaction it is of.
-    pub transaction: Digest,
+    pub transaction: TxHash,
     /// Its topics (XDR in base64).
     pub topics: Vec<String>,
     /// Its data (XDR in base64).
@@ -135,7 +135,7 @@ impl Event {
     pub(super) fn new(
         event: ContractEvent,
         ledger: u32,
-        transaction: &Digest,
+        transaction: &TxHash,
     ) -> Result<Option<Self>, ChainError> {
         // System and diagnostic events are the host's own, and have no contract behind them.
         let (ContractEventType::Contract, Some(id)) = (event.type_, event.contract_id) else {

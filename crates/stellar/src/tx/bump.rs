@@ -8,7 +8,7 @@ use stellar_xdr::{
     FeeBumpTransactionInnerTx, MuxedAccount, TransactionEnvelope, TransactionExt,
     TransactionV1Envelope, Uint256, WriteXdr as _,
 };
-use wire::Digest;
+use wire::TxHash;
 
 use crate::signer::sign_decorated;
 use crate::{Address, ChainError, Network, Signer, scval};
@@ -32,7 +32,7 @@ pub struct Bumped {
     /// The signed envelope, XDR.
     pub envelope: Vec<u8>,
     /// Its own hash; the transaction inside keeps another.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// Most stroops that the transaction can cost by it.
     pub fee: u64,
 }
@@ -90,7 +90,7 @@ pub async fn bump(
     let signatures = vec![sign_decorated(payer, &hash).await?];
     signed.signatures = signatures.try_into().map_err(|_| ChainError::encode("signatures"))?;
     let envelope = scval::to_xdr(&TransactionEnvelope::TxFeeBump(signed))?;
-    Ok(Bumped { envelope, hash: Digest::from(hash), fee })
+    Ok(Bumped { envelope, hash: TxHash::from(hash), fee })
 }
 
 pub(super) fn hash(
@@ -134,7 +134,7 @@ mod tests {
     use crate::bridge::{self, Draft};
     use crate::{Call, ContractKind, Invocation, Keypair};
 
-    async fn envelope(network: &Network, source: &Keypair, fee: u32) -> (Vec<u8>, Digest) {
+    async fn envelope(network: &Network, source: &Keypair, fee: u32) -> (Vec<u8>, TxHash) {
         let draft =
             Draft { network, source: source.address(), sequence: 7, max_time: 1_800_000_000 };
         let vault = Address::Contract([1; 32]);

@@ -5,7 +5,7 @@ use stellar_xdr::{
     SequenceNumber, TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt,
     TransactionV1Envelope,
 };
-use wire::Digest;
+use wire::TxHash;
 
 use super::bump::hash;
 use crate::signer::sign_decorated;
@@ -41,7 +41,7 @@ pub struct PreparedPayment {
     /// The signed envelope, XDR.
     pub envelope: Vec<u8>,
     /// Its hash on its network.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// The source's sequence number that it takes.
     pub sequence: i64,
     /// The ledger at which the source's account was read.
@@ -90,7 +90,7 @@ pub async fn prepare_payment(
     signed.signatures = signatures.try_into().map_err(|_| ChainError::encode("signatures"))?;
     Ok(PreparedPayment {
         envelope: scval::to_xdr(&TransactionEnvelope::Tx(signed))?,
-        hash: Digest::from(hash),
+        hash: TxHash::from(hash),
         sequence,
         ledger: account.ledger,
     })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Family};
-use crate::{Digest, Rates, Usage, VaultRunId};
+use crate::{Digest, Rates, TxHash, Usage, VaultRunId};
 
 /// An event of a contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct ChainData {
     /// The ledger it is of. The event's `time` is when that ledger closed.
     pub ledger: u32,
     /// Hash of the transaction that made it true.
-    pub transaction: Digest,
+    pub transaction: TxHash,
     /// What it says. The member `event` names its kind.
     #[serde(flatten)]
     pub fact: Fact,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Data, Family};
-use crate::{Digest, RunId, VaultRunId};
+use crate::{Digest, RunId, TxHash, VaultRunId};
 
 /// The events about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ pub struct RunData {
     pub receipt: Option<Receipt>,
     /// Hash of the transaction behind the event (64 hex digits).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transaction: Option<Digest>,
+    pub transaction: Option<TxHash>,
 }
 
 /// Why a run failed.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wire::Digest;
+use wire::TxHash;
 
 use crate::chain::decide::Signed;
 
@@ -49,7 +49,7 @@ pub struct Transaction {
     /// Its number; 0 until it is stored.
     pub id: i64,
     /// Its hash.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// What its calls do.
     pub kind: Kind,
     /// Its source account.

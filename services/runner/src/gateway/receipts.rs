@@ -9,7 +9,7 @@ use stellar::rpc::SeenEvent;
 use stellar::vault::{RunFinalized, RunOpened};
 use time::OffsetDateTime;
 use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
-use wire::{Digest, Problem};
+use wire::{Digest, Problem, TxHash};
 
 use crate::error::{Error, Result};
 use crate::gateway::summary::About;
@@ -129,7 +129,7 @@ pub async fn list(
 /// The event as it was followed, with one of its data.
 fn event(row: &Row, contract: Address, value: &str) -> Result<stellar::rpc::Event> {
     let broken = |error: String| Error::Broken(format!("a stored event: {error}"));
-    let transaction = Digest::try_from(row.tx_hash.as_slice());
+    let transaction = TxHash::try_from(row.tx_hash.as_slice());
     let seen = SeenEvent {
         id: String::new(),
         contract,

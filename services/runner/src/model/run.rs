@@ -6,7 +6,7 @@ use stellar::Address;
 use time::OffsetDateTime;
 use wire::statement::MAX_SEED;
 use wire::view::{RunPriority, UpstreamView};
-use wire::{Digest, RunId, Usage, VaultRunId};
+use wire::{Digest, RunId, TxHash, Usage, VaultRunId};
 
 use crate::error::{Error, Result};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
@@ -147,9 +147,9 @@ pub struct Snapshot {
     /// Its present attempt.
     pub attempt: Attempt,
     /// Hash of the transaction that opened it.
-    pub open_transaction: Option<Digest>,
+    pub open_transaction: Option<TxHash>,
     /// Hash of the transaction that settled, voided or reclaimed it.
-    pub closing_transaction: Option<Digest>,
+    pub closing_transaction: Option<TxHash>,
 }
 
 /// A worker's right to change a run: the id and the fencing token it claimed (R1).

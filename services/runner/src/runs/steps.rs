@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 use stellar::{ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
-use wire::{AttemptKey, Digest, Problem};
+use wire::{AttemptKey, Problem, TxHash};
 
 use crate::chain::call::{Arguments, CallState};
 use crate::chain::client::ChainClient;
@@ -69,7 +69,7 @@ struct Refusal {
 #[derive(Debug)]
 struct Done {
     /// The transaction that did it.
-    hash: Digest,
+    hash: TxHash,
     /// The answer.
     value: ScVal,
     /// When its ledger closed, Unix seconds.
@@ -358,7 +358,7 @@ fn unreadable(kind: Kind, done: &Done, error: &stellar::ChainError) -> Next {
     Next::Operator(unreadable_text(kind, done.hash, error))
 }
 
-fn unreadable_text(kind: Kind, hash: Digest, error: &stellar::ChainError) -> String {
+fn unreadable_text(kind: Kind, hash: TxHash, error: &stellar::ChainError) -> String {
     format!(
         "{kind} {hash} landed, and its result cannot be read: {error}; compare the vault's version \
          with this release's, then resume the run"

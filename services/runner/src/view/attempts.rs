@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use wire::{Digest, Problem, RunId, RunView};
+use wire::{Problem, RunId, RunView, TxHash};
 
 use crate::error::{Error, Result};
 use crate::model::run::{Attempt, Snapshot};
@@ -15,9 +15,9 @@ pub struct PastAttempt {
     /// The attempt.
     pub attempt: Attempt,
     /// Hash of the transaction that opened it.
-    pub open_transaction: Option<Digest>,
+    pub open_transaction: Option<TxHash>,
     /// Hash of the transaction that settled, voided or reclaimed it.
-    pub closing_transaction: Option<Digest>,
+    pub closing_transaction: Option<TxHash>,
     /// When it began.
     pub created_at: OffsetDateTime,
     /// When it ended.

@@ -6,7 +6,7 @@ use stellar::rpc::SeenEvent;
 use stellar::vault::{Finalize, RunOpened};
 use stellar::{Keypair, rpc};
 use time::OffsetDateTime;
-use wire::{Digest, Usage};
+use wire::{Digest, TxHash, Usage};
 
 use crate::fixture::{DEPOSIT, Fixture, PRICE, Running};
 use crate::reconciling::{INTO_AN_OPERATORS_HANDS, OPEN};
@@ -45,7 +45,7 @@ impl Fixture {
             contract: self.vault.0,
             ledger: u32::try_from(row.1).unwrap(),
             closed_at: OffsetDateTime::UNIX_EPOCH,
-            transaction: Digest::try_from(row.0.as_slice()).unwrap(),
+            transaction: TxHash::try_from(row.0.as_slice()).unwrap(),
             topics: row.2,
             value: row.3,
         };

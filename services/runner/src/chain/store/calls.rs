@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
-use wire::{Digest, RunId};
+use wire::{RunId, TxHash};
 
 use super::to_i64;
 use crate::chain::call::{Arguments, CallState, Member, WantedCall};
@@ -32,7 +32,7 @@ pub struct KnownCall {
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The transaction that did it.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// The answer (ScVal XDR).
     pub result: Vec<u8>,
     /// When its ledger closed, Unix seconds; the transaction's last moment if only contract state

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
-use wire::{Digest, RunId};
+use wire::{RunId, TxHash};
 
 use super::to_i64;
 use crate::chain::store::ChannelLease;
@@ -17,7 +17,7 @@ pub struct Bump {
     /// Its number; 0 until it is stored.
     pub id: i64,
     /// Its own hash.
-    pub hash: Digest,
+    pub hash: TxHash,
     /// The signed envelope (XDR), with the transaction's envelope inside.
     pub envelope: Vec<u8>,
     /// Stroops offered for each operation.
@@ -37,10 +37,9 @@ pub async fn bumps(db: &PgPool, transaction: i64) -> Result<Vec<Bump>> {
     );
     let mut bumps = Vec::new();
     for row in found.fetch_all(db).await? {
-        let hash = Digest::try_from(row.hash.as_slice());
         bumps.push(Bump {
             id: row.id,
-            hash: hash.map_err(|error| Error::Broken(format!("a kept digest: {error}")))?,
+            hash: rows::bytes32(&row.hash, "hash")?,
             envelope: row.envelope,
             bid: rows::number(row.bid, "bid")?,
             max_fee: rows::number(row.max_fee, "max_fee")?,

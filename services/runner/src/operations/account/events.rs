@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stellar::scval::Reader;
 use stellar::vault::{RunFinalized, RunOpened};
 use stellar::{Address, ChainError};
-use wire::{Digest, VaultRunId};
+use wire::{TxHash, VaultRunId};
 
 use super::rows::{self, AttemptRow};
 use super::{Account, Place, Sources};
@@ -18,7 +18,7 @@ pub(super) struct Events {
     seen: BTreeMap<(VaultRunId, &'static str), u64>,
     finalized: BTreeMap<VaultRunId, Vec<Result<RunFinalized, ChainError>>>,
     /// Opened by this runner, and not yet found in Postgres: the transaction, and who pays.
-    unclaimed: BTreeMap<VaultRunId, (Digest, Address)>,
+    unclaimed: BTreeMap<VaultRunId, (TxHash, Address)>,
 }
 
 impl Events {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{Digest, RunId, VaultRunId};
+use wire::{Digest, RunId, TxHash, VaultRunId};
 
 use crate::model::settlement::Receipt;
 use crate::model::terms::Terms;
@@ -38,7 +38,7 @@ pub struct TransactionRow {
     pub(super) run: RunId,
     pub(super) attempt: u32,
     pub(super) kind: String,
-    pub(super) hash: Digest,
+    pub(super) hash: TxHash,
     pub(super) state: String,
     pub(super) ledger: Option<i64>,
     /// Whether it did what the attempt wanted: of a batch this is said call by call.
