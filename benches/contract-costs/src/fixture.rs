@@ -11,7 +11,7 @@ use stellar::vault::{
 use stellar::{Address, Call, ContractKind, Creation, Invocation};
 use stellar_xdr::ScVal;
 use wire::settlement::{Settled, SettlementSignature};
-use wire::{Digest, Rates, Usage, VaultRunId};
+use wire::{Digest, Nonce, Rates, Usage, VaultRunId};
 
 use crate::ledger::{Cost, Ledger};
 
@@ -204,7 +204,7 @@ impl Fixture {
             rate_version: 2,
             budgets: BUDGETS,
             terms: OpenTerms {
-                nonce: Digest::of(&self.runs.to_be_bytes()),
+                nonce: Nonce::from(*Digest::of(&self.runs.to_be_bytes()).as_bytes()),
                 max_charge: price(),
                 runner_fee: match self.deal {
                     Deal::Plain => 0,

@@ -6,7 +6,7 @@ use stellar::administration::Administered;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
 use stellar::vault::Finalize;
-use wire::{Digest, Usage, VaultRunId};
+use wire::{Digest, Nonce, Usage, VaultRunId};
 
 use super::{Fixture, Network, Uuid, Value, open, vault};
 
@@ -41,7 +41,7 @@ async fn a_runner_charges_a_fee_within_the_limits_and_claims_it() {
     let limits = ["grant", "limits", "--as", "alice", "--runner", "runner", "--agent", "1"];
 
     let now = fixture.rpc.clock().await.unwrap().latest_close;
-    let mut dear = open(alice, runner.address(), Digest::of(b"dear"), now);
+    let mut dear = open(alice, runner.address(), Nonce::from([2; 32]), now);
     dear.terms.runner_fee = 5_001;
     let refused = fixture.prepare(&runner, vault().open_run(&dear).unwrap()).await.unwrap_err();
     assert_eq!(refused.contract().map(|error| error.name), Some("RunnerFeeExceeded"));

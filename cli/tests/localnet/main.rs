@@ -19,7 +19,7 @@ use stellar::rpc::Outcome;
 use stellar::vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault};
 use stellar::{Address, Keypair, Network};
 use uuid::Uuid;
-use wire::{Digest, RunId, Usage};
+use wire::{Digest, Nonce, RunId, Usage};
 
 use fixture::Fixture;
 
@@ -27,7 +27,7 @@ fn vault() -> Vault {
     Vault(stellar::local::vault_id().unwrap())
 }
 
-fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
+fn open(user: Address, runner: Address, nonce: Nonce, now: u64) -> Open {
     Open {
         user,
         caller: runner,
@@ -185,7 +185,7 @@ async fn what_the_vault_refuses_is_named() {
 
     fixture.json(&["policy", "set", "--as", "alice", "--paused", "true"]).await;
     let now = fixture.rpc.clock().await.unwrap().latest_close;
-    let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
+    let open = open(alice, runner.address(), Nonce::from([1; 32]), now);
     let refused = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
     assert_eq!(refused.contract().map(|error| error.name), Some("PolicyPaused"));
 
@@ -208,7 +208,7 @@ async fn a_lost_transaction_is_proven_absent_only_after_its_last_moment() {
     let fixture = Fixture::prepared().await;
     let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
     let now = fixture.rpc.clock().await.unwrap().latest_close;
-    let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
+    let open = open(alice, runner.address(), Nonce::from([1; 32]), now);
     let prepared = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
 
     let early = fixture.rpc.transaction(&prepared.hash).await.unwrap();

@@ -6,18 +6,18 @@ use stellar_xdr::{
 };
 use uuid::Uuid;
 pub use wire::settlement::RequestParts as Request;
-use wire::{Digest, Hasher, VaultRunId};
+use wire::{Digest, Hasher, Nonce, VaultRunId};
 
 use crate::{Address, ChainError, Network, scval};
 
 const RUN_TAG: &[u8] = b"lumio-run-v1";
 
 /// The nonce of one attempt of a run: SHA-256 of the 16 UUID bytes and the attempt, big-endian.
-pub fn nonce(run: &Uuid, attempt: u32) -> Digest {
+pub fn nonce(run: &Uuid, attempt: u32) -> Nonce {
     let mut hasher = Hasher::new();
     hasher.update(run.as_bytes());
     hasher.update(attempt.to_be_bytes());
-    hasher.finish()
+    Nonce::from(*hasher.finish().as_bytes())
 }
 
 /// What a run's id on chain is derived from.
@@ -32,7 +32,7 @@ pub struct RunIdentity<'a> {
     /// Who opens: the runner.
     pub caller: &'a Address,
     /// The attempt's [`nonce`].
-    pub nonce: &'a Digest,
+    pub nonce: &'a Nonce,
     /// Unix seconds, ledger time.
     pub deadline: u64,
 }
@@ -113,7 +113,7 @@ mod tests {
 
     fn identity<'a>(
         network: &'a Network,
-        nonce: &'a Digest,
+        nonce: &'a Nonce,
         addresses: &'a [Address; 3],
     ) -> RunIdentity<'a> {
         let [vault, user, caller] = addresses;

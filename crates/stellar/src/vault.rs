@@ -24,7 +24,7 @@ pub use types::{Account, Config, Grant, GrantLimits, Policy, PolicyState};
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use wire::{Digest, Rates, Usage};
+    use wire::{Digest, Nonce, Rates, Usage};
 
     use super::{Head, Open, OpenTerms};
     use crate::Address;
@@ -40,7 +40,7 @@ pub(crate) mod tests {
             attesters: vec![[5; 32]],
         };
         let terms = OpenTerms {
-            nonce: Digest::of(b"nonce"),
+            nonce: Nonce::from([7; 32]),
             max_charge: 10,
             runner_fee: 0,
             deadline: 1_800_000_000,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use stellar::ids::{self, RunIdentity};
 use stellar::{Address, Network};
 use uuid::Uuid;
-use wire::{Digest, VaultRunId};
+use wire::{Digest, Nonce, VaultRunId};
 
 const VECTORS: &str = include_str!("../../../contracts/vectors/run_id.json");
 
@@ -18,7 +18,7 @@ struct Vector {
     caller: Address,
     uuid: Uuid,
     attempt: u32,
-    nonce: Digest,
+    nonce: Nonce,
     deadline: String,
     run_id: VaultRunId,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
-use wire::{Digest, Rates, Usage};
+use wire::{Digest, Nonce, Rates, Usage};
 
 use crate::scval::{self, Reader};
 use crate::{Address, ChainError};
@@ -14,7 +14,7 @@ const MOST_ATTESTERS: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenTerms {
     /// The attempt's nonce, [`crate::ids::nonce`].
-    pub nonce: Digest,
+    pub nonce: Nonce,
     /// The most that rates × budgets may be, in stroops.
     pub max_charge: i128,
     /// The opener's flat fee, in stroops.

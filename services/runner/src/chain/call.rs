@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use wire::{Digest, RunId, VaultRunId};
+use wire::{Nonce, RunId, VaultRunId};
 
 use crate::chain::transaction::{Kind, UnknownName};
 use crate::model::settlement::Settlement;
@@ -43,7 +43,7 @@ pub enum Arguments {
         /// What the run is opened under.
         terms: Terms,
         /// What makes its id.
-        nonce: Digest,
+        nonce: Nonce,
         /// When the run's chances were looked at, Unix seconds.
         judged_at: i64,
     },

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use stellar::vault::{Attestation, Finalize, Head, Open, OpenTerms, RunTerms, Vault};
 use stellar::{Address, ChainError, Invocation};
 use wire::settlement::Settled;
-use wire::{Digest, VaultRunId};
+use wire::{Nonce, VaultRunId};
 
 use crate::chain::call::{Arguments, SignedCall, WantedCall};
 use crate::chain::client::ChainClient;
@@ -52,7 +52,7 @@ impl ChainClient {
     }
 
     /// The id that the vault gives a run under these terms.
-    fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<VaultRunId> {
+    fn vault_run_id(&self, terms: &Terms, nonce: Nonce) -> Result<VaultRunId> {
         let identity = stellar::ids::RunIdentity {
             network: &self.network,
             vault: &self.vault,
@@ -139,7 +139,7 @@ impl ChainClient {
 }
 
 /// `open_run` under these terms.
-fn open(terms: &Terms, nonce: Digest, valid_until: u64) -> Open {
+fn open(terms: &Terms, nonce: Nonce, valid_until: u64) -> Open {
     Open {
         user: terms.user,
         caller: terms.opened_by,

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::Span;
-use wire::{Digest, Problem, RunId};
+use wire::{Digest, Nonce, Problem, RunId};
 
 use crate::error::{self, Error, Result};
 use crate::gateway::commands::{Created, Key};
@@ -62,7 +62,7 @@ pub struct Offer {
     /// When it was asked for.
     pub now: OffsetDateTime,
     /// The nonce of its first attempt.
-    pub nonce: Digest,
+    pub nonce: Nonce,
     /// Its first event.
     pub event: FirstEvent,
     /// What is answered: the run as it is when it is accepted, a JSON document.

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use wire::pb::oracle::v1::bundle_chunk::Item;
 use wire::pb::oracle::v1::{BundleChunk, BundleFile};
 use wire::view::JsonText;
-use wire::{Nonce, Problem, RunDocument, RunView};
+use wire::{Problem, RunDocument, RunView};
 
 use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
         run: RunView::from(snapshot),
         terms: Some(on_chain(snapshot.terms()?)?),
         vault_id: vault.to_owned(),
-        nonce: Nonce::from(*snapshot.attempt.nonce.as_bytes()),
+        nonce: snapshot.attempt.nonce,
         input: JsonText::new(input).map_err(|error| broken(&error))?,
     };
     serde_json::to_vec_pretty(&document).map_err(|error| broken(&error))

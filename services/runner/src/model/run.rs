@@ -6,7 +6,7 @@ use stellar::Address;
 use time::OffsetDateTime;
 use wire::statement::MAX_SEED;
 use wire::view::{RunPriority, UpstreamView};
-use wire::{Digest, RunId, TxHash, Usage, VaultRunId};
+use wire::{Digest, Nonce, RunId, TxHash, Usage, VaultRunId};
 
 use crate::error::{Error, Result};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
@@ -104,7 +104,7 @@ pub struct Attempt {
     /// From 1.
     pub number: u32,
     /// What makes its id on chain (V4).
-    pub nonce: Digest,
+    pub nonce: Nonce,
     /// What was pinned when it was opened; absent until then (V5).
     pub terms: Option<Terms>,
     /// Its id in the vault.

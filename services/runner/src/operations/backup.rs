@@ -25,7 +25,7 @@ use stellar::{Address, Network, Rpc};
 use time::OffsetDateTime;
 use wire::event::{Fact, Opened};
 use wire::view::milliseconds;
-use wire::{Digest, RunId};
+use wire::{Digest, Nonce, RunId};
 
 use crate::operations::reconcile::{self, Reconciler, Reconciliation};
 use crate::runs::store;
@@ -432,7 +432,7 @@ struct HeldRun {
     run: RunId,
     attempt: u32,
     user: Address,
-    nonce: Digest,
+    nonce: Nonce,
 }
 
 impl Judge<'_> {
@@ -528,7 +528,7 @@ impl Judge<'_> {
                 run: RunId::from(row.id),
                 attempt: u32::try_from(row.attempt)?,
                 user: row.user_account.parse().context("a stored account")?,
-                nonce: Digest::try_from(row.nonce.as_slice())?,
+                nonce: Nonce::try_from(row.nonce.as_slice())?,
             });
         }
         Ok(held)

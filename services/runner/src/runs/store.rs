@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use stellar::Address;
 use time::OffsetDateTime;
 use wire::view::UpstreamView;
-use wire::{Digest, RunId, Usage};
+use wire::{Nonce, RunId, Usage};
 
 use crate::chain::call::SignedCall;
 use crate::chain::store::calls;
@@ -523,7 +523,7 @@ pub async fn close(
 pub async fn add_attempt(
     conn: &mut PgConnection,
     (run, number): (RunId, u32),
-    nonce: Digest,
+    nonce: Nonce,
     now: OffsetDateTime,
 ) -> Result<()> {
     let made = sqlx::query!(
