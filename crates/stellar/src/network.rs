@@ -1,6 +1,6 @@
 //! Which network: its passphrase and the id that every signature binds to.
 
-use wire::Digest;
+use wire::{Digest, NetworkId};
 
 /// The passphrase of a stand-alone network, the local one's default.
 pub const STANDALONE: &str = "Standalone Network ; February 2017";
@@ -9,14 +9,14 @@ pub const STANDALONE: &str = "Standalone Network ; February 2017";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     passphrase: String,
-    id: Digest,
+    id: NetworkId,
 }
 
 impl Network {
     /// The network with this passphrase.
     pub fn new(passphrase: impl Into<String>) -> Self {
         let passphrase = passphrase.into();
-        let id = Digest::of(passphrase.as_bytes());
+        let id = NetworkId::from(*Digest::of(passphrase.as_bytes()).as_bytes());
         Self { passphrase, id }
     }
 
@@ -36,7 +36,7 @@ impl Network {
     }
 
     /// The SHA-256 of the passphrase.
-    pub const fn id(&self) -> &Digest {
+    pub const fn id(&self) -> &NetworkId {
         &self.id
     }
 }

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use stellar::ids::{self, RunIdentity};
 use stellar::{Address, Network};
 use uuid::Uuid;
-use wire::{Digest, Nonce, VaultRunId};
+use wire::{NetworkId, Nonce, VaultRunId};
 
 const VECTORS: &str = include_str!("../../../contracts/vectors/run_id.json");
 
 #[derive(Deserialize)]
 struct Vector {
     network_passphrase: String,
-    network_id: Digest,
+    network_id: NetworkId,
     vault: Address,
     user: Address,
     caller: Address,

@@ -20,7 +20,7 @@ use stellar::{Address, Network, Rpc};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use wire::Digest;
+use wire::NetworkId;
 use wire::event::{ChainData, Fact};
 
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ const BEHIND_SECS: u64 = 120;
 #[derive(Debug, Clone)]
 pub struct Followed {
     /// The network's id.
-    pub network: Digest,
+    pub network: NetworkId,
     /// The vault.
     pub vault: Address,
     /// The registry.

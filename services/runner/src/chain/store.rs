@@ -5,7 +5,7 @@
 //! then calls. Who holds a later one never waits for an earlier one.
 
 use sqlx::{PgConnection, PgPool};
-use wire::Digest;
+use wire::NetworkId;
 
 use crate::chain::call::SignedCall;
 use crate::chain::network::LedgerMark;
@@ -302,7 +302,7 @@ pub async fn end(conn: &mut PgConnection, id: i64, end: &Ended) -> Result<bool> 
 }
 
 /// The newest ledger ever seen of the network.
-pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<LedgerMark>> {
+pub async fn high_water(db: &PgPool, network: NetworkId) -> Result<Option<LedgerMark>> {
     let row = sqlx::query!(
         "SELECT ledger, closed_at FROM networks WHERE network_id = $1",
         network.as_bytes().as_slice(),
@@ -317,7 +317,7 @@ pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<LedgerMar
 /// Raises the high-water mark. A lower one changes nothing.
 pub async fn raise_high_water(
     db: &PgPool,
-    network: Digest,
+    network: NetworkId,
     passphrase: &str,
     seen: &LedgerMark,
 ) -> Result<()> {

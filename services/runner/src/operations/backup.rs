@@ -25,7 +25,7 @@ use stellar::{Address, Network, Rpc};
 use time::OffsetDateTime;
 use wire::event::{Fact, Opened};
 use wire::view::milliseconds;
-use wire::{Digest, Nonce, RunId};
+use wire::{NetworkId, Nonce, RunId};
 
 use crate::operations::reconcile::{self, Reconciler, Reconciliation};
 use crate::runs::store;
@@ -51,7 +51,7 @@ const HELD: &str = "restored from an export";
 pub struct Header {
     kind: String,
     /// Of the network's passphrase.
-    network: Digest,
+    network: NetworkId,
     vault: String,
     registry: String,
     runner: String,
