@@ -731,7 +731,7 @@ export interface components {
              */
             agentId: number;
             /** @description Ed25519 keys whose statements its developer accepts, in hex (V12). */
-            attesters: components["schemas"]["Digest"][];
+            attesters: components["schemas"]["PublicKey"][];
             /** @description Who may change it and is paid for its runs. */
             developer: string;
             /**
@@ -1273,6 +1273,8 @@ export interface components {
             /** @description `/problems/<slug>`. */
             type: string;
         };
+        /** @description a public key: 32 bytes as lower-case hex digits */
+        PublicKey: string;
         /** @description How much there is to do, and which runs it is. */
         QueueView: {
             /** @description What new runs are paused. */

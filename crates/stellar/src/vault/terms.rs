@@ -384,20 +384,20 @@ pub fn settlement_hash(
 /// Keys as hex digits in JSON.
 mod hex_keys {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-    use wire::Digest;
+    use wire::PublicKey;
 
     pub(super) fn serialize<S: Serializer>(
         keys: &[[u8; 32]],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let keys: Vec<_> = keys.iter().copied().map(Digest::from).collect();
+        let keys: Vec<_> = keys.iter().copied().map(PublicKey::from).collect();
         keys.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<[u8; 32]>, D::Error> {
-        let keys = Vec::<Digest>::deserialize(deserializer)?;
+        let keys = Vec::<PublicKey>::deserialize(deserializer)?;
         Ok(keys.into_iter().map(Into::into).collect())
     }
 }

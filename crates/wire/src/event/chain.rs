@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Family};
-use crate::{Digest, Rates, TxHash, Usage, VaultRunId};
+use crate::{Digest, PublicKey, Rates, TxHash, Usage, VaultRunId};
 
 /// An event of a contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ pub enum Fact {
     /// A runner may neither open nor settle runs of the agent any more (V6).
     AgentRunnerRemoved { agent_id: u32, runner: String },
     /// Which attestation keys count changed (V12).
-    AgentAttesters { agent_id: u32, attesters: Vec<Digest> },
+    AgentAttesters { agent_id: u32, attesters: Vec<PublicKey> },
     /// A new version of prices and module.
     RatesPublished { agent_id: u32, version: u32, rates: Rates, manifest_hash: Digest },
     /// The administrator named a successor.
@@ -178,7 +178,7 @@ pub struct Opened {
     /// Digest of the module's tree.
     pub manifest_hash: Digest,
     /// Ed25519 keys whose signatures count.
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
     /// The most units that can be charged.
     pub budgets: Usage,
     /// rates × budgets.

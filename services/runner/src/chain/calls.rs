@@ -182,7 +182,7 @@ pub(super) fn may_share(call: &WantedCall) -> bool {
         usage: settlement.usage,
     };
     let key = usize::try_from(attestation.attester).ok().and_then(|at| terms.attesters.get(at));
-    key.is_some_and(|key| key.as_bytes() == attestation.signature.attester.as_bytes())
+    key.is_some_and(|key| *key == attestation.signature.attester)
         && attestation.signature.verifies(&settled)
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use wire::statement::{Shipping, ShippingStatement, Verdict};
 use wire::view::Meters;
-use wire::{Digest, Problem, Rates, dsse};
+use wire::{Digest, Problem, PublicKey, Rates, dsse};
 
 use crate::error::{Error, Result};
 use crate::gates::{Gates, Schema};
@@ -111,7 +111,7 @@ pub struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest_hash: Option<Digest>,
     /// Ed25519 keys whose statements its developer accepts, in hex (V12).
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
 }
 
 /// An agent with what was found out about its module.
@@ -351,7 +351,8 @@ impl Market {
         .await?;
         let newest = cards.iter().find(|(version, _)| *version == agent.latest_rate_version);
         let newest = newest.map(|(_, card)| *card);
-        let attesters: Vec<Digest> = agent.attesters.iter().copied().map(Digest::from).collect();
+        let attesters: Vec<PublicKey> =
+            agent.attesters.iter().copied().map(PublicKey::from).collect();
         let (verdict, schema) = match newest {
             Some(card) => (
                 self.verdict(card.manifest_hash, Some((id, &attesters))).await?,
@@ -441,7 +442,7 @@ impl Market {
     pub async fn verdict(
         &self,
         module: Digest,
-        agent: Option<(u32, &[Digest])>,
+        agent: Option<(u32, &[PublicKey])>,
     ) -> Result<Option<VerdictView>> {
         let Some(gates) = &self.gates else { return Ok(None) };
         let (agent, attesters) = agent.unzip();
@@ -545,7 +546,7 @@ impl Market {
             latest_rate_version: agent.latest_rate_version,
             rates: card.map(|card| rates(&card.rates)),
             manifest_hash: card.map(|card| card.manifest_hash),
-            attesters: agent.attesters.iter().copied().map(Digest::from).collect(),
+            attesters: agent.attesters.iter().copied().map(PublicKey::from).collect(),
         }
     }
 

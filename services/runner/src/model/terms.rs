@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stellar::Address;
-use wire::{Digest, Rates, Usage};
+use wire::{Digest, PublicKey, Rates, Usage};
 
 /// The terms of one attempt. Amounts in stroops, times in Unix seconds of ledger time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,5 +36,5 @@ pub struct Terms {
     /// What was asked for.
     pub request_hash: Digest,
     /// Raw Ed25519 keys whose execution statements count.
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
 }

@@ -3,7 +3,7 @@
 use stellar::registry::Registry;
 use stellar::vault::{Grant, Vault};
 use stellar::{Address, Rpc};
-use wire::Digest;
+use wire::PublicKey;
 
 use crate::chain::client::ChainClient;
 use crate::error::Result;
@@ -128,7 +128,7 @@ impl Source<'_> {
             runners: agent.runners,
             latest_rate_version: agent.latest_rate_version,
             card: card.map(|card| (card.rates, card.manifest_hash)),
-            attesters: agent.attesters.into_iter().map(Digest::from).collect(),
+            attesters: agent.attesters.into_iter().map(PublicKey::from).collect(),
         }))
     }
 }

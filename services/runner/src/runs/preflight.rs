@@ -6,7 +6,7 @@
 
 use stellar::Address;
 use stellar::vault::GrantLimits;
-use wire::{Digest, Rates, Usage, usage};
+use wire::{Digest, PublicKey, Rates, Usage, usage};
 
 use crate::model::settlement::Failure;
 
@@ -48,7 +48,7 @@ pub struct Agent {
     /// The asked rate card (or the newest), if there is one: prices and module.
     pub card: Option<(Rates, Digest)>,
     /// Raw Ed25519 keys whose execution statements the developer accepts (V12).
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
 }
 
 /// The user's caps. 0 means no cap (V8).
@@ -76,7 +76,7 @@ pub struct Pinned {
     /// Who is paid.
     pub developer: Address,
     /// Whose statements count.
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
     /// rates × budgets, in stroops.
     pub max_charge: i128,
 }
@@ -268,7 +268,7 @@ mod tests {
                 runners: Vec::new(),
                 latest_rate_version: 3,
                 card: Some((RATES, Digest::of(b"module"))),
-                attesters: vec![Digest::of(b"key")],
+                attesters: vec![PublicKey::from([5; 32])],
             }),
             runner_listed: true,
             grant: Some(None),

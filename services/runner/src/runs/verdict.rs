@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 use stellar::Address;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
-use wire::{Digest, RunId, Usage, VaultRunId};
+use wire::{Digest, PublicKey, RunId, Usage, VaultRunId};
 
 use crate::gates::ModuleVerdict;
 use crate::model::settlement::{Attestation, Failure};
@@ -34,7 +34,7 @@ pub struct Expected<'a> {
 
 /// The keys whose statements count: those the agent's record names (V12), and of them, if this
 /// runner is configured with keys, only those.
-pub fn accepted_keys(attesters: &[Digest], configured: &[VerifyingKey]) -> Vec<VerifyingKey> {
+pub fn accepted_keys(attesters: &[PublicKey], configured: &[VerifyingKey]) -> Vec<VerifyingKey> {
     let keys = attesters.iter().filter_map(|key| VerifyingKey::from_bytes(key.as_bytes()).ok());
     keys.filter(|key| configured.is_empty() || configured.contains(key)).collect()
 }
@@ -76,14 +76,14 @@ pub fn execution(
 pub fn attestation(
     execution: &Execution,
     usage: Usage,
-    attesters: &[Digest],
+    attesters: &[PublicKey],
 ) -> Option<Attestation> {
     let signed = execution.settlement?;
     let settled = execution.settled()?;
     if settled.usage != usage || !signed.verifies(&settled) {
         return None;
     }
-    let place = attesters.iter().position(|key| key.as_bytes() == signed.attester.as_bytes())?;
+    let place = attesters.iter().position(|key| *key == signed.attester)?;
     Some(Attestation { attester: u32::try_from(place).ok()?, signature: signed })
 }
 
@@ -255,7 +255,7 @@ mod tests {
         assert!(execution(&by_other, &[key(1).verifying_key()], &expected()).is_err());
         assert!(execution(&by_other, &[], &expected()).is_err());
 
-        let pinned = [Digest::from(key(1).verifying_key().to_bytes())];
+        let pinned = [PublicKey::from(key(1).verifying_key().to_bytes())];
         assert_eq!(accepted_keys(&pinned, &[]), [key(1).verifying_key()]);
         assert_eq!(accepted_keys(&pinned, &[key(2).verifying_key()]), []);
     }

@@ -5,7 +5,7 @@ use stellar::rpc::Event;
 use stellar::scval::Reader;
 use stellar::vault::{RunFinalized, RunOpened, rates_from};
 use stellar::{Address, ChainError};
-use wire::Digest;
+use wire::PublicKey;
 use wire::event::{Fact, Finalized, Opened};
 
 /// What an event says; `None` for one that this release does not know (V19).
@@ -35,7 +35,7 @@ pub fn fact(event: &Event, vault: &Address) -> Result<Option<Fact>, ChainError> 
             Fact::AgentRunnerRemoved { agent_id: data.agent()?, runner: data.address(0)? }
         }
         ("agent", "attesters") => {
-            Fact::AgentAttesters { agent_id: data.agent()?, attesters: data.digests(0)? }
+            Fact::AgentAttesters { agent_id: data.agent()?, attesters: data.keys(0)? }
         }
         ("rates", "published") => Fact::RatesPublished {
             agent_id: data.agent()?,
@@ -182,7 +182,7 @@ fn opened(event: &RunOpened) -> Opened {
         rates: terms.rates,
         developer: terms.developer.to_string(),
         manifest_hash: terms.manifest_hash,
-        attesters: terms.attesters.iter().map(|key| Digest::from(*key)).collect(),
+        attesters: terms.attesters.iter().map(|key| PublicKey::from(*key)).collect(),
         budgets: terms.budgets,
         max_charge: terms.max_charge,
         runner_fee: terms.runner_fee,
@@ -236,8 +236,9 @@ impl<'a> Data<'a> {
         items.iter().map(|item| Ok(item.address()?.to_string())).collect()
     }
 
-    fn digests(&self, at: usize) -> Result<Vec<Digest>, ChainError> {
-        self.item(at)?.items()?.iter().map(Reader::digest).collect()
+    fn keys(&self, at: usize) -> Result<Vec<PublicKey>, ChainError> {
+        let items = self.item(at)?.items()?;
+        items.iter().map(|item| Ok(PublicKey::from(*item.digest()?.as_bytes()))).collect()
     }
 
     fn optional_text(&self, at: usize) -> Result<Option<String>, ChainError> {

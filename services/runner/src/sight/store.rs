@@ -6,7 +6,7 @@ use stellar::registry::{Agent, RateCard};
 use stellar::rpc::SeenEvent;
 use stellar::vault::StoredGrant;
 use time::OffsetDateTime;
-use wire::Digest;
+use wire::PublicKey;
 use wire::event::{ChainData, Data as _, Fact};
 
 use crate::error::Result;
@@ -239,7 +239,7 @@ pub async fn keep_agent(
 ) -> Result<()> {
     let runners: Vec<_> = agent.runners.iter().map(ToString::to_string).collect();
     let attesters: Vec<_> =
-        agent.attesters.iter().map(|key| Digest::from(*key).to_string()).collect();
+        agent.attesters.iter().map(|key| PublicKey::from(*key).to_string()).collect();
     let uri = agent.metadata_uri.as_ref().map(|uri| uri.replace('\0', "\u{fffd}"));
     sqlx::query!(
         "INSERT INTO agents (registry, agent_id, developer, metadata_uri, runners, attesters,

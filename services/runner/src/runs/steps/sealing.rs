@@ -1,6 +1,6 @@
 //! From a signed execution statement to a sealed pack and a frozen settlement.
 
-use wire::Digest;
+use wire::PublicKey;
 use wire::statement::{Execution, Verdict};
 
 use super::executing::expected;
@@ -62,7 +62,7 @@ async fn seal(snapshot: &Snapshot, gates: &Gates, statements: (&[u8], &[u8])) ->
 
 /// What is settled: the metered usage if the statement passed and so did the check of what was
 /// sealed, or if a budget was used up; else nothing (R10).
-fn settlement(execution: &Execution, sealed: &Sealed, attesters: &[Digest]) -> Settlement {
+fn settlement(execution: &Execution, sealed: &Sealed, attesters: &[PublicKey]) -> Settlement {
     let output_hash = sealed.seal.seal_digest;
     let failure = match verdict::failure(execution) {
         None if !sealed.passed => {
