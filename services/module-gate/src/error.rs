@@ -1,6 +1,6 @@
 //! What can go wrong here, and the one problem each of it is to a caller.
 
-use chassis::postgres::{self, Kind};
+use chassis::postgres;
 use thiserror::Error as ThisError;
 use wire::digest::Digest;
 use wire::id::AttemptKey;
@@ -89,7 +89,7 @@ impl Error {
             // No verdict that counts for the caller, and no statement that would.
             Self::VerdictMissing(_) | Self::NoAcceptedKey => Problem::VerdictMissing,
             Self::Interrupted(_) | Self::Host { .. } => Problem::Unavailable,
-            Self::Database(error) => database_problem(postgres::kind(error)),
+            Self::Database(error) => postgres::kind(error).problem(),
         }
     }
 }
@@ -102,21 +102,6 @@ impl From<Error> for tonic::Status {
             tracing::error!("{}", error.logged());
         }
         error.problem().status(error.to_string())
-    }
-}
-
-/// What a caller may do about a failure of the database.
-const fn database_problem(kind: Kind) -> Problem {
-    match kind {
-        Kind::Outage
-        | Kind::Unwritable
-        | Kind::Exhausted
-        | Kind::Timeout
-        | Kind::Lock
-        | Kind::Duplicate => Problem::Unavailable,
-        // Should text that cannot be stored get this far, it is still the caller's.
-        Kind::InvalidText => Problem::InvalidRequest,
-        Kind::Other => Problem::Internal,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in a call, and the problem it is reported as.
 
-use chassis::postgres::{self, Kind};
+use chassis::postgres;
 use thiserror::Error as ThisError;
 use wire::Problem;
 
@@ -49,7 +49,7 @@ impl Error {
         match self {
             Self::Refused { problem, .. } => *problem,
             Self::Store(error) => store_problem(error),
-            Self::Database(error) => database_problem(postgres::kind(error)),
+            Self::Database(error) => postgres::kind(error).problem(),
             Self::Sealing(error) => sealing_problem(error.reason()),
             Self::Internal(_) => Problem::Internal,
         }
@@ -82,21 +82,6 @@ fn store_problem(error: &StoreError) -> Problem {
         | StoreError::Conflict { .. }
         | StoreError::Changed { .. }
         | StoreError::Unavailable { .. } => Problem::Unavailable,
-    }
-}
-
-/// What a caller may do about a failure of the database.
-const fn database_problem(kind: Kind) -> Problem {
-    match kind {
-        Kind::Outage
-        | Kind::Unwritable
-        | Kind::Exhausted
-        | Kind::Timeout
-        | Kind::Lock
-        | Kind::Duplicate => Problem::Unavailable,
-        // Should text that cannot be stored get this far, it is still the caller's.
-        Kind::InvalidText => Problem::InvalidRequest,
-        Kind::Other => Problem::Internal,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use sqlx::PgPool;
+use wire::Problem;
 
 use crate::metrics;
 use crate::service::Service;
@@ -33,6 +34,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What a caller of a gate may do about it.
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Outage
+            | Self::Unwritable
+            | Self::Exhausted
+            | Self::Timeout
+            | Self::Lock
+            | Self::Duplicate => Problem::Unavailable,
+            // Should text that cannot be stored get this far, it is still the caller's.
+            Self::InvalidText => Problem::InvalidRequest,
+            Self::Other => Problem::Internal,
+        }
+    }
+
     /// The name in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
