@@ -26,11 +26,17 @@ use crate::{metrics, telemetry};
 
 /// How many events are positioned at once.
 const BATCH: i64 = 64;
-/// The channel on which Postgres notifies the relays of a commit; `outbox_put_first` names it, too.
+/// The channel on which a commit wakes a relay that sleeps; the database's function `outbox_wake`
+/// names it, too.
 const CHANNEL: &str = "lumio_outbox";
+/// The channel on which the relay says that it drew positions, for those who read events from the
+/// database in that order.
+pub const POSITIONS: &str = "lumio_outbox_positions";
 /// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds
 /// what a notification lost with its connection can cost.
 const POLL: Duration = Duration::from_secs(1);
+/// When the relay looks again while transactions that put events are still open.
+const OPEN_POLL: Duration = Duration::from_millis(20);
 /// How often a relay that does not lead asks for the lead.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
 /// The shortest and the longest wait after failures in a row.
@@ -113,7 +119,7 @@ fn body(event: &CloudEvent) -> sqlx::Result<String> {
 }
 
 /// Publishes `event` on `subject` once the caller's transaction commits. The commit itself wakes
-/// every relay of the database, also those of other processes.
+/// the relay if it sleeps, also that of another process.
 ///
 /// # Errors
 ///
@@ -121,14 +127,12 @@ fn body(event: &CloudEvent) -> sqlx::Result<String> {
 /// and when the event has more than [`MAX_EVENT_BYTES`].
 pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> sqlx::Result<()> {
     let body = body(event)?;
-    // Postgres delivers a notification when the transaction commits and drops it otherwise.
     sqlx::query!(
         "WITH put AS (INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3))
-         SELECT pg_notify($4, current_schema()) AS notified",
+         SELECT outbox_wake() AS woken",
         event.id,
         subject,
         body,
-        CHANNEL,
     )
     .execute(conn)
     .await
@@ -230,6 +234,8 @@ async fn lead(
     let mut commits = PgListener::connect_with(db).await?;
     commits.listen(CHANNEL).await?;
 
+    // Whether commits have to wake this relay. It goes with the connection, as the lead does.
+    let mut sleeps = false;
     while !stop.is_cancelled() {
         let published = publish_batch(&mut conn, bus, stop).await?;
         if *failures > 0 {
@@ -237,16 +243,49 @@ async fn lead(
             info!("events flow again");
             *failures = 0;
         }
-        if published == 0 {
-            tokio::select! {
-                () = sleep(POLL) => {}
-                // An error of this connection is one of the database: the relay starts again.
-                notified = commits.recv() => drop(notified?),
-                () = stop.cancelled() => {}
+        if published > 0 {
+            if sleeps {
+                end_sleep(&mut conn).await?;
+                sleeps = false;
             }
+            continue;
+        }
+        if !sleeps {
+            sleeps = try_sleep(&mut conn).await?;
+            if sleeps {
+                // What was put without a notification is committed by now: one more look.
+                continue;
+            }
+        }
+        tokio::select! {
+            () = sleep(if sleeps { POLL } else { OPEN_POLL }) => {}
+            // An error of this connection is one of the database: the relay starts again.
+            notified = commits.recv() => drop(notified?),
+            () = stop.cancelled() => {}
         }
     }
     Ok(conn.close().await?)
+}
+
+/// Asks every transaction that puts an event from now on to wake the relay. `false` while there are
+/// open ones that were not asked.
+async fn try_sleep(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_lock(
+            hashtextextended('sleep of the relay of ' || current_schema(), 0)) AS "sleeps!""#,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+async fn end_sleep(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT pg_advisory_unlock(
+            hashtextextended('sleep of the relay of ' || current_schema(), 0)) AS ended",
+    )
+    .fetch_one(conn)
+    .await
+    .map(drop)
 }
 
 /// One relay per schema: services that share a database do not wait for each other.
@@ -264,7 +303,13 @@ async fn publish_batch(
     bus: &Bus,
     stop: &CancellationToken,
 ) -> Result<usize, Failure> {
-    assign_positions(conn).await?;
+    if assign_positions(conn).await? > 0 {
+        // After the commit, which would hold the lock of notifications up. What is lost with a
+        // process that dies in between is found by the polls of those who listen.
+        sqlx::query!("SELECT pg_notify($1, current_schema()) AS notified", POSITIONS)
+            .execute(&mut *conn)
+            .await?;
+    }
 
     let mut confirmed = Vec::new();
     let mut outcome = Ok(());
@@ -316,8 +361,9 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
     bus.publish(&subject, id, Bytes::from(body)).instrument(span).await
 }
 
-/// Draws the next positions for what is committed and has none, in the order of putting.
-async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<()> {
+/// Draws the next positions for what is committed and has none, in the order of putting. Answers
+/// how many.
+async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<u64> {
     // Positions are drawn over rows in order, so they rise with the ids of one batch.
     sqlx::query!(
         "UPDATE outbox SET position = drawn.position
@@ -334,7 +380,7 @@ async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<()> {
     )
     .execute(conn)
     .await
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 /// The next events to publish, in the order of their positions. Those that a relay drew before it

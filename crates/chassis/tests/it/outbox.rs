@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::{Bus, outbox};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgListener;
 use wire::event::{Family, GateEvent};
 
 use crate::fixture::{bus, data, database, fact, published, put, relay};
@@ -132,6 +134,65 @@ async fn a_commit_wakes_the_relay_of_another_pool() {
     assert!(quickest < Duration::from_millis(500), "{quickest:?}");
 }
 
+/// The lock that a relay holds while it sleeps.
+const SLEEP: &str = "hashtextextended('sleep of the relay of ' || current_schema(), 0)";
+
+#[tokio::test]
+async fn a_commit_notifies_only_a_relay_that_sleeps() {
+    let (db, other) = (database().await, "lumio");
+    let mut commits = PgListener::connect_with(&db.pool).await.unwrap();
+    commits.listen("lumio_outbox").await.unwrap();
+    commits.listen("end").await.unwrap();
+    let mut heard = async || {
+        sqlx::query("NOTIFY \"end\"").execute(&db.pool).await.unwrap();
+        let mut count = 0;
+        while commits.recv().await.unwrap().channel() != "end" {
+            count += 1;
+        }
+        count
+    };
+    put(&db.pool, other, [1]).await;
+    assert_eq!(heard().await, 0);
+
+    let mut sleeping = db.pool.acquire().await.unwrap();
+    let lock = format!("SELECT pg_advisory_lock({SLEEP})");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *sleeping).await.unwrap();
+    put(&db.pool, other, [2, 3]).await;
+    assert_eq!(heard().await, 2);
+
+    sqlx::raw_sql("SELECT pg_advisory_unlock_all()").execute(&mut *sleeping).await.unwrap();
+    put(&db.pool, other, [4]).await;
+    assert_eq!(heard().await, 0);
+}
+
+#[tokio::test]
+async fn a_relay_does_not_sleep_while_a_fact_is_put_that_would_not_wake_it() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
+    let sleeps = async || {
+        let text = format!(
+            "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND granted
+                AND mode = 'ExclusiveLock' AND objid::bigint = {SLEEP} & x'ffffffff'::bigint
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        );
+        sqlx::query_scalar::<_, bool>(AssertSqlSafe(text)).fetch_one(&db.pool).await.unwrap()
+    };
+    let (first, subject) = fact(&nats.prefix, 1);
+    let mut open = chassis::postgres::begin(&db.pool).await.unwrap();
+    outbox::put(&mut open, &first, &subject).await.unwrap();
+
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    // Facts that are committed meanwhile are published as ever.
+    for seq in 2..=5 {
+        put(&db.pool, &nats.prefix, [seq]).await;
+        assert_eq!(heard.next().await.1.id, fact(&nats.prefix, seq).0.id);
+        assert!(!sleeps().await);
+    }
+    open.commit().await.unwrap();
+    assert_eq!(heard.next().await.1.id, first.id);
+    testkit::eventually(sleeps).await;
+}
+
 #[tokio::test]
 async fn a_database_from_before_keeps_its_facts_and_goes_on_counting() {
     let db = testkit::postgres().await;
@@ -149,7 +210,14 @@ async fn a_database_from_before_keeps_its_facts_and_goes_on_counting() {
         CREATE SEQUENCE outbox_position;";
     sqlx::raw_sql(before).execute(&mut *conn).await.unwrap();
     let (event, subject) = fact("lumio", 7);
-    outbox::put(&mut conn, &event, &subject).await.unwrap();
+    // As the program from before did.
+    sqlx::query("INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3)")
+        .bind(&event.id)
+        .bind(&subject)
+        .bind(serde_json::to_string(&event).unwrap())
+        .execute(&mut *conn)
+        .await
+        .unwrap();
 
     outbox::migrate(&mut conn).await.unwrap();
     outbox::migrate(&mut conn).await.unwrap();
@@ -165,8 +233,10 @@ async fn a_database_from_before_keeps_its_facts_and_goes_on_counting() {
 async fn one_relay_leads_and_the_next_takes_over() {
     let (db, nats) = (database().await, testkit::nats().await);
     let bus = bus(&nats).await;
+    // Each connection of a relay that leads holds a lock, and another one while it sleeps.
     let leaders = async || {
-        let text = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+        let text =
+            "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         sqlx::query_scalar::<_, i64>(text).fetch_one(&db.pool).await.unwrap()
     };

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::outbox;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wire::RunId;
 
@@ -23,15 +24,8 @@ use crate::gateway::store;
 const BEHIND: usize = 1_024;
 /// Events that are read at once.
 pub const BATCH: i64 = 256;
-/// The channel on which Postgres announces commits of events.
-const CHANNEL: &str = "lumio_outbox";
 /// How often the feed looks when nothing is announced: bounds what a lost notification can cost.
 const POLL: Duration = Duration::from_secs(1);
-/// The announcement is that of the commit; the relay draws the position a moment later. For this
-/// long the feed looks often.
-const SETTLING: Duration = Duration::from_millis(500);
-/// How often that is.
-const OFTEN: Duration = Duration::from_millis(25);
 /// Pause before a connection is made again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -94,7 +88,7 @@ impl Feed {
                 tracing::debug!("events are not read now: {error}");
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                () = sleep(RETRY) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -102,15 +96,14 @@ impl Feed {
     }
 
     async fn follow(&self, db: &PgPool, at: &mut Option<i64>) -> Result<()> {
-        // Listening begins before the first look, so that no commit falls between the two.
-        let mut commits = PgListener::connect_with(db).await?;
-        commits.listen(CHANNEL).await?;
+        // Listening begins before the first look, so that no position falls between the two.
+        let mut positions = PgListener::connect_with(db).await?;
+        positions.listen(outbox::POSITIONS).await?;
 
         let mut position = match *at {
             Some(position) => position,
             None => store::newest_position(db).await?,
         };
-        let mut often_until = Instant::now();
         loop {
             let events = store::events_after(db, position, BATCH).await?;
             let is_full = events.len() as i64 == BATCH;
@@ -123,15 +116,9 @@ impl Feed {
             if is_full {
                 continue;
             }
-
-            let now = Instant::now();
-            let next = now + if now < often_until { OFTEN } else { POLL };
             tokio::select! {
-                heard = commits.recv() => {
-                    heard?;
-                    often_until = Instant::now() + SETTLING;
-                }
-                () = sleep_until(next) => {}
+                heard = positions.recv() => drop(heard?),
+                () = sleep(POLL) => {}
             }
         }
     }
