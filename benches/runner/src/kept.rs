@@ -86,7 +86,7 @@ async fn cost(gateway: &Gateway, engine: &Engine, count: u64, name: &str) -> any
     let mut steps = Vec::new();
     for _ in 0..count {
         let begun = Instant::now();
-        ensure!(engine.move_next("worker").await?, "a run that was accepted is not there");
+        ensure!(engine.move_next().await?, "a run that was accepted is not there");
         steps.push(begun.elapsed());
     }
     let many = count * TOGETHER;

@@ -1,6 +1,7 @@
-//! What moves runs, on the product's own tables and statements: a run is claimed, taken to its next
-//! phase under its fencing token with the event of it, other processes are woken, and the run is
-//! given back. Beside it graphile-worker does jobs that write as many rows.
+//! What moves runs, on the product's own tables and statements: runs are claimed for the workers that
+//! are free, each is taken to its last phase under its fencing token with the event of it, which lets
+//! go of it, and other processes are woken. Beside it graphile-worker does jobs that write as many
+//! rows.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use runner::gateway::accept::{Acceptor, Offer};
 use runner::gateway::create_request;
 use runner::gateway::intake::Intake;
@@ -16,11 +19,11 @@ use runner::model::run::RunLease;
 use runner::model::state::{Lane, Phase, Status};
 use runner::runs::signal::WorkSignal;
 use runner::runs::{event, store};
-use runner::wakeups;
 use sqlx::PgPool;
 use testkit::TestDb;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::figures::{at_least, head, ratio, row};
@@ -85,14 +88,16 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// What is called for a run, in the order of the calls.
-const CALLS: [&str; 8] =
-    ["claim", "begin", "fence", "advance", "publish event", "wake-up", "commit", "release"];
+const CALLS: [&str; 6] = ["claim", "begin", "fence", "advance", "publish event", "commit"];
 
 /// Workers that do with a run what the product's do around a step.
 pub struct Engine {
     db: PgPool,
     acceptor: Acceptor,
     accepting: JoinHandle<anyhow::Result<()>>,
+    work_signal: WorkSignal,
+    /// What wakes other processes.
+    waking: JoinHandle<anyhow::Result<()>>,
     intake: Intake,
     prefix: String,
     filled: AtomicU64,
@@ -103,6 +108,7 @@ pub struct Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.waking.abort();
     }
 }
 
@@ -112,11 +118,15 @@ impl Engine {
     pub async fn new(db: &TestDb, prefix: &str) -> anyhow::Result<Self> {
         let pool = chassis::postgres::connect_at_most(&db.url, WORKERS + 1).await?;
         chassis::postgres::migrate(&pool, &runner::MIGRATIONS).await?;
-        let (acceptor, accepting) = Acceptor::new(pool.clone(), WorkSignal::default());
+        let work_signal = WorkSignal::default();
+        let (acceptor, accepting) = Acceptor::new(pool.clone(), work_signal.clone());
+        let waking = work_signal.clone().wake_others(pool.clone(), CancellationToken::new());
         Ok(Self {
             db: pool,
             acceptor,
             accepting: tokio::spawn(accepting.serve()),
+            work_signal,
+            waking: tokio::spawn(waking),
             intake: Intake::new(Some(u64::MAX), 3_600),
             prefix: prefix.to_owned(),
             filled: AtomicU64::new(0),
@@ -143,34 +153,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Moves this many runs, which have to be there; how many in a second.
+    /// Moves this many runs, which have to be there; how many in a second. Runs are claimed for all
+    /// workers that are free, as the product does.
     pub async fn drain(&self, count: u64) -> anyhow::Result<f64> {
         let begun = Instant::now();
-        let moved = try_join_all((0..WORKERS).map(|number| async move {
-            let owner = format!("worker-{number}");
-            let mut moved = 0_u64;
-            while self.move_next(&owner).await? {
+        let (mut moved, mut working) = (0_u64, FuturesUnordered::new());
+        loop {
+            for lease in self.claim(WORKERS as usize - working.len()).await? {
+                working.push(self.step(lease));
+            }
+            let Some(ended) = working.next().await else { break };
+            ended?;
+            moved += 1;
+            // Those that ended meanwhile leave room for the same claim.
+            while let Some(Some(ended)) = working.next().now_or_never() {
+                ended?;
                 moved += 1;
             }
-            anyhow::Ok(moved)
-        }));
-        let moved: u64 = moved.await?.into_iter().sum();
+        }
         let seconds = begun.elapsed().as_secs_f64();
         ensure!(moved == count, "{moved} of {count} runs were moved");
         Ok(count as f64 / seconds)
     }
 
-    /// Does with the next run what a step does; `false` if there is none.
-    pub async fn move_next(&self, owner: &str) -> anyhow::Result<bool> {
-        let (owner, places) = ((owner, RUNNER), Places::default());
-        let claimed = store::claim(&self.db, owner, LEASE_MS, Lane::Chain, places);
-        let Some(lease) = self.timed(0, claimed).await? else { return Ok(false) };
+    /// Moves the next run; `false` if there is none.
+    pub async fn move_next(&self) -> anyhow::Result<bool> {
+        let Some(lease) = self.claim(1).await?.pop() else { return Ok(false) };
         self.step(lease).await?;
-        let released = store::release(&self.db, lease, 0, "");
-        self.timed(7, released).await?;
         Ok(true)
     }
 
+    async fn claim(&self, most: usize) -> anyhow::Result<Vec<RunLease>> {
+        let (owner, places) = (("bench", RUNNER), Places::default());
+        let claimed = store::claim(&self.db, owner, LEASE_MS, Lane::Chain, places, most);
+        self.timed(0, claimed).await
+    }
+
+    /// Does with a run what the product's last step does.
     async fn step(&self, lease: RunLease) -> anyhow::Result<()> {
         let now = chassis::clock::now();
         let mut tx = self.timed(1, chassis::postgres::begin(&self.db)).await?;
@@ -180,8 +199,8 @@ impl Engine {
         let advanced = store::advance(&mut tx, lease, phases, Status::Cancelled, now);
         self.timed(3, advanced).await?;
         self.timed(4, event::publish(&mut tx, &self.prefix, lease.id, now)).await?;
-        self.timed(5, wakeups::wake_workers(&mut tx)).await?;
-        self.timed(6, tx.commit()).await?;
+        self.timed(5, tx.commit()).await?;
+        self.work_signal.notify_others();
         Ok(())
     }
 

@@ -192,6 +192,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         let wake = move || signal.notify_all();
         let heard = wakeups::listen(db.clone(), wake, service.stop());
         service.spawn("wake-ups", heard);
+        let others = work_signal.clone().wake_others(db.clone(), service.stop());
+        service.spawn("wake-ups of others", others);
         let sight = Sight {
             db: db.clone(),
             rpc: sight_rpc,
@@ -228,15 +230,14 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         let recovering =
             sending::recover_abandoned(driver.clone(), work_signal.clone(), poll, service.stop());
         service.spawn("calls", recovering);
-        let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
-        for (lane, number) in workers.zip(0..) {
+        for (lane, workers) in lanes {
             let (driver, work_signal, last_poll, stop) =
                 (driver.clone(), work_signal.clone(), last_poll.clone(), service.stop());
-            service.spawn(format!("worker {number}"), async move {
+            service.spawn(format!("workers of the {} lane", lane.name()), async move {
                 if !is_known {
                     startup::wait(&driver.chain, &stop).await?;
                 }
-                work(driver, lane, work_signal, last_poll, poll, stop).await
+                work(driver, (lane, workers), work_signal, last_poll, poll, stop).await
             });
         }
     }

@@ -1,7 +1,12 @@
 //! Wake-ups between processes: what one of them makes possible, another one does at once.
 //!
-//! Postgres carries them, with the commit that they are about. They say nothing but that there may
-//! be something to do; the poll of the workers is the net below them.
+//! Postgres carries them. They say nothing but that there may be something to do; the poll of the
+//! workers is the net below them.
+//!
+//! A commit that notifies holds one lock of the whole database until its log is on the disk. What a
+//! person or the chain causes notifies with its commit ([`wake_workers`]). What workers do to each
+//! run is notified after the commit, once for all that was done meanwhile
+//! ([`WorkSignal::wake_others`](crate::runs::signal::WorkSignal::wake_others)).
 
 use std::time::Duration;
 

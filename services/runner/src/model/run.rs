@@ -153,7 +153,7 @@ pub struct Snapshot {
 }
 
 /// A worker's right to change a run: the id and the fencing token it claimed (R1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunLease {
     /// The run.
     pub id: RunId,

@@ -55,6 +55,16 @@ pub enum Lane {
     Gates,
 }
 
+impl Lane {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::Gates => "gates",
+        }
+    }
+}
+
 /// A name in the database that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a known state of a run")]

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::model::state::Lane;
+use crate::wakeups::wake_workers;
 
 /// Wakes workers of this process when there is something to do, so that they need not poll for it.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,8 @@ struct Lanes {
     gates: Notify,
     /// Each sender sees each change, and none that it has seen already.
     calls: watch::Sender<u64>,
+    /// Other processes have to be woken.
+    others: Notify,
 }
 
 impl WorkSignal {
@@ -36,6 +41,30 @@ impl WorkSignal {
     /// Wakes the senders: a call may have become wanted.
     pub fn wake_senders(&self) {
         self.0.calls.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Has the other processes woken, too. What is said while they are being woken is said once
+    /// more, however often it was said.
+    pub fn notify_others(&self) {
+        self.0.others.notify_one();
+    }
+
+    /// Wakes the other processes whenever they have to be woken, until `stop`.
+    ///
+    /// # Errors
+    ///
+    /// Never: those that were not woken poll.
+    pub async fn wake_others(self, db: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.0.others.notified() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            let woken = async { wake_workers(&mut *db.acquire().await?).await };
+            if let Err(error) = woken.await {
+                tracing::debug!("other processes are not woken now: {}", error.logged());
+            }
+        }
     }
 
     /// What a sender waits on.

@@ -53,26 +53,28 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 /// time do not both give the last one.
 const PLACES_LOCK: i64 = 0x6c75_6d69_6f5f_706c;
 
-/// Takes the most urgent run that a worker of `lane` can go on with, if there is one: what ends an
-/// escrow before what begins one, and of equals the one whose turn it is. A run whose call is on
-/// its way is left alone until it is woken, and one of the queue until its user and its agent have
-/// a place for it.
+/// Takes the `most` most urgent runs that workers of `lane` can go on with, or as many as there are:
+/// what ends an escrow before what begins one, and of equals the one whose turn it is. A run whose
+/// call is on its way is left alone until it is woken, and one of the queue until its user and its
+/// agent have a place for it.
 ///
 /// A run is its runner's, whose key alone settles it. Where no engine has that key, others take what
 /// was not opened, and what only waits to be reclaimed.
+///
+/// Where places are limited, fewer may be taken than could be; none only if there is none.
 pub async fn claim(
     db: &PgPool,
     (owner, runner): (&str, &str),
     lease_ms: i64,
     lane: Lane,
     places: Places,
-) -> Result<Option<RunLease>> {
+    most: usize,
+) -> Result<Vec<RunLease>> {
     let claimed = sqlx::query!(
-        "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1,
-            lease_until = now() + $2::bigint * interval '1 millisecond',
-            waiting_for = CASE WHEN admitted_at IS NOT NULL THEN waiting_for END,
-            admitted_at = coalesce(admitted_at, clock_timestamp())
-         WHERE id = (SELECT r.id FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
+        "WITH urgent AS (
+            SELECT r.id, r.user_account, r.agent_id, r.rank, r.turn_at,
+                r.phase = 'queued' AND r.admitted_at IS NULL AS takes_place
+            FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
             AND r.wake_at <= now() AND (r.lease_until IS NULL OR r.lease_until < now())
             AND (r.phase IN ('executing', 'sealing')) = $3::boolean
             AND (r.runner IS NULL OR r.runner = $6
@@ -86,31 +88,50 @@ pub async fn claim(
                         WHERE o.user_account = r.user_account AND o.under_way) < $4)
                     AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
                         WHERE o.agent_id = r.agent_id AND o.under_way) < $5)))
-            ORDER BY r.rank, r.turn_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING id, lease_token,
-            extract(epoch FROM now() - wake_at)::double precision AS \"waited!\"",
+            ORDER BY r.rank, r.turn_at LIMIT $7 FOR UPDATE SKIP LOCKED),
+         -- How many places of its user and its agent have been given when it is a run's turn.
+         placed AS (
+            SELECT u.id, NOT u.takes_place OR (
+                ($4::bigint IS NULL OR (SELECT count(*) FROM runs o
+                        WHERE o.user_account = u.user_account AND o.under_way)
+                    + row_number() OVER (PARTITION BY u.user_account, u.takes_place
+                        ORDER BY u.rank, u.turn_at) <= $4)
+                AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
+                        WHERE o.agent_id = u.agent_id AND o.under_way)
+                    + row_number() OVER (PARTITION BY u.agent_id, u.takes_place
+                        ORDER BY u.rank, u.turn_at) <= $5)) AS has_place
+            FROM urgent u)
+         UPDATE runs r SET lease_owner = $1, lease_token = lease_token + 1,
+            lease_until = now() + $2::bigint * interval '1 millisecond',
+            waiting_for = CASE WHEN admitted_at IS NOT NULL THEN waiting_for END,
+            admitted_at = coalesce(admitted_at, clock_timestamp())
+         FROM placed p WHERE r.id = p.id AND p.has_place
+         RETURNING r.id, r.lease_token,
+            extract(epoch FROM now() - r.wake_at)::double precision AS \"waited!\"",
         owner,
         lease_ms,
         lane == Lane::Gates,
         places.of_user(),
         places.of_agent(),
         runner,
+        i64::try_from(most).unwrap_or(i64::MAX),
     );
     // Only openings take places, and workers of the other lane take none of the queue.
-    let row = if places.is_limited() && lane == Lane::Chain {
+    let rows = if places.is_limited() && lane == Lane::Chain {
         let mut tx = chassis::postgres::begin(db).await?;
         sqlx::query!("SELECT pg_advisory_xact_lock($1)", PLACES_LOCK).fetch_one(&mut *tx).await?;
         // What it counts begins after the lock is held.
-        let row = claimed.fetch_optional(&mut *tx).await?;
+        let rows = claimed.fetch_all(&mut *tx).await?;
         tx.commit().await?;
-        row
+        rows
     } else {
-        claimed.fetch_optional(db).await?
+        claimed.fetch_all(db).await?
     };
-    Ok(row.map(|row| {
+    let leases = rows.into_iter().map(|row| {
         metrics::claimed(Duration::try_from_secs_f64(row.waited).unwrap_or_default());
         RunLease { id: RunId::from(row.id), token: row.lease_token }
-    }))
+    });
+    Ok(leases.collect())
 }
 
 /// Says that an engine has this runner's key.
@@ -169,16 +190,33 @@ pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
     Ok(())
 }
 
-/// Prolongs the lease. `false` if another worker holds the run by now, or it was let go of.
-pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bool> {
-    let done = sqlx::query!(
-        "UPDATE runs SET lease_until = now() + $3::bigint * interval '1 millisecond'
-         WHERE id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
-        lease.id.as_uuid(),
-        lease.token,
+/// Prolongs these leases. Answers those that are lost: another worker holds the run by now, or it
+/// was let go of.
+pub async fn heartbeat(db: &PgPool, leases: &[RunLease], lease_ms: i64) -> Result<Vec<RunLease>> {
+    let ids: Vec<_> = leases.iter().map(|lease| *lease.id.as_uuid()).collect();
+    let tokens: Vec<_> = leases.iter().map(|lease| lease.token).collect();
+    // A run whose row is locked is not waited for, since what locks it may wait for a run whose row
+    // is locked here. It is prolonged by the next heartbeat.
+    let lost = sqlx::query!(
+        "WITH held AS (SELECT r.id FROM UNNEST($1::uuid[], $2::bigint[]) AS h (id, token)
+                JOIN runs r ON r.id = h.id
+                WHERE r.lease_token = h.token AND r.lease_until IS NOT NULL
+                FOR UPDATE OF r SKIP LOCKED),
+            prolonged AS (UPDATE runs r
+                SET lease_until = now() + $3::bigint * interval '1 millisecond'
+                FROM held WHERE r.id = held.id)
+         SELECT h.id AS \"id!\", h.token AS \"token!\"
+         FROM UNNEST($1::uuid[], $2::bigint[]) AS h (id, token)
+            LEFT JOIN runs r ON r.id = h.id AND r.lease_token = h.token
+                AND r.lease_until IS NOT NULL
+         WHERE r.id IS NULL",
+        &ids,
+        &tokens,
         lease_ms,
     );
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    let lost = lost.fetch_all(db).await?;
+    let lease = |id, token| RunLease { id: RunId::from(id), token };
+    Ok(lost.into_iter().map(|row| lease(row.id, row.token)).collect())
 }
 
 /// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits
@@ -267,7 +305,8 @@ pub async fn fence(conn: &mut PgConnection, lease: RunLease, phase: Phase) -> Re
     held.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
 }
 
-/// Takes the run from `from` to `to`. `status` is what the outside sees from now on.
+/// Takes the run from `from` to `to`. `status` is what the outside sees from now on. A run that ends
+/// is let go of.
 pub async fn advance(
     conn: &mut PgConnection,
     lease: RunLease,
@@ -280,7 +319,9 @@ pub async fn advance(
     }
     let done = sqlx::query!(
         "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL,
-            updated_at = $6
+            updated_at = $6,
+            lease_owner = CASE WHEN $4 <> 'done' THEN lease_owner END,
+            lease_until = CASE WHEN $4 <> 'done' THEN lease_until END
          WHERE id = $1 AND lease_token = $2 AND phase = $3",
         lease.id.as_uuid(),
         lease.token,

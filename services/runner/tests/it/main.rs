@@ -13,6 +13,7 @@ mod crashing;
 mod batching;
 mod bumping;
 mod channels;
+mod claiming;
 mod carrying;
 mod measuring;
 mod hostile;

@@ -131,7 +131,8 @@ pub async fn find(
     }))
 }
 
-/// Wants a call, or wants it again after it came to nothing. The caller holds the run.
+/// Wants a call, or wants it again after it came to nothing. The caller holds the run, and wakes the
+/// senders when this is committed.
 pub async fn want(
     conn: &mut PgConnection,
     (run, attempt): (RunId, u32),
@@ -169,7 +170,7 @@ pub async fn want(
         runner,
     );
     owned.execute(&mut *conn).await?;
-    wake_workers(conn).await
+    Ok(())
 }
 
 /// Calls a call off that is in no transaction. `false` if it is in one, or is over.
