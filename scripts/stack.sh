@@ -73,6 +73,7 @@ stop_pid() {
     wait "$pid" 2>/dev/null || true
 }
 
+# POSTGRES_AUTH: how clients of a new server prove their password.
 start_postgres() {
     local data=$RUN/postgres
     if [ ! -s "$data/PG_VERSION" ]; then
@@ -85,7 +86,7 @@ start_postgres() {
         [ "$(id -u)" -ne 0 ] || chown 65534:65534 "$password"
         printf '%s' "$POSTGRES_PASSWORD" >"$password"
         as_postgres_user "$TOOLS/pg/bin/initdb" -D "$data" -U lumio --pwfile="$password" \
-            --auth=scram-sha-256 -E UTF8 --locale=C >"$RUN/log/initdb.log" 2>&1 ||
+            --auth="${POSTGRES_AUTH:-scram-sha-256}" -E UTF8 --locale=C >"$RUN/log/initdb.log" 2>&1 ||
             { rm -f "$password"; tail -n 5 "$RUN/log/initdb.log" >&2; die 2 "Postgres could not make its data folder"; }
         rm -f "$password"
     fi

@@ -1,6 +1,7 @@
 //! A program under test as a process of its own, which a test can kill.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` of this build with exactly `env` (and PATH), its output going to
+    /// Starts `program` of this build with exactly `env` (and [`inherited`]), its output going to
     /// `<folder>/<name>.log`.
     pub fn start(
         name: &str,
@@ -35,7 +36,7 @@ impl Process {
             .arg(binary(program)?)
             .args(args)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(inherited())
             .envs(env)
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -136,6 +137,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What programs have of this process's environment: where other programs are, and which root
+/// certificates a client of TLS reads.
+pub fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    let value = |name| std::env::var_os(name).map(|value| (name, value));
+    ["PATH", "SSL_CERT_FILE"].into_iter().filter_map(value)
 }
 
 /// The folder that was chosen for the programs.

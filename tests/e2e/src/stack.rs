@@ -12,7 +12,7 @@ use stellar::Keypair;
 use tempfile::TempDir;
 use testkit::{TestBus, TestDb};
 
-use crate::process::{Process, binary, free_port};
+use crate::process::{Process, binary, free_port, inherited};
 
 /// What the network is started with.
 #[derive(Debug, Clone)]
@@ -409,6 +409,7 @@ impl Stack {
             let output = Command::new(binary("runner")?)
                 .arg("account")
                 .env_clear()
+                .envs(inherited())
                 .envs(self.runner_variables())
                 .current_dir("/")
                 .output()?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{Stack, node};
-use crate::process::binary;
+use crate::process::{binary, inherited};
 
 /// How long a run may take to end.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -37,6 +37,7 @@ impl Stack {
         let output = Command::new(binary("lumio")?)
             .args(args)
             .env_clear()
+            .envs(inherited())
             // What `verify --rerun` executes modules with, as the service does.
             .env("MODULE_GATE_NODE", node())
             .env("LUMIO_RPC_URL", self.rpc_url())
