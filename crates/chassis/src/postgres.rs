@@ -7,7 +7,9 @@
 //! needed: a caller may be dropped at any moment (a client hangs up, a deadline passes, another
 //! branch of a `select!` wins), and the driver's own `begin` does not survive that.
 
+use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -17,10 +19,11 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
     Transaction,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
 use crate::outbox;
+use errors::Signs;
 
 pub use errors::{Kind, describe, explain, kind, kind_in, note};
 
@@ -30,6 +33,8 @@ mod errors;
 pub const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection may take to show that it can be lent.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long Postgres lets a statement run, wait for a lock of another, and a transaction stay
 /// without a statement, before it ends it. Ours take milliseconds; one that does not end would
 /// keep its connection, its locks and its caller.
@@ -83,17 +88,24 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
         options.get_port(),
         options.get_database().unwrap_or_default()
     );
+    let signs = Arc::<Signs>::default();
+    let [made, lent, returned] = std::array::from_fn(|_| Arc::clone(&signs));
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // The proof on loan is a round trip as the driver's ping is, and shows more.
         .test_before_acquire(false)
-        .before_acquire(|conn, _| Box::pin(is_outside_transaction(conn)))
-        .after_release(|conn, _| Box::pin(is_outside_transaction(conn)));
+        .after_connect(move |_, _| {
+            made.note(true);
+            Box::pin(std::future::ready(Ok(())))
+        })
+        .before_acquire(move |conn, _| Box::pin(proven_in_time(conn, Arc::clone(&lent))))
+        .after_release(move |conn, _| Box::pin(proven(conn, Arc::clone(&returned))));
     let give_up_at = Instant::now() + START_TIMEOUT;
     loop {
         match pool.clone().connect_with(options.clone()).await {
             Ok(pool) => {
+                errors::keep_signs(&pool, signs);
                 info!("connected to Postgres at {place}");
                 return Ok(pool);
             }
@@ -141,6 +153,25 @@ pub async fn begin_snapshot(db: &PgPool) -> sqlx::Result<Transaction<'static, Po
         .execute(&mut *snapshot)
         .await?;
     Ok(snapshot)
+}
+
+/// [`is_outside_transaction`], noted as a sign of the server.
+async fn proven(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Result<bool> {
+    let proof = is_outside_transaction(conn).await;
+    signs.note(proof.is_ok());
+    proof
+}
+
+/// The same for a connection that is idle, and answers at once if it ever does. One whose server
+/// or network is gone without a word is closed, and its caller has time left for a new one.
+async fn proven_in_time(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Result<bool> {
+    match timeout(PROOF_TIMEOUT, proven(conn, Arc::clone(&signs))).await {
+        Ok(proof) => proof,
+        Err(_) => {
+            signs.note(false);
+            Err(io::Error::from(io::ErrorKind::TimedOut).into())
+        }
+    }
 }
 
 /// Whether the connection is outside of a transaction. `false` and errors make the pool close it.

@@ -1,10 +1,13 @@
 //! The kinds of what can go wrong with a statement: an outage, a lock that another keeps and a
 //! mistake of ours concern different people.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::time::Instant;
 use wire::Problem;
 
 use crate::metrics;
@@ -37,15 +40,15 @@ impl Kind {
     /// What a caller of a gate may do about it.
     pub const fn problem(self) -> Problem {
         match self {
-            Self::Outage
-            | Self::Unwritable
-            | Self::Exhausted
-            | Self::Timeout
-            | Self::Lock
-            | Self::Duplicate => Problem::Unavailable,
+            Self::Outage | Self::Unwritable | Self::Exhausted | Self::Timeout | Self::Lock => {
+                Problem::Unavailable
+            }
             // Should text that cannot be stored get this far, it is still the caller's.
             Self::InvalidText => Problem::InvalidRequest,
-            Self::Other => Problem::Internal,
+            // Of two calls at once, the gates' statements take the row of the first (`ON CONFLICT`).
+            // A key that is refused was in use before, by something else: a pack of another
+            // attempt, or an event of a restored database. The same call is refused again.
+            Self::Duplicate | Self::Other => Problem::Internal,
         }
     }
 
@@ -83,8 +86,8 @@ pub fn kind(error: &sqlx::Error) -> Kind {
     match error {
         sqlx::Error::PoolTimedOut => {
             let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_full = pools.is_empty() || pools.iter().any(|(_, pool)| is_full(pool));
-            if is_full { Kind::Exhausted } else { Kind::Outage }
+            let used_up = pools.is_empty() || pools.iter().any(|(_, pool)| is_used_up(pool));
+            if used_up { Kind::Exhausted } else { Kind::Outage }
         }
         error => of_statement(error),
     }
@@ -93,7 +96,7 @@ pub fn kind(error: &sqlx::Error) -> Kind {
 /// The same for an error of this pool, of which more is known.
 pub fn kind_in(db: &PgPool, error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::PoolTimedOut if !is_full(db) => Kind::Outage,
+        sqlx::Error::PoolTimedOut if !is_used_up(db) => Kind::Outage,
         sqlx::Error::PoolTimedOut => Kind::Exhausted,
         error => of_statement(error),
     }
@@ -136,9 +139,56 @@ fn of_statement(error: &sqlx::Error) -> Kind {
 }
 
 /// Whether every connection that the pool may have is in use. The driver keeps trying to connect to
-/// a server that is away, and says of that, too, that the wait took too long.
-fn is_full(db: &PgPool) -> bool {
-    db.size() >= db.options().get_max_connections() && db.num_idle() == 0
+/// a server that is away, and says of that, too, that the wait took too long; an attempt to connect
+/// counts as a connection. So the connections must have shown that their server is there.
+fn is_used_up(db: &PgPool) -> bool {
+    let is_full = db.size() >= db.options().get_max_connections() && db.num_idle() == 0;
+    is_full && signs_of(db).is_none_or(|signs| signs.is_there())
+}
+
+/// How long what a connection showed counts. Longer than a statement may take, and a transaction may
+/// be idle: while every connection is in use, one comes back or is lent within this time.
+const SIGN_AGE: Duration = Duration::from_secs(60);
+
+/// What the connections of a pool showed of their server when they were made, lent and given back.
+#[derive(Debug, Default)]
+pub(super) struct Signs(Mutex<Option<Sign>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Sign {
+    answered: bool,
+    at: Instant,
+}
+
+impl Signs {
+    /// Notes whether the server answered on a connection just now.
+    pub(super) fn note(&self, answered: bool) {
+        let sign = Sign { answered, at: Instant::now() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sign);
+    }
+
+    /// Whether the last one was an answer, and not long ago.
+    fn is_there(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|sign| sign.answered && sign.at.elapsed() < SIGN_AGE)
+    }
+}
+
+/// The signs of each pool, known by its options, which are its own.
+static SIGNS: Mutex<Vec<(Weak<PgConnectOptions>, Arc<Signs>)>> = Mutex::new(Vec::new());
+
+/// Keeps the signs of a pool while it lives.
+pub(super) fn keep_signs(db: &PgPool, signs: Arc<Signs>) {
+    let mut all = SIGNS.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|(options, _)| options.strong_count() > 0);
+    all.push((Arc::downgrade(&db.connect_options()), signs));
+}
+
+fn signs_of(db: &PgPool) -> Option<Arc<Signs>> {
+    let (own, all) = (Arc::downgrade(&db.connect_options()), SIGNS.lock());
+    let all = all.unwrap_or_else(PoisonError::into_inner);
+    let found = all.iter().find(|(options, _)| options.ptr_eq(&own));
+    found.map(|(_, signs)| Arc::clone(signs))
 }
 
 /// The pools of the services of this process, each with a number.

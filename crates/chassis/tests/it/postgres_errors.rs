@@ -59,10 +59,25 @@ async fn a_pool_without_a_free_connection_is_not_taken_for_an_outage() {
 async fn a_server_that_is_stopped_is_an_outage() {
     let mut server = PostgresServer::start().await.unwrap();
     let db = server.database().await.unwrap();
-    let pool = connect_at_most(&db.url, 4).await.unwrap();
+    let pool = connect_at_most(&db.url, 2).await.unwrap();
     server.stop();
-    for _ in 0..2 {
-        let error = failing(&pool, "SELECT 1").await;
+    let error = failing(&pool, "SELECT 1").await;
+    assert_eq!(kind_in(&pool, &error), Kind::Outage, "{error:?}");
+
+    // Two try to connect, so that the pool has as many connections as it may, and a third only
+    // waits: that its wait takes too long is the server's doing, too.
+    let connecting = [pool.clone(), pool.clone()]
+        .map(|pool| tokio::spawn(async move { failing(&pool, "SELECT 1").await }));
+    testkit::eventually(async || pool.size() == 2).await;
+    assert_eq!(kind_in(&pool, &sqlx::Error::PoolTimedOut), Kind::Outage);
+    for connecting in connecting {
+        let error = connecting.await.unwrap();
         assert_eq!(kind_in(&pool, &error), Kind::Outage, "{error:?}");
     }
+}
+
+#[test]
+fn a_key_that_is_in_use_is_not_answered_as_one_that_may_be_free_later() {
+    let problem = Kind::Duplicate.problem();
+    assert!(!problem.row().retryable, "{problem:?}");
 }
