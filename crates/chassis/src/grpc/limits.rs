@@ -1,24 +1,29 @@
 //! What a client may take of a gRPC server: connections, and the time of its own part of a call.
 //!
 //! HTTP/2 asks an open connection whether it still lives. That begins only after the client has
-//! begun HTTP/2 itself, and a client that answers may still never send the message of its call.
+//! begun HTTP/2 itself, and a client that answers may still never send the message of its call, or
+//! never call at all. So a connection without an open call is closed after a time; clients connect
+//! anew when they call. A call that needs no token ends after a time, as anybody can make one.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _, stream};
+use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+use tower::Service;
 use tracing::warn;
 
 /// How long the text is with which a client begins HTTP/2 (RFC 9113, section 3.4).
@@ -33,6 +38,10 @@ pub struct Limits {
     pub preface: Duration,
     /// Between two pieces of what a call sends, while they are waited for.
     pub request_pause: Duration,
+    /// Without an open call on a connection.
+    pub idle: Duration,
+    /// Of a call that needs no token.
+    pub open_call: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +50,9 @@ impl Default for Limits {
             connections: 1_024,
             preface: Duration::from_secs(10),
             request_pause: Duration::from_secs(30),
+            // Whoever calls every five minutes, ten or fifteen keeps its connection.
+            idle: Duration::from_secs(1_000),
+            open_call: Duration::from_secs(600),
         }
     }
 }
@@ -69,16 +81,20 @@ pub(super) fn incoming(
         let _ = stream.set_nodelay(true);
         let preface =
             Some(Preface { missing: PREFACE_BYTES, late: Box::pin(sleep(limits.preface)) });
-        Some((Ok(Connection { stream, preface, _place: place }), (listener, places)))
+        let (calls, idle) = (Arc::new(Calls::new(Instant::now())), Idle::new(limits.idle));
+        let connection = Connection { stream, preface, calls, idle, _place: place };
+        Some((Ok(connection), (listener, places)))
     };
     stream::unfold((listener, places), next).boxed()
 }
 
-/// A connection that has a place, and has to begin HTTP/2 in time.
+/// A connection that has a place, has to begin HTTP/2 in time, and is closed when nothing calls.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     preface: Option<Preface>,
+    calls: Arc<Calls>,
+    idle: Idle,
     _place: OwnedSemaphorePermit,
 }
 
@@ -96,12 +112,20 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let Some(preface) = &mut self.preface else { return read };
+        let this = &mut *self;
+        let Some(preface) = &mut this.preface else {
+            // What has arrived is served first.
+            if read.is_pending() && this.idle.poll(cx, &this.calls).is_ready() {
+                // The end of what the client sends: the server closes the connection.
+                return Poll::Ready(Ok(()));
+            }
+            return read;
+        };
         match read {
             Poll::Ready(_) => {
                 preface.missing = preface.missing.saturating_sub(buf.filled().len() - before);
                 if preface.missing == 0 {
-                    self.preface = None;
+                    this.preface = None;
                 }
                 read
             }
@@ -145,10 +169,126 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Arc<Calls>;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
+    }
+}
+
+/// The calls of a connection; every request carries those of its own.
+#[derive(Debug)]
+pub(super) struct Calls(Mutex<(usize, Instant)>);
+
+impl Calls {
+    fn new(now: Instant) -> Self {
+        Self(Mutex::new((0, now)))
+    }
+
+    /// Since when none is open, unless one is.
+    fn none_since(&self) -> Option<Instant> {
+        let (open, changed) = *self.lock();
+        (open == 0).then_some(changed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
+        // Two numbers, which are whole also after a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is open until this is dropped.
+struct OpenCall(Arc<Calls>);
+
+impl OpenCall {
+    fn new(calls: &Arc<Calls>) -> Self {
+        calls.lock().0 += 1;
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut calls = self.0.lock();
+        *calls = (calls.0 - 1, Instant::now());
+    }
+}
+
+/// Whether a connection has been without a call for too long.
+#[derive(Debug)]
+struct Idle {
+    most: Duration,
+    look_again: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    fn new(most: Duration) -> Self {
+        Self { most, look_again: Box::pin(sleep(most)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, calls: &Calls) -> Poll<()> {
+        loop {
+            ready!(self.look_again.as_mut().poll(cx));
+            let now = Instant::now();
+            let end = calls.none_since().unwrap_or(now) + self.most;
+            if end <= now {
+                return Poll::Ready(());
+            }
+            self.look_again.as_mut().reset(end);
+        }
+    }
+}
+
+/// Counts the calls of a connection: one is open from its head to the end of its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Counted<S>(pub(super) S);
+
+impl<S> Service<http::Request<Body>> for Counted<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let call = request.extensions().get::<Arc<Calls>>().map(OpenCall::new);
+        let answering = self.0.call(request);
+        Box::pin(async move {
+            let answer = answering.await?;
+            Ok(answer.map(|body| Body::new(Answer { body, _call: call })))
+        })
+    }
+}
+
+/// What a call answers.
+struct Answer {
+    body: Body,
+    _call: Option<OpenCall>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -191,5 +331,65 @@ impl hyper::body::Body for Bounded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// `response`, which ends after `most` if it has not ended by then.
+pub(super) fn brief(response: http::Response<Body>, most: Duration) -> http::Response<Body> {
+    response.map(|body| Body::new(Brief { body, late: Box::pin(sleep(most)), ended: false }))
+}
+
+/// The answers of a call that anybody can make.
+struct Brief {
+    body: Body,
+    late: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+impl hyper::body::Body for Brief {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.late.as_mut().poll(cx).is_pending() {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        let status = Status::unavailable("the call was open for long enough; call again");
+        status.add_header(&mut trailers)?;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_only_while_no_call_is_open() {
+        let most = Duration::from_secs(10);
+        let (calls, mut idle) = (Arc::new(Calls::new(Instant::now())), Idle::new(most));
+        let (first, second) = (OpenCall::new(&calls), OpenCall::new(&calls));
+        tokio::time::advance(3 * most).await;
+        assert!(futures::poll!(std::future::poll_fn(|cx| idle.poll(cx, &calls))).is_pending());
+        drop(first);
+        tokio::time::advance(3 * most).await;
+        assert!(futures::poll!(std::future::poll_fn(|cx| idle.poll(cx, &calls))).is_pending());
+        drop(second);
+        let ended = Instant::now();
+        std::future::poll_fn(|cx| idle.poll(cx, &calls)).await;
+        let took = ended.elapsed();
+        assert!(most <= took && took <= 2 * most, "{took:?}");
     }
 }

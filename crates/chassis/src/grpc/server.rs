@@ -8,13 +8,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::service::{LayerExt as _, Routes};
 use tonic::transport;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::Service;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{Service, layer::layer_fn};
 use tracing::warn;
 
 use super::limits::{self, Limits};
@@ -82,12 +82,17 @@ impl Server {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .context("cannot describe the services")?;
-        let routes = self.routes.add_service(health_service).add_service(reflection);
+        let Limits { request_pause: pause, open_call, .. } = self.limits;
+        let brief = MapResponseLayer::new(move |answer| limits::brief(answer, open_call));
+        let routes = self
+            .routes
+            .add_service(brief.named_layer(health_service))
+            .add_service(brief.named_layer(reflection));
         let mirror = mirror(self.health, reporter, self.names);
-        let (incoming, pause) =
-            (limits::incoming(listener, self.limits), self.limits.request_pause);
+        let incoming = limits::incoming(listener, self.limits);
         let serving = transport::Server::builder()
             .layer(trace::grpc())
+            .layer(layer_fn(limits::Counted))
             .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
                 limits::bounded(request, pause)
             }))
