@@ -64,6 +64,15 @@ pub enum BusError {
     /// The server did not confirm.
     #[error("NATS did not confirm the event")]
     Unconfirmed(#[source] PublishError),
+    /// It is none of the subjects that this service makes streams for, and no other stream
+    /// confirmed it.
+    #[error("no stream keeps the subject {subject}")]
+    NoStream {
+        /// The subject.
+        subject: String,
+        /// What the server said.
+        source: PublishError,
+    },
 }
 
 impl Bus {
@@ -171,13 +180,18 @@ impl Bus {
         {
             self.ensure_stream(family).await?;
         }
-        let sent = self.send(subject, Some(message_id), body).await;
-        if let (Err(BusError::Unconfirmed(_)), Some(family)) = (&sent, family) {
-            // The stream may be gone. The server says so only if there is no other listener on
-            // the subject; otherwise nothing confirms. So the next attempt looks for it first.
-            self.ensured().remove(&family);
+        match (self.send(subject, Some(message_id), body).await, family) {
+            (Err(BusError::Unconfirmed(source)), None) => {
+                Err(BusError::NoStream { subject: subject.to_owned(), source })
+            }
+            (Err(error @ BusError::Unconfirmed(_)), Some(family)) => {
+                // The stream may be gone. The server says so only if there is no other listener on
+                // the subject; otherwise nothing confirms. So the next attempt looks for it first.
+                self.ensured().remove(&family);
+                Err(error)
+            }
+            (sent, _) => sent,
         }
-        sent
     }
 
     /// Puts `body` on `subject` although a stream may have it already: without a message id, so

@@ -35,6 +35,18 @@ pub fn publish_failures() -> &'static Counter<u64> {
     &COUNTER
 }
 
+/// `lumio.outbox.aside` (events): wait although the bus is there, as no stream keeps their subject.
+pub fn events_aside() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.outbox.aside")
+            .with_unit("{event}")
+            .with_description("events whose subject no stream keeps")
+            .build()
+    });
+    &GAUGE
+}
+
 /// `lumio.database.errors` (errors): statements whose failure reached a caller, by `kind`
 /// (see [`crate::postgres::Kind`]).
 pub fn database_errors() -> &'static Counter<u64> {

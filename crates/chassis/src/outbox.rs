@@ -7,7 +7,12 @@
 //! and marking publishes again; the message id makes the repeat harmless. The position, not the
 //! row's id, is the order others may rely on: ids are drawn before the commit, so a later one can
 //! become visible first.
+//!
+//! An event that the bus does not confirm holds up those behind it, as they must not overtake it.
+//! Only kinds of events that no stream keeps are put aside, such as those of a former `NATS_PREFIX`:
+//! no subscriber can miss their order. They stay in the outbox, are counted, and are tried again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +21,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, info, info_span, warn};
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use wire::event::{CloudEvent, Data};
 
 use crate::bus::{Bus, BusError, MAX_EVENT_BYTES};
@@ -39,6 +44,8 @@ const POLL: Duration = Duration::from_secs(1);
 const OPEN_POLL: Duration = Duration::from_millis(20);
 /// How often a relay that does not lead asks for the lead.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
+/// How long events that no stream keeps are put aside.
+const ASIDE: Duration = Duration::from_secs(60);
 /// The shortest and the longest wait after failures in a row.
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -175,9 +182,12 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
 ///
 /// None now: what fails is tried again, waiting longer each time, up to 5 s.
 pub async fn relay(db: PgPool, bus: Bus, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut failures = 0_u32;
+    let (mut failures, mut aside) = (0_u32, Aside::default());
     while !stop.is_cancelled() {
-        let pause = match lead(&db, &bus, &stop, &mut failures).await {
+        let led = lead(&db, &bus, &stop, &mut failures, &mut aside).await;
+        // The relay that leads counts them.
+        metrics::events_aside().record(0, &[]);
+        let pause = match led {
             Ok(()) => LEAD_EVERY,
             Err(error) => {
                 if failures == 0 {
@@ -211,6 +221,31 @@ struct Waiting {
     body: String,
 }
 
+/// Kinds of events that no stream keeps, and until when they are put aside.
+#[derive(Debug, Default)]
+struct Aside(BTreeMap<String, Instant>);
+
+impl Aside {
+    fn has(&self, kind: &str) -> bool {
+        self.0.contains_key(kind)
+    }
+
+    fn put(&mut self, kind: String) {
+        self.0.insert(kind, Instant::now() + ASIDE);
+    }
+
+    /// Those that are put aside now; the time of the others is over, and they are tried again.
+    fn kinds(&mut self) -> Vec<String> {
+        self.0.retain(|_, until| Instant::now() < *until);
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// Without its last token, the entity, a subject is the name of a kind of event.
+fn kind_of(subject: &str) -> &str {
+    subject.rsplit_once('.').map_or(subject, |(kind, _)| kind)
+}
+
 /// Publishes as the leader until `stop` or a failure; answers at once if another relay leads.
 /// `failures` counts those in a row, and is set back once a batch went through.
 ///
@@ -221,6 +256,7 @@ async fn lead(
     bus: &Bus,
     stop: &CancellationToken,
     failures: &mut u32,
+    aside: &mut Aside,
 ) -> Result<(), Failure> {
     // Out of the pool, so that dropping it closes it and the lock goes with it.
     let mut conn = db.acquire().await?.detach();
@@ -237,7 +273,7 @@ async fn lead(
     // Whether commits have to wake this relay. It goes with the connection, as the lead does.
     let mut sleeps = false;
     while !stop.is_cancelled() {
-        let published = publish_batch(&mut conn, bus, stop).await?;
+        let published = publish_batch(&mut conn, bus, stop, aside).await?;
         if *failures > 0 {
             // Only here: winning the lead is no proof that the bus takes anything.
             info!("events flow again");
@@ -302,6 +338,7 @@ async fn publish_batch(
     conn: &mut PgConnection,
     bus: &Bus,
     stop: &CancellationToken,
+    aside: &mut Aside,
 ) -> Result<usize, Failure> {
     if assign_positions(conn).await? > 0 {
         // After the commit, which would hold the lock of notifications up. What is lost with a
@@ -314,16 +351,29 @@ async fn publish_batch(
     let mut confirmed = Vec::new();
     let mut outcome = Ok(());
     // One after another: a later event must not overtake one that failed.
-    for event in load_batch(conn).await? {
+    for event in load_batch(conn, &aside.kinds()).await? {
         if stop.is_cancelled() {
             break;
         }
-        outcome = publish_one(bus, event.subject, &event.event_id, event.body).await;
-        if outcome.is_err() {
-            metrics::publish_failures().add(1, &[]);
-            break;
+        let kind = kind_of(&event.subject).to_owned();
+        if aside.has(&kind) {
+            continue;
         }
-        confirmed.push(event.id);
+        outcome = publish_one(bus, event.subject, &event.event_id, event.body).await;
+        match &outcome {
+            Ok(()) => confirmed.push(event.id),
+            Err(error @ BusError::NoStream { .. }) => {
+                metrics::publish_failures().add(1, &[]);
+                let id = event.event_id;
+                error!("event {id} waits, and so do all {kind}: {}", wire::causes(error));
+                aside.put(kind);
+                outcome = Ok(());
+            }
+            Err(_) => {
+                metrics::publish_failures().add(1, &[]);
+                break;
+            }
+        }
     }
 
     // Before the failure is returned, so that what was confirmed is not published again.
@@ -331,6 +381,7 @@ async fn publish_batch(
         mark_published(conn, &confirmed).await?;
         metrics::events_published().add(confirmed.len() as u64, &[]);
     }
+    metrics::events_aside().record(count_waiting(conn, &aside.kinds()).await?, &[]);
     outcome?;
     Ok(confirmed.len())
 }
@@ -342,8 +393,7 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
         traceparent: Option<String>,
     }
 
-    // Without its last token, the entity, a subject is the name of a kind of event.
-    let kind = subject.rsplit_once('.').map_or(subject.as_str(), |(kind, _)| kind);
+    let kind = kind_of(&subject);
     let span = info_span!(
         "publish",
         otel.name = %format!("publish {kind}"),
@@ -383,18 +433,34 @@ async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<u64> {
     .map(|done| done.rows_affected())
 }
 
-/// The next events to publish, in the order of their positions. Those that a relay drew before it
-/// died are among them.
-async fn load_batch(conn: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
+/// The next events to publish, in the order of their positions, without these kinds. Those that a
+/// relay drew before it died are among them.
+async fn load_batch(conn: &mut PgConnection, without: &[String]) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
-        "SELECT id, event_id, subject, body FROM outbox
-         WHERE published_at IS NULL AND position IS NOT NULL
-         ORDER BY position LIMIT $1",
+        r"SELECT id, event_id, subject, body FROM outbox
+          WHERE published_at IS NULL AND position IS NOT NULL
+              AND (cardinality($2::text[]) = 0
+                   OR regexp_replace(subject, '\.[^.]*$', '') <> ALL ($2))
+          ORDER BY position LIMIT $1",
         BATCH,
+        without,
     )
     .fetch_all(conn)
     .await
+}
+
+/// How many events of these kinds wait.
+async fn count_waiting(conn: &mut PgConnection, kinds: &[String]) -> sqlx::Result<u64> {
+    if kinds.is_empty() {
+        return Ok(0);
+    }
+    let waiting = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "waiting!" FROM outbox
+           WHERE published_at IS NULL AND regexp_replace(subject, '\.[^.]*$', '') = ANY ($1)"#,
+        kinds,
+    );
+    Ok(u64::try_from(waiting.fetch_one(conn).await?).unwrap_or_default())
 }
 
 /// Marks what the bus confirmed, so that it is not published again.

@@ -270,3 +270,30 @@ async fn a_leader_whose_connection_dies_leads_again() {
 
     testkit::eventually(async || published(&db.pool).await == 2).await;
 }
+
+#[tokio::test]
+async fn an_event_that_no_stream_keeps_holds_up_no_other_and_waits_for_its_stream() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
+    // As after a change of NATS_PREFIX.
+    let former = format!("{}former", nats.prefix);
+    put(&db.pool, &former, [1]).await;
+    put(&db.pool, &nats.prefix, [2]).await;
+    let (stop, ended) = relay(&db.pool, &bus);
+    assert_eq!(heard.next().await.1.id, fact(&nats.prefix, 2).0.id);
+    testkit::eventually(async || published(&db.pool).await == 1).await;
+    stop.cancel();
+    ended.await.unwrap();
+
+    let config = async_nats::jetstream::stream::Config {
+        name: Family::Gate.stream(&former),
+        subjects: vec![Family::Gate.filter(&former)],
+        ..Default::default()
+    };
+    let stream = bus.jetstream().create_stream(config).await.unwrap();
+    // A relay that starts tries everything at once.
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    testkit::eventually(async || published(&db.pool).await == 2).await;
+    assert_eq!(stream.get_info().await.unwrap().state.messages, 1);
+    bus.jetstream().delete_stream(Family::Gate.stream(&former)).await.unwrap();
+}
