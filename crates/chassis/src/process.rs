@@ -190,7 +190,7 @@ async fn serve_metrics(service: &Service, telemetry: &Telemetry) -> anyhow::Resu
     let Some(port) = port else { return Ok(()) };
 
     let address = SocketAddr::new(host.unwrap_or([127, 0, 0, 1].into()), port);
-    let listener = listen(address, METRICS_PORT).await?;
+    let listener = listen(address, METRICS_PORT)?;
     info!("metrics are served on http://{address}/metrics");
     let telemetry = telemetry.clone();
     let metrics = move || async move {

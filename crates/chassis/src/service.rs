@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use futures::FutureExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -36,15 +36,62 @@ struct Tasks {
     changed: Notify,
 }
 
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// An address that is kept from others, on which connections are still refused: whoever waits for a
+/// port to open finds a service that has started.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+    setting: &'static str,
+}
+
+/// Takes `address`, which the operator set by `setting`.
+///
+/// # Errors
+///
+/// When the address cannot be had; the text names the setting.
+pub fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<Bound> {
+    let bind = || -> std::io::Result<_> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Or a restart would have to wait for the connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok((socket.local_addr()?, socket))
+    };
+    let (address, socket) = bind().with_context(|| occupied(setting, address))?;
+    Ok(Bound { socket, address, setting })
+}
+
+impl Bound {
+    /// The address, with the port that the system chose if it was to choose one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections from now on.
+    ///
+    /// # Errors
+    ///
+    /// When another process came first; the text names the setting.
+    pub fn listen(self) -> anyhow::Result<TcpListener> {
+        self.socket.listen(BACKLOG).with_context(|| occupied(self.setting, self.address))
+    }
+}
+
 /// A listener on `address`, which the operator set by `setting`.
 ///
 /// # Errors
 ///
 /// When the address cannot be had; the text names the setting.
-pub async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{setting}: cannot listen on {address}; stop what holds it or choose another")
-    })
+pub fn listen(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListener> {
+    bind(address, setting)?.listen()
+}
+
+fn occupied(setting: &str, address: SocketAddr) -> String {
+    format!("{setting}: cannot listen on {address}; stop what holds it or choose another")
 }
 
 impl Service {

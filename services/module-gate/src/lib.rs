@@ -81,8 +81,8 @@ pub async fn start(
     service: &Service,
 ) -> anyhow::Result<SocketAddr> {
     // The port first, so that a second instance ends before it touches store and database.
-    let listener = service::listen(config.bind, "MODULE_GATE_BIND").await?;
-    let address = listener.local_addr()?;
+    let bound = service::bind(config.bind, "MODULE_GATE_BIND")?;
+    let address = bound.address();
     let store = module::tree::open(&config.store).context("MODULE_GATE_STORE")?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
     let db = postgres::connect(config.database_url.expose()).await?;
@@ -117,10 +117,8 @@ pub async fn start(
     let work = TaskTracker::new();
     let calls = ModuleGateServer::new(Calls::new(gate, work.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    service.spawn(
-        "grpc",
-        Server::new(&config.tokens, &health).add_service(calls).serve(listener, stop.clone()),
-    );
+    let server = Server::new(&config.tokens, &health).add_service(calls);
+    service.spawn("grpc", server.serve(bound.listen()?, stop.clone()));
     service.spawn("work", async move {
         stop.cancelled().await;
         work.close();

@@ -133,6 +133,9 @@ impl Gate {
 /// # Errors
 /// When a setting turns out not to work; the text names it.
 pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAddr> {
+    // The port first, so that a second instance ends before it touches store and database.
+    let bound = chassis::service::bind(config.bind, config::BIND)?;
+    let address = bound.address();
     let missing = || "an s3:// root needs credentials".to_owned();
     let objects =
         Objects::open(&config.location, || config.credentials.clone().ok_or_else(missing))
@@ -140,8 +143,6 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
     let db = chassis::postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
-    let listener = chassis::service::listen(config.bind, config::BIND).await?;
-    let address = listener.local_addr().context("cannot determine the address listened on")?;
 
     let health = Health::new();
     health.watch_postgres(service, &db);
@@ -173,7 +174,7 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
     let calls =
         OracleGateServer::new(grpc::Calls::new(gate)).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let server = Server::new(&config.tokens, &health).add_service(calls);
-    service.spawn("grpc", server.serve(listener, service.stop()));
+    service.spawn("grpc", server.serve(bound.listen()?, service.stop()));
     tracing::info!("oracle-gate listens on {address}");
     Ok(address)
 }

@@ -16,14 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::service::listen;
+use chassis::service::{Bound, bind};
 use chassis::{Bus, Health, Service, outbox, postgres};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use stellar::Rpc;
 use stellar::registry::Registry;
 use stellar::vault::Vault;
-use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
@@ -110,9 +109,11 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     if let Some(point) = &config.crash_at {
         crash::arm(point);
     }
-    let http = listen(config.http, "RUNNER_PORT").await?;
+    // The ports first, so that a second instance ends before it touches the database. Whoever waits
+    // for them to open finds a database that is migrated.
+    let http = bind(config.http, "RUNNER_PORT")?;
     let grpc = match config.grpc.take().filter(|_| config.role != Role::Engine) {
-        Some((address, tokens)) => Some((listen(address, "RUNNER_GRPC_PORT").await?, tokens)),
+        Some((address, tokens)) => Some((bind(address, "RUNNER_GRPC_PORT")?, tokens)),
         None => None,
     };
     // Two pools: requests of clients never wait for the engine's connections, nor the engine for
@@ -125,10 +126,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     migrated.context("DATABASE_URL: the database can't be migrated")?;
     let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
     let gates = config.gates.as_ref().map(connect).transpose()?;
-    let started = Started {
-        http: http.local_addr()?,
-        grpc: grpc.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
-    };
+    let started =
+        Started { http: http.address(), grpc: grpc.as_ref().map(|(bound, _)| bound.address()) };
     let intake = Intake::new(config.max_queue, config.policy.deadline_secs);
     let (work_signal, last_poll, health) =
         (WorkSignal::default(), LastPoll::default(), Health::new());
@@ -242,27 +241,28 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         }
     }
     if role == Role::Engine {
-        serve_http(service, http, health.router());
+        serve_http(service, http, health.router())?;
         return Ok(started);
     }
     let feed = gateway.streams.feed.clone();
     service.spawn("events", feed.run(requests_db, service.stop()));
     let reach = Reach { cors_origin: &cors, hosts, limits, console: console.as_ref() };
     let router = gateway::router(gateway.clone(), reach).context("RUNNER_CORS_ORIGIN")?;
-    serve_http(service, http, router);
-    if let Some((listener, tokens)) = grpc {
+    serve_http(service, http, router)?;
+    if let Some((bound, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
             .max_decoding_message_size(gateway::create_request::MAX_BODY_BYTES);
         let server = chassis::grpc::Server::new(&tokens, &health).add_service(runner);
-        service.spawn("grpc", server.serve(listener, service.stop()));
+        service.spawn("grpc", server.serve(bound.listen()?, service.stop()));
     }
     tracing::info!("the gateway listens on {}", started.http);
     Ok(started)
 }
 
-fn serve_http(service: &Service, listener: TcpListener, router: axum::Router) {
+fn serve_http(service: &Service, bound: Bound, router: axum::Router) -> anyhow::Result<()> {
     let limits = chassis::http::Limits::default();
-    service.spawn("http", chassis::http::serve(listener, router, limits, service.stop()));
+    service.spawn("http", chassis::http::serve(bound.listen()?, router, limits, service.stop()));
+    Ok(())
 }
 
 /// Takes the login's settings out of the configuration. Without RUNNER_PUBLIC_URL, clients reach

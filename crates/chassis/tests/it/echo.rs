@@ -79,7 +79,7 @@ impl ModuleGate for Echo {
 
 /// A server that answers as [`Echo`], for as long as `service` runs.
 pub async fn serve(service: &Service, health: &Health) -> SocketAddr {
-    let listener = listen(testkit::ANY_PORT, "PORT").await.unwrap();
+    let listener = listen(testkit::ANY_PORT, "PORT").unwrap();
     let address = listener.local_addr().unwrap();
     let tokens = Tokens::parse(&format!("tester:{TOKEN}")).unwrap();
     let server = Server::new(&tokens, health).add_service(ModuleGateServer::new(Echo));

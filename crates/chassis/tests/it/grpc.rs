@@ -54,7 +54,7 @@ async fn a_server_that_stops_lets_go_of_its_port() {
     let address = serve(&service, &Health::new()).await;
     ask(address, Some(TOKEN)).await.unwrap();
     service.finish(SOON).await.unwrap();
-    listen(address, "PORT").await.unwrap();
+    listen(address, "PORT").unwrap();
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 async fn ready_follows_what_is_needed_and_live_does_not() {
     let (health, service) = (Health::new(), Service::default());
     health.need("store").want("friend");
-    let listener = listen(testkit::ANY_PORT, "PORT").await.unwrap();
+    let listener = listen(testkit::ANY_PORT, "PORT").unwrap();
     let address = listener.local_addr().unwrap();
     let router = health.router();
     service.spawn("http", async move { Ok(axum::serve(listener, router).await?) });

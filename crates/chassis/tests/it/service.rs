@@ -49,8 +49,8 @@ async fn an_orderly_stop_is_no_error_and_a_late_task_is_one() {
 
 #[tokio::test]
 async fn a_taken_port_is_reported_by_its_setting() {
-    let taken = listen(testkit::ANY_PORT, "FIRST_PORT").await.unwrap();
-    let error = listen(taken.local_addr().unwrap(), "SECOND_PORT").await.unwrap_err();
+    let taken = listen(testkit::ANY_PORT, "FIRST_PORT").unwrap();
+    let error = listen(taken.local_addr().unwrap(), "SECOND_PORT").unwrap_err();
     assert!(error.to_string().starts_with("SECOND_PORT: "), "{error}");
 }
 

@@ -83,10 +83,10 @@ impl Settings {
         const SIGNER: &str = "RUNNER_AUTH_SECRET";
         env.required(SIGNER);
         let signer = env.parse(SIGNER, str::parse::<Keypair>);
+        let tokens = token_secrets(env);
+        check_apart(env, around, signer.as_ref(), &tokens);
         // The configuration is refused when the key is missing; this one is never used.
         let signer = signer.unwrap_or_else(|| Keypair::from_seed(&[0; 32]));
-        let tokens = token_secrets(env);
-        check_apart(env, around, &signer, &tokens);
 
         let public_url = env.optional_url("RUNNER_PUBLIC_URL", &["http", "https"]);
         match &public_url {
@@ -132,8 +132,9 @@ fn token_secrets(env: &Env) -> Vec<Secret> {
 
 /// The login's key, the tokens' key and the chain's keys are different keys: who learns one must
 /// not have learnt another (R4).
-fn check_apart(env: &Env, around: Surroundings<'_>, signer: &Keypair, tokens: &[Secret]) {
-    let clash = around.chain_keys.iter().find(|(_, key)| *key == signer.address());
+fn check_apart(env: &Env, around: Surroundings<'_>, signer: Option<&Keypair>, tokens: &[Secret]) {
+    let signer = signer.map(Keypair::address);
+    let clash = around.chain_keys.iter().find(|(_, key)| Some(*key) == signer);
     if let Some((other, _)) = clash {
         env.mistake("RUNNER_AUTH_SECRET", &format!("is the key of {other}; make one of its own"));
     }
@@ -142,7 +143,7 @@ fn check_apart(env: &Env, around: Surroundings<'_>, signer: &Keypair, tokens: &[
         let Some(seed) = seed else { continue };
         let address = Keypair::from_seed(&seed).address();
         let chain = around.chain_keys.iter().any(|(_, key)| *key == address);
-        if chain || address == signer.address() {
+        if chain || Some(address) == signer {
             env.mistake("RUNNER_TOKEN_SECRET", "is the seed of another key; make one of its own");
         }
     }

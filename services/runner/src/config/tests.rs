@@ -61,6 +61,21 @@ fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
 }
 
 #[test]
+fn what_is_not_set_is_only_said_not_to_be_set() {
+    let none: [(&str, &str); 0] = [];
+    let mistakes = Config::read(Env::from_map(none)).unwrap_err().0;
+    let mut names: Vec<_> = mistakes.iter().map(|mistake| mistake.variable.as_str()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "{mistakes:?}");
+    assert!(names.contains(&"RUNNER_AUTH_SECRET"), "{names:?}");
+    for mistake in &mistakes {
+        assert_eq!(mistake.problem, "is not set", "{}", mistake.variable);
+    }
+}
+
+#[test]
 fn what_everybody_is_shown_holds_no_password() {
     for url in ["https://user:secret@node.example", "https://user@node.example"] {
         let error = read(&[("RUNNER_BROWSER_RPC_URL", url)]).unwrap_err();

@@ -1,5 +1,6 @@
 //! A failed start names the setting that is wrong.
 
+use crate::crashing::free_port;
 use crate::fixture::Fixture;
 
 async fn refused(fixture: &Fixture, more: &[(&str, &str)]) -> String {
@@ -28,6 +29,22 @@ async fn what_is_wrong_is_named() {
     url[0] = &elsewhere;
     let error = refused(&fixture, &[("DATABASE_URL", &url.join("?"))]).await;
     assert!(error.starts_with("DATABASE_URL: "), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_port_is_open_before_the_database_is_ready() {
+    let fixture = Fixture::new().await;
+    let port = free_port().await;
+    // A server that takes connections and never answers.
+    let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://lumio@{}/lumio", database.local_addr().unwrap());
+    let more = [("RUNNER_PORT", port.as_str()), ("DATABASE_URL", &url)];
+    tokio::select! {
+        (_, started) = fixture.try_start(&more) => panic!("it started: {:?}", started.is_ok()),
+        asked = database.accept() => drop(asked.unwrap()),
+    }
+    let refused = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test(flavor = "multi_thread")]
