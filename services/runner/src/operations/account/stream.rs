@@ -1,10 +1,12 @@
 //! The stream of events compared with the outbox it is filled from.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::stream::Stream;
 use chassis::Bus;
 use futures::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgPool;
@@ -15,10 +17,35 @@ use wire::event::{CloudEvent, Family};
 use super::{Account, Extent, Place};
 
 const PLACE: Place = Place::Stream;
+/// About how many ids are kept in memory at once: a stream with more messages is read in as many
+/// parts as that takes.
+const IDS_AT_ONCE: u64 = 500_000;
 /// How long the bus may take for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much earlier the server may have kept a message than Postgres says that it was published.
 const SLACK: time::Duration = time::Duration::minutes(1);
+
+/// One of several sets of ids, each of which is about as large as another.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    number: u64,
+    of: u64,
+}
+
+impl Part {
+    /// The parts of a stream that has so many messages.
+    fn all(messages: u64) -> impl Iterator<Item = Self> {
+        let of = messages.div_ceil(IDS_AT_ONCE).max(1);
+        (0..of).map(move |number| Self { number, of })
+    }
+
+    /// Whether the id is of this part. Each id is of one.
+    fn has(self, id: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        hasher.finish() % self.of == self.number
+    }
+}
 
 /// Every event that was published is in the stream, and every message of it is of an event. A
 /// message that is there twice is no mistake: consumers know it by its id.
@@ -51,7 +78,30 @@ pub(super) async fn compare(
             first.map(|row| (row.position, row.published_at))
         }
     };
-    let (found, oldest) = messages(bus, first.map(|(_, at)| at - SLACK)).await?;
+    let name = Family::Run.stream(bus.prefix());
+    let stream = timeout(PATIENCE, bus.jetstream().get_stream(&name)).await;
+    let stream = stream.context("NATS does not answer")?;
+    let stream = stream.with_context(|| format!("the stream {name} cannot be read"))?;
+    let mut older = 0;
+    for part in Part::all(stream.cached_info().state.messages) {
+        older += compare_part(account, db, &stream, (family, first), part, extent).await?;
+    }
+    if older > 0 {
+        account.unknown(PLACE, None, format!("{older} events are older than the stream"));
+    }
+    Ok(())
+}
+
+/// The same for the ids of one part; answers how many events are older than the stream.
+async fn compare_part(
+    account: &mut Account,
+    db: &PgPool,
+    stream: &Stream,
+    (family, first): (&str, Option<(i64, OffsetDateTime)>),
+    part: Part,
+    extent: Extent,
+) -> anyhow::Result<u64> {
+    let (found, oldest) = messages(stream, first.map(|(_, at)| at - SLACK), part).await?;
     let mut left = found;
 
     let mut tx = chassis::postgres::begin(db).await?;
@@ -70,6 +120,9 @@ pub(super) async fn compare(
         )
         .fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
+            if !part.has(&row.event_id) {
+                continue;
+            }
             account.count(PLACE);
             if left.remove(&row.event_id) {
                 continue;
@@ -88,9 +141,6 @@ pub(super) async fn compare(
         }
     }
     tx.commit().await?;
-    if older > 0 {
-        account.unknown(PLACE, None, format!("{older} events are older than the stream"));
-    }
 
     // Those that were published before the first one or meanwhile, and what is not of Postgres.
     let left: Vec<String> = left.into_iter().collect();
@@ -104,18 +154,16 @@ pub(super) async fn compare(
             account.broken(PLACE, None, format!("Postgres has no event {id}, and the stream has"));
         }
     }
-    Ok(())
+    Ok(older)
 }
 
-/// The ids of all messages, or of those since a time, and the time of the stream's oldest one.
+/// The ids of all messages of a part, or of those since a time, and the time of the stream's oldest
+/// message.
 async fn messages(
-    bus: &Bus,
+    stream: &Stream,
     since: Option<OffsetDateTime>,
+    part: Part,
 ) -> anyhow::Result<(BTreeSet<String>, Option<OffsetDateTime>)> {
-    let name = Family::Run.stream(bus.prefix());
-    let stream = timeout(PATIENCE, bus.jetstream().get_stream(&name)).await;
-    let stream = stream.context("NATS does not answer")?;
-    let stream = stream.with_context(|| format!("the stream {name} cannot be read"))?;
     let state = &stream.cached_info().state;
     let mut found = BTreeSet::new();
     if state.messages == 0 {
@@ -144,10 +192,34 @@ async fn messages(
         let info = message.info().map_err(|error| anyhow::anyhow!("a foreign message: {error}"))?;
         let event: CloudEvent =
             serde_json::from_slice(&message.payload).context("a message that is no event")?;
-        found.insert(event.id);
+        if part.has(&event.id) {
+            found.insert(event.id);
+        }
         if info.pending == 0 {
             break;
         }
     }
     Ok((found, oldest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_id_is_of_one_part_and_no_part_is_too_large() {
+        for messages in [0, 1, IDS_AT_ONCE, 3 * IDS_AT_ONCE + 1] {
+            let parts: Vec<_> = Part::all(messages).collect();
+            assert_eq!(parts.len() as u64, messages.div_ceil(IDS_AT_ONCE).max(1));
+            let mut sizes = vec![0; parts.len()];
+            for number in 0..10_000 {
+                let id = format!("0190a2b4-0000-7000-8000-{number:012}:1");
+                let of: Vec<_> = (0..parts.len()).filter(|at| parts[*at].has(&id)).collect();
+                assert_eq!(of.len(), 1, "{id}");
+                sizes[of[0]] += 1;
+            }
+            let most = 11_000 / parts.len();
+            assert!(sizes.iter().all(|size| *size <= most), "{sizes:?}");
+        }
+    }
 }
