@@ -17,6 +17,7 @@ pub use limits::Limits;
 pub use server::Server;
 pub use tokens::{Auth, Caller, Tokens, TokensError};
 
+mod idle;
 mod limits;
 mod server;
 mod tokens;

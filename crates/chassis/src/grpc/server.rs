@@ -17,6 +17,7 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Service, layer::layer_fn};
 use tracing::warn;
 
+use super::idle;
 use super::limits::{self, Limits};
 use super::{Auth, Tokens};
 use crate::health::Health;
@@ -92,7 +93,7 @@ impl Server {
         let incoming = limits::incoming(listener, self.limits);
         let serving = transport::Server::builder()
             .layer(trace::grpc())
-            .layer(layer_fn(limits::Counted))
+            .layer(layer_fn(idle::Counted))
             .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
                 limits::bounded(request, pause)
             }))
