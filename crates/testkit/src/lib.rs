@@ -20,6 +20,7 @@ mod message_bus;
 mod moto;
 pub mod openai;
 mod programs;
+pub mod secrets;
 pub mod softhsm;
 mod sql_metadata;
 mod supervised;

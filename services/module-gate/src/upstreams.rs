@@ -27,7 +27,7 @@ use crate::module::upstream::{Evidence, Upstream, address};
 /// The schema as it is published.
 pub const SCHEMA_TEXT: &str = include_str!("../../../spec/upstreams.schema.json");
 
-static SCHEMA: Schema = Schema::new(|| compile(SCHEMA_TEXT));
+static SCHEMA: Schema = Schema::of_secrets(|| compile(SCHEMA_TEXT));
 
 /// Most bytes of a credential or a certificate.
 const MAX_FILE: u64 = 1 << 20;

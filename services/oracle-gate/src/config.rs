@@ -80,8 +80,8 @@ impl Config {
                 "is not set; beside an s3:// root a folder shared with module-gate is needed";
             env.mistake(EXCHANGE, wrong);
         }
-        let database_url = env.secret("DATABASE_URL");
-        let nats_url = env.secret("NATS_URL");
+        let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+        let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
         let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
         let log_level = env.with_default(LOG_LEVEL, "info");
         env.finish()?;
@@ -99,8 +99,8 @@ impl Config {
             credentials,
             exchange,
             keys,
-            database_url,
-            nats_url,
+            database_url: Secret::new(database_url),
+            nats_url: Secret::new(nats_url),
             nats_prefix,
             log_level,
         })

@@ -35,7 +35,11 @@ impl Invalid {
 }
 
 /// A JSON schema that is compiled when it is first used.
-pub(crate) struct Schema(LazyLock<Compiled>);
+pub(crate) struct Schema {
+    compiled: LazyLock<Compiled>,
+    /// Whether mistakes repeat the values that they are about.
+    repeats_values: bool,
+}
 
 /// The schema's text is kept beside the validator: messages are made from it.
 pub(crate) struct Compiled {
@@ -46,7 +50,12 @@ pub(crate) struct Compiled {
 impl Schema {
     /// A schema of our own; `compile` is [`compile`] over its text.
     pub(crate) const fn new(compile: fn() -> Compiled) -> Self {
-        Self(LazyLock::new(compile))
+        Self { compiled: LazyLock::new(compile), repeats_values: true }
+    }
+
+    /// A schema of documents any value of which may be, or hold, a secret (R9).
+    pub(crate) const fn of_secrets(compile: fn() -> Compiled) -> Self {
+        Self { compiled: LazyLock::new(compile), repeats_values: false }
     }
 
     /// Parses `bytes` into `T` if the schema holds.
@@ -60,15 +69,19 @@ impl Schema {
         if !mistakes.is_empty() {
             return Err(Invalid { file: file.to_owned(), mistakes });
         }
-        serde_json::from_value(value).map_err(|error| Invalid::one(file, error.to_string()))
+        serde_json::from_value(value).map_err(|error| {
+            // What reads it may repeat a value.
+            let text = if self.repeats_values { error.to_string() } else { "unusable".to_owned() };
+            Invalid::one(file, text)
+        })
     }
 
     /// Everything that the schema holds against `value`, in the order of the document.
     pub(crate) fn mistakes(&self, value: &Value) -> Vec<String> {
-        let Compiled { text, validator } = &*self.0;
+        let Compiled { text, validator } = &*self.compiled;
         let errors = validator.iter_errors(value);
-        let mut mistakes: Vec<String> =
-            errors.flat_map(|error| describe_error(text, &error)).take(MAX_MISTAKES).collect();
+        let describe = |error| describe_error(text, &error, self.repeats_values);
+        let mut mistakes: Vec<String> = errors.flat_map(describe).take(MAX_MISTAKES).collect();
         // One fault may break several rules with the same sentence.
         mistakes.dedup();
         mistakes
@@ -103,7 +116,11 @@ pub(crate) fn read_json(file: &str, bytes: &[u8]) -> Result<Value, Invalid> {
 }
 
 /// One sentence for each mistake that the validator's error stands for.
-fn describe_error(schema: &Value, error: &jsonschema::ValidationError<'_>) -> Vec<String> {
+fn describe_error(
+    schema: &Value,
+    error: &jsonschema::ValidationError<'_>,
+    repeats_values: bool,
+) -> Vec<String> {
     let place = error.instance_path().as_str().to_owned();
     let here = if place.is_empty() { "/".to_owned() } else { place.clone() };
     let rule = subschema(schema, &place);
@@ -128,6 +145,11 @@ fn describe_error(schema: &Value, error: &jsonschema::ValidationError<'_>) -> Ve
                 format!(": expected {}", expected_text(schema, rule))
             });
             vec![format!("{here}: member {name:?} is missing{expected}")]
+        }
+        _ if !repeats_values => {
+            let expected =
+                rule.map_or("another value".to_owned(), |rule| expected_text(schema, rule));
+            vec![format!("{here}: expected {expected}")]
         }
         _ => {
             let found = shorten(&error.instance().to_string());

@@ -6,8 +6,9 @@ use wire::statement::Verdict;
 
 use crate::error::Error;
 
-/// Most steps that [`steps_after`] reads at once: fewer are all there are.
-pub const STEPS_AT_ONCE: usize = 500;
+/// Most steps that [`steps_after`] reads at once: fewer are all there are. They stay in memory while
+/// their caller does not read them.
+pub const STEPS_AT_ONCE: usize = 64;
 /// Most steps of one judgement that are kept.
 const MAX_STEPS: i32 = 100_000;
 

@@ -26,5 +26,7 @@ mod gates;
 mod processors;
 mod interrupt;
 mod leaving;
+mod unread;
+mod secrets;
 mod judgements;
 mod surroundings;

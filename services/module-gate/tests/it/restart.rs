@@ -134,7 +134,7 @@ fn command(fixture: &Fixture) -> Command {
 }
 
 /// Starts the binary, confined as in production, and reads from its log where it listens.
-fn spawn(fixture: &Fixture) -> (Child, SocketAddr) {
+pub fn spawn(fixture: &Fixture) -> (Child, SocketAddr) {
     let mut child = command(fixture).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let address = lines.by_ref().map(Result::unwrap).find_map(|line| {

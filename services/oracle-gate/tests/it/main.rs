@@ -23,6 +23,7 @@ mod reports;
 mod runs;
 mod s3;
 mod sealing;
+mod secrets;
 mod served;
 mod shards;
 mod signed;

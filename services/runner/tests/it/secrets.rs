@@ -1,26 +1,14 @@
 //! No setting gives its secret away (R9): not by an answer, a log line, a metric, a span, an event
 //! or the process list.
 
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use stellar::Keypair;
 use testkit::eventually;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use testkit::secrets::{
+    CANARY, Watched, assert_all_are_considered, assert_none_is_shown, free_port, with_password,
+    with_secret,
+};
+use testkit::softhsm::SoftHsm;
+use tonic::Request;
 use wire::pb::runner::v1::runner_client::RunnerClient;
 use wire::pb::runner::v1::{
     CancelRunRequest, CreateRunRequest, GetAgentRequest, GetRunRequest, GetSummaryRequest,
@@ -28,57 +16,92 @@ use wire::pb::runner::v1::{
     WatchRunRequest, WatchRunsRequest,
 };
 
-use crate::crashing::{Process, free_port};
 use crate::fixture::{Fixture, Gateway};
 use crate::login::log_in_at;
 
-/// Part of every secret that is a free text.
-const CANARY: &str = "canary7f3a";
+/// Settings that may hold a secret; each is filled by a test of this file.
+const SECRET: [&str; 18] = [
+    "DATABASE_URL",
+    "NATS_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "RUNNER_SECRET",
+    "RUNNER_SOURCE_SECRET",
+    "RUNNER_PKCS11_PIN",
+    "RUNNER_PKCS11_PIN_FILE",
+    "RUNNER_RPC_URL",
+    "RUNNER_RPC_FALLBACK_URLS",
+    "RUNNER_GRPC_TOKENS",
+    "RUNNER_AUTH_SECRET",
+    "RUNNER_TOKEN_SECRET",
+    "RUNNER_PUBLIC_URL",
+    "RUNNER_BROWSER_RPC_URL",
+    "RUNNER_MODULE_GATE_URL",
+    "RUNNER_MODULE_GATE_TOKEN",
+    "RUNNER_ORACLE_GATE_URL",
+    "RUNNER_ORACLE_GATE_TOKEN",
+];
 
-/// Keeps all spans and metrics that it is sent, as text.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<String>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push_str(&format!("{:?}\n", request.into_inner()));
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.0.lock().unwrap().push_str(&format!("{:?}\n", request.into_inner()));
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(self.clone()))
-            .add_service(MetricsServiceServer::new(self.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        url
-    }
-}
-
-/// The same address with a user and a password that the server does not ask for.
-fn with_secret(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap();
-    let rest = rest.rsplit('@').next().unwrap();
-    format!("{scheme}://{CANARY}user:{CANARY}password@{rest}")
-}
+/// Settings that hold none.
+const OPEN: [&str; 58] = [
+    "NATS_PREFIX",
+    "RUNNER_PUBLIC_KEY",
+    "RUNNER_SIGNER",
+    "RUNNER_PKCS11_MODULE",
+    "RUNNER_PKCS11_TOKEN",
+    "RUNNER_PKCS11_KEY",
+    "RUNNER_PKCS11_SOURCE_KEYS",
+    "RUNNER_PKCS11_TIMEOUT_MS",
+    "RUNNER_PKCS11_PATHS",
+    "RUNNER_NETWORK_PASSPHRASE",
+    "RUNNER_CONTRACT_ID",
+    "RUNNER_AGENT_REGISTRY_ID",
+    "RUNNER_BIND",
+    "RUNNER_PORT",
+    "RUNNER_GRPC_PORT",
+    "RUNNER_AUTH",
+    "RUNNER_HOME_DOMAIN",
+    "RUNNER_WEB_AUTH_CONTRACT_ID",
+    "RUNNER_OPERATORS",
+    "RUNNER_TOKEN_SECS",
+    "RUNNER_SESSION_SECS",
+    "RUNNER_ROLE",
+    "RUNNER_ALLOW_INSECURE_BIND",
+    "RUNNER_CORS_ORIGIN",
+    "RUNNER_CONSOLE_DIR",
+    "RUNNER_PASSKEY_WASM_HASH",
+    "RUNNER_CONSOLE_CONNECT",
+    "RUNNER_RATE_LIMIT",
+    "RUNNER_ADDRESS_RATE_LIMIT",
+    "RUNNER_PROXIES",
+    "RUNNER_POLL_INTERVAL_MS",
+    "RUNNER_FINALIZE_ON_ERROR",
+    "RUNNER_LOG_LEVEL",
+    "RUNNER_STATE_PATH",
+    "RUNNER_WORKERS",
+    "RUNNER_BATCH_MAX_DELAY_MS",
+    "RUNNER_BATCH_MAX_CALLS",
+    "RUNNER_EXECUTIONS",
+    "RUNNER_MAX_QUEUE",
+    "RUNNER_MAX_RUNS_PER_USER",
+    "RUNNER_MAX_RUNS_PER_AGENT",
+    "RUNNER_LEAST_WORTH_STROOPS",
+    "RUNNER_WORTH_WINDOW_SECS",
+    "RUNNER_MAX_OPENS_PER_USER",
+    "RUNNER_MAX_OPENS_PER_DEVELOPER",
+    "RUNNER_MAX_FAILURES_PER_USER",
+    "RUNNER_MAX_FAILURES_PER_DEVELOPER",
+    "RUNNER_CHANNEL_LEAST_STROOPS",
+    "RUNNER_LEASE_MS",
+    "RUNNER_DEADLINE_SECS",
+    "RUNNER_DEADLINE_MARGIN_SECS",
+    "RUNNER_WALL_LIMIT_MS",
+    "RUNNER_MAX_FEE_STROOPS",
+    "RUNNER_MAX_RUN_FEE_STROOPS",
+    "RUNNER_MAX_DAY_FEE_STROOPS",
+    "RUNNER_BUMP_AFTER_LEDGERS",
+    "RUNNER_FEE_STROOPS",
+    "RUNNER_ATTESTATION_KEYS",
+];
 
 /// What every method of gRPC answers, refusals included, without a user's token and with one.
 async fn grpc_answers(
@@ -128,36 +151,35 @@ async fn grpc_answers(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_setting_gives_its_secret_away() {
+    assert_all_are_considered("runner", &SECRET, &OPEN);
     let fixture = Fixture::new().await;
     let (login, token_key) = (Keypair::from_seed(&[51; 32]), "c5".repeat(32));
     fixture.localnet.fund(&login.address().to_string()).await.unwrap();
-    let [port, grpc_port, metrics_port] = [free_port().await, free_port().await, free_port().await];
+    let [port, grpc_port] = [free_port().await, free_port().await].map(|port| port.to_string());
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let mut database = url::Url::parse(&fixture.db.url).unwrap();
-    // A server that asks for a password has one that nobody may see; one that asks for none takes
-    // any.
-    let password = match database.password() {
-        Some(password) => password.to_owned(),
-        None => format!("{CANARY}password"),
-    };
-    database.set_password(Some(&password)).unwrap();
-    let (nats, database) = (with_secret(&fixture.bus.url), database.to_string());
+    let (database, password) = with_password(&fixture.db.url);
     let gate = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9");
     let token = format!("{CANARY}token0123456789");
     let tokens = format!("test:{token}");
     let login_secret = login.secret().to_string();
-    let collector = Collector::default();
-    let endpoint = collector.start().await;
     let node = with_secret(&fixture.localnet.url());
     let fallback = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9/{CANARY}path?apikey={CANARY}");
-    let exporter = with_secret(&endpoint);
+    let hsm = SoftHsm::new();
+    hsm.make_token("lumio");
+    let pin = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(pin.path(), format!("{CANARY}wrongpin\n")).unwrap();
+    let account = fixture.runner.address().to_string();
+    let pin = pin.path().to_str().unwrap();
     // Shown what only operators are shown as well.
     let operator = fixture.user.address().to_string();
 
-    // A node that answers, so that a run gets as far as the gates; and one that does not.
+    // A node and a bus that answer, so that a run gets as far as the gates, and keys of the process
+    // itself; then a node and a bus that do not, and a token that refuses its PIN.
     for path in ["/", &format!("/{CANARY}path")] {
+        let is_away = path != "/";
+        let nats = with_secret(if is_away { "nats://127.0.0.1:9" } else { &fixture.bus.url });
         let rpc = format!("{node}{path}?apikey={CANARY}key#{CANARY}");
-        let more = [
+        let mut more = vec![
             ("RUNNER_PORT", port.as_str()),
             ("RUNNER_RPC_URL", &rpc),
             ("RUNNER_RPC_FALLBACK_URLS", &fallback),
@@ -174,16 +196,19 @@ async fn no_setting_gives_its_secret_away() {
             ("RUNNER_ORACLE_GATE_URL", &gate),
             ("RUNNER_ORACLE_GATE_TOKEN", &token),
             ("RUNNER_LOG_LEVEL", "trace"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &exporter),
-            ("OTEL_EXPORTER_PROMETHEUS_PORT", &metrics_port),
         ];
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-        command.arg("serve").env_clear().envs(fixture.settings(&more)).current_dir("/");
-        command
-            .stdout(Stdio::from(log.reopen().unwrap()))
-            .stderr(Stdio::from(log.reopen().unwrap()));
-        let mut process = Process(command.spawn().unwrap());
+        let token_settings = hsm.settings("lumio");
+        if is_away {
+            more.extend(token_settings.iter().map(|(name, value)| (*name, value.as_str())));
+            more.retain(|(name, _)| *name != "RUNNER_PKCS11_PIN");
+            more.extend([
+                ("RUNNER_SECRET", ""),
+                ("RUNNER_PUBLIC_KEY", account.as_str()),
+                ("RUNNER_PKCS11_KEY", "runner"),
+                ("RUNNER_PKCS11_PIN_FILE", pin),
+            ]);
+        }
+        let process = Watched::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
         gateway.up().await;
         eventually(|| async {
             let health = gateway.get("/health").await.text().await.unwrap();
@@ -242,37 +267,71 @@ async fn no_setting_gives_its_secret_away() {
         let url = format!("http://127.0.0.1:{grpc_port}");
         let user_token = given.get(1).map_or("x", String::as_str);
         shown.push_str(&grpc_answers(&url, &token, user_token, &fixture, &id).await);
-        let metrics = Gateway::at(format!("http://127.0.0.1:{metrics_port}"));
-        let metrics = metrics.get("/metrics").await.text().await.unwrap();
-        assert!(metrics.contains("lumio_runner_runs"), "{metrics}");
-        shown.push_str(&metrics);
-        let listing = std::fs::read(format!("/proc/{}/cmdline", process.0.id())).unwrap();
-        shown.push_str(&String::from_utf8_lossy(&listing));
-
-        // An orderly stop sends the last spans.
-        let pid = process.0.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        eventually(|| {
-            let ended = process.0.try_wait().unwrap();
-            async move { ended }
-        })
-        .await;
+        let said = process.stop().await;
+        assert!(said.contains("lumio_runner_runs"));
+        shown.push_str(&said);
         let events: Vec<String> = sqlx::query_scalar("SELECT body FROM outbox")
             .fetch_all(&fixture.db.pool)
             .await
             .unwrap();
         shown.push_str(&events.concat());
-        shown.push_str(&std::fs::read_to_string(log.path()).unwrap());
-        let exported = std::mem::take(&mut *collector.0.lock().unwrap());
-        assert!(exported.contains("ResourceSpans") && exported.contains("ResourceMetrics"));
-        shown.push_str(&exported);
-
         let keys = [&fixture.runner, &fixture.source, &login].map(|key| key.secret().to_string());
-        let secrets = keys.into_iter().chain(given).chain([CANARY.to_owned(), token_key.clone()]);
-        for secret in secrets {
-            let found = shown.lines().find(|line| line.contains(&secret));
-            let line: String = found.unwrap_or_default().chars().take(2_000).collect();
-            assert!(found.is_none(), "{secret} is in: {line}");
-        }
+        let secrets = keys.iter().chain(&given).map(String::as_str);
+        assert_none_is_shown(&shown, secrets.chain([CANARY, &token_key]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_setting_is_named_without_its_value() {
+    let fixture = Fixture::new().await;
+    let wrong = format!("{CANARY} \\ {CANARY}://");
+    let [database, node, public] =
+        ["postgres://127.0.0.1:9/db", "https://node.example", "https://runner.example"]
+            .map(with_secret);
+    let signing = fixture.runner.secret().to_string();
+    let cases = [
+        ("DATABASE_URL", wrong.as_str()),
+        ("DATABASE_URL", &database),
+        ("NATS_URL", &wrong),
+        ("RUNNER_SECRET", &wrong),
+        ("RUNNER_SOURCE_SECRET", &wrong),
+        ("RUNNER_SOURCE_SECRET", &signing),
+        ("RUNNER_RPC_URL", &wrong),
+        ("RUNNER_RPC_FALLBACK_URLS", &wrong),
+        ("RUNNER_GRPC_TOKENS", &wrong),
+        ("RUNNER_AUTH_SECRET", &wrong),
+        ("RUNNER_AUTH_SECRET", &signing),
+        ("RUNNER_TOKEN_SECRET", &wrong),
+        ("RUNNER_PUBLIC_URL", &public),
+        ("RUNNER_BROWSER_RPC_URL", &node),
+        ("RUNNER_MODULE_GATE_URL", &wrong),
+        ("RUNNER_ORACLE_GATE_URL", &wrong),
+        // Beside the file.
+        ("RUNNER_PKCS11_PIN", &wrong),
+    ];
+    let starts = cases.map(async |(name, value)| {
+        let token_key = "a7".repeat(32);
+        let login = Keypair::from_seed(&[51; 32]).secret().to_string();
+        let mut more = vec![
+            ("RUNNER_AUTH", "login"),
+            ("RUNNER_AUTH_SECRET", &login),
+            ("RUNNER_TOKEN_SECRET", &token_key),
+            ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
+            ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
+            ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
+            ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
+        ];
+        if name.contains("PKCS11") {
+            more.push(("RUNNER_SIGNER", "pkcs11"));
+            more.push(("RUNNER_PKCS11_PIN_FILE", "/"));
+        }
+        more.retain(|(other, _)| *other != name);
+        more.push((name, value));
+        let process = Watched::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
+        let (status, said) = process.ended().await;
+        assert_eq!(status.code(), Some(3), "{name}: {said}");
+        assert!(said.contains(name) || name == "RUNNER_PKCS11_PIN", "{name}: {said}");
+        assert_none_is_shown(&said, [CANARY, &signing, &login, &token_key]);
+    });
+    futures::future::join_all(starts).await;
 }
