@@ -241,7 +241,6 @@ fn row(number: c_long, name: &'static str, stop: Stop, shape: Shape) -> Call {
 
 /// The table for this machine.
 pub(crate) fn table(options: Options) -> Vec<Call> {
-    // The filter compares numbers in this order: what commands call often comes first.
     let mut rows = files(options);
     #[cfg(target_arch = "x86_64")]
     rows.extend(legacy(options));

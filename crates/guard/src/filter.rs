@@ -5,7 +5,7 @@
 //! the run, having seen who tried. Numbers that no known kernel has given out do not exist for a
 //! command.
 
-use libc::{c_long, sock_filter};
+use libc::sock_filter;
 
 use crate::calls::{
     Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS,
@@ -32,6 +32,12 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 /// As far as a jump of 8 bits leads.
 const MAX_JUMP: usize = 255;
 
+/// Numbers that are treated alike: from the first one up to the next span.
+struct Span {
+    first: u32,
+    code: Vec<sock_filter>,
+}
+
 /// The program for a table.
 pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
     let mut code = vec![
@@ -40,46 +46,69 @@ pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
         jump(JUMP_EQUAL, NATIVE, 1, 0),
         notify(),
         load(NUMBER),
-        jump(JUMP_AT_LEAST, FOREIGN_NUMBERS, 0, 1),
-        notify(),
-        jump(JUMP_AT_LEAST, UNKNOWN_NUMBERS, 0, 1),
-        fail(libc::ENOSYS as u16),
     ];
-    let rows = |number| calls.iter().filter(move |call| call.number == number);
-    let (always, others): (Vec<_>, Vec<_>) = numbers(calls).into_iter().partition(|number| {
-        rows(*number).next().is_some_and(|call| matches!(call.stop, Stop::Always))
-    });
-    for number in others {
-        let mut block: Vec<_> = rows(number).flat_map(|call| stop(call.stop)).collect();
-        block.push(allow());
-        // Jumps of the filter have 8 bits, so a block must stay short.
-        let length =
-            u8::try_from(block.len()).expect("a block is a few instructions per row of one call");
-        // Blocks follow one another: where the number is not this one's, the whole block is
-        // skipped.
-        code.push(jump(JUMP_EQUAL, number as u32, 0, length));
-        code.extend(block);
-    }
-    // One instruction each: the kernel translates the program anew for every run.
-    for numbers in always.chunks(MAX_JUMP) {
-        for (index, number) in numbers.iter().enumerate() {
-            code.push(jump(JUMP_EQUAL, *number as u32, (numbers.len() - index) as u8, 0));
-        }
-        code.push(sock_filter { code: GO, jt: 0, jf: 0, k: 1 });
-        code.push(notify());
-    }
-    code.push(allow());
+    code.extend(search(&spans(calls)));
     code
 }
 
-fn numbers(calls: &[Call]) -> Vec<c_long> {
-    let mut numbers: Vec<c_long> = Vec::new();
-    for call in calls {
-        if !numbers.contains(&call.number) {
-            numbers.push(call.number);
+/// All numbers there are.
+fn spans(calls: &[Call]) -> Vec<Span> {
+    let mut sorted: Vec<&Call> = calls.iter().collect();
+    // Stable: the rows of one call are alternatives in the order of the table.
+    sorted.sort_by_key(|call| call.number);
+    let mut spans: Vec<Span> = Vec::new();
+    let mut add = |first: u32, code: Vec<sock_filter>| {
+        // Neighbours that always stop, or always pass, are one span.
+        let alike = spans.last().is_some_and(
+            |last| matches!((&last.code[..], &code[..]), ([before], [now]) if before.k == now.k),
+        );
+        if !alike {
+            spans.push(Span { first, code });
         }
+    };
+    let mut next = 0;
+    for rows in sorted.chunk_by(|one, other| one.number == other.number) {
+        let number = rows[0].number as u32;
+        if next < number {
+            add(next, vec![allow()]);
+        }
+        add(number, block(rows));
+        next = number + 1;
     }
-    numbers
+    add(next, vec![allow()]);
+    add(UNKNOWN_NUMBERS, vec![fail(libc::ENOSYS as u16)]);
+    add(FOREIGN_NUMBERS, vec![notify()]);
+    spans
+}
+
+/// What is decided for one number.
+fn block(rows: &[&Call]) -> Vec<sock_filter> {
+    if matches!(rows[0].stop, Stop::Always) {
+        return vec![notify()];
+    }
+    let mut block: Vec<_> = rows.iter().flat_map(|call| stop(call.stop)).collect();
+    block.push(allow());
+    block
+}
+
+/// Finds the span of the number by halves. At every start of a command the kernel runs the program
+/// once for each number, to know those that always pass.
+fn search(spans: &[Span]) -> Vec<sock_filter> {
+    let (below, above) = match spans {
+        [] => return Vec::new(),
+        [only] => return only.code.clone(),
+        spans => spans.split_at(spans.len() / 2),
+    };
+    let (first, below) = (above[0].first, search(below));
+    let mut code = if below.len() <= MAX_JUMP {
+        vec![jump(JUMP_AT_LEAST, first, below.len() as u8, 0)]
+    } else {
+        let over = sock_filter { code: GO, jt: 0, jf: 0, k: below.len() as u32 };
+        vec![jump(JUMP_AT_LEAST, first, 0, 1), over]
+    };
+    code.extend(below);
+    code.extend(search(above));
+    code
 }
 
 /// The instructions that stop where the condition holds, and fall through where it does not.
@@ -166,15 +195,23 @@ fn give(result: u32) -> sock_filter {
 
 #[cfg(test)]
 mod tests {
+    use libc::c_long;
+
     use super::*;
     use crate::calls::{Options, Stopping, stopping, table};
 
     /// What the kernel does with the program.
     fn run(code: &[sock_filter], number: u32, args: [u64; 6]) -> u32 {
-        let (mut at, mut value) = (0, 0);
+        counted(code, number, args).0
+    }
+
+    /// The same, and how many instructions that takes.
+    fn counted(code: &[sock_filter], number: u32, args: [u64; 6]) -> (u32, usize) {
+        let (mut at, mut value, mut steps) = (0, 0, 0);
         loop {
             let one = code[at];
             at += 1;
+            steps += 1;
             let jump = |taken: bool| usize::from(if taken { one.jt } else { one.jf });
             match one.code {
                 LOAD if one.k == NUMBER => value = number,
@@ -188,7 +225,7 @@ mod tests {
                 JUMP_AT_LEAST => at += jump(value >= one.k),
                 JUMP_BITS => at += jump(value & one.k != 0),
                 GO => at += one.k as usize,
-                RETURN => return one.k,
+                RETURN => return (one.k, steps),
                 other => panic!("no such instruction: {other}"),
             }
         }
@@ -238,6 +275,22 @@ mod tests {
     #[test]
     fn foreign_numbers_stop() {
         let code = program(&table(Options { reads: false, forks: true, listens: true, abi: 7 }));
-        assert_eq!(run(&code, FOREIGN_NUMBERS, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
+        for number in [FOREIGN_NUMBERS, FOREIGN_NUMBERS + 1, u32::MAX] {
+            assert_eq!(run(&code, number, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
+        }
+        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+        for number in [UNKNOWN_NUMBERS, FOREIGN_NUMBERS - 1] {
+            assert_eq!(run(&code, number, [0; 6]), absent);
+        }
+    }
+
+    #[test]
+    fn every_number_is_found_by_halves() {
+        let code = program(&table(Options { reads: true, forks: true, listens: true, abi: 7 }));
+        // Eight halves of fewer than 256 spans, a jump over each, and the longest block, `ioctl`.
+        for number in 0..UNKNOWN_NUMBERS + 10 {
+            let steps = counted(&code, number, [0; 6]).1;
+            assert!(steps <= 40, "{number}: {steps}");
+        }
     }
 }
