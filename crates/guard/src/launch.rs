@@ -253,7 +253,7 @@ fn parse(bytes: &[u8; size_of::<Message>()]) -> Message {
         kind: u32::from_ne_bytes(word(0)),
         subject: i32::from_ne_bytes(word(4)),
         value: i32::from_ne_bytes(word(8)),
-        reserved: 0,
+        others: i32::from_ne_bytes(word(12)),
         cpu_us: u64::from_ne_bytes(cpu),
     }
 }

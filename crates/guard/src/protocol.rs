@@ -43,7 +43,8 @@ pub(crate) struct Message {
     pub(crate) subject: i32,
     /// A wait status, or an error number.
     pub(crate) value: i32,
-    pub(crate) reserved: i32,
+    /// Of an end: 1 where the reaper has children left.
+    pub(crate) others: i32,
     pub(crate) cpu_us: u64,
 }
 

@@ -254,6 +254,16 @@ unsafe fn report_failure() {
     }
 }
 
+/// Whether any child is there, ended or not.
+unsafe fn has_children() -> bool {
+    // SAFETY: writes the structure on this stack, and takes up no child.
+    unsafe {
+        let mut ended: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_ALL, 0, &raw mut ended, flags) == 0
+    }
+}
+
 /// Takes up ended children; answers whether any child is left.
 unsafe fn reap(main: pid_t, flags: c_int) -> bool {
     let mut flags = flags;
@@ -265,10 +275,9 @@ unsafe fn reap(main: pid_t, flags: c_int) -> bool {
             // SAFETY: as above.
             unsafe {
                 report_failure();
-                send(
-                    CONTROL,
-                    &Message { kind: ENDED, subject: pid, value: status, ..Message::default() },
-                );
+                let others = i32::from(has_children());
+                let ended = Message { kind: ENDED, subject: pid, value: status, others, cpu_us: 0 };
+                send(CONTROL, &ended);
             }
         }
         if pid == 0 {

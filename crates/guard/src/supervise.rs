@@ -83,6 +83,7 @@ pub(crate) fn supervise(
         fork_events: if stops_forks(policy) { None } else { ForkEvents::of(main).ok() },
         made: 0,
         cpu_ms: 0,
+        alone: false,
         killed_at_end: 0,
         exit: None,
         gone: false,
@@ -166,6 +167,8 @@ struct Run<'r, 'o> {
     /// Of them, at the last look at the tree.
     made: u64,
     cpu_ms: u64,
+    /// The command's own process had ended and left no other behind.
+    alone: bool,
     /// Alive when the command's own process had ended.
     killed_at_end: u64,
     exit: Option<Exit>,
@@ -303,6 +306,7 @@ impl Run<'_, '_> {
         };
         match message.kind {
             protocol::ENDED => {
+                self.alone = message.others == 0;
                 let exit = exit(message.value);
                 self.exit.get_or_insert(exit);
             }
@@ -351,7 +355,7 @@ impl Run<'_, '_> {
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
             tree::freeze(reaper.pid, self.main);
         }
-        if matches!(self.exit, Some(Exit::Code(_) | Exit::Signal(_))) {
+        if matches!(self.exit, Some(Exit::Code(_) | Exit::Signal(_))) && !self.alone {
             // The command's own process is gone: whatever is left did not wait for it.
             let left = tree::usage(reaper.pid, &self.policy.limits, false);
             self.killed_at_end = left.processes;

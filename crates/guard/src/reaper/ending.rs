@@ -12,6 +12,10 @@ pub(super) unsafe fn end_all(main: pid_t) {
     // SAFETY: the pids are unreaped children of this process, which only it can reap, so none can
     // mean another process.
     unsafe {
+        // Most commands leave no process behind. Who has no child has no descendant either.
+        if !reap(main, libc::WNOHANG) {
+            return;
+        }
         loop {
             let found = kill_children(main);
             // After a kill an end is certain to come, so waiting for it is safe.
