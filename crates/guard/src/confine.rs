@@ -118,7 +118,7 @@ fn executables(policy: &Policy, resolved: &ResolvedPolicy, program: &Path) -> Ve
     }
     paths.push(program.to_owned());
     if policy.declares(Capability::ProcessGit) {
-        paths.extend(resolved.git_programs.iter().chain(&resolved.git_parts).cloned());
+        paths.extend(resolved.git_paths().cloned());
     }
     paths
 }

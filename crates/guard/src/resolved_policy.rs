@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::error::GuardError;
 use crate::paths::{self, existing, is_within};
@@ -32,8 +33,16 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) denies_reads: bool,
     /// The program that `env` starts for a script whose first line asks for it.
     pub(crate) interpreter: Option<PathBuf>,
-    pub(crate) git_programs: Vec<PathBuf>,
-    pub(crate) git_parts: Vec<PathBuf>,
+    /// Looked up where a program is started or git is declared.
+    git: OnceLock<Git>,
+}
+
+/// Where git is on this host.
+#[derive(Debug, Clone)]
+struct Git {
+    programs: Vec<PathBuf>,
+    /// Folders of its own programs.
+    parts: Vec<PathBuf>,
 }
 
 /// What a place means for a write.
@@ -51,8 +60,6 @@ impl ResolvedPolicy {
         program: &Path,
         interpreter: Option<PathBuf>,
     ) -> Result<Self, GuardError> {
-        let git_programs = existing(GIT_PROGRAMS.iter().map(PathBuf::from));
-        let git_parts = existing(GIT_PARTS.iter().map(PathBuf::from));
         let mut resolved = Self {
             root: directory("root", &policy.root)?,
             scratch: policy
@@ -68,8 +75,7 @@ impl ResolvedPolicy {
             readable: Vec::new(),
             denies_reads: matches!(policy.reads, Reads::Deny { .. }),
             interpreter,
-            git_programs,
-            git_parts,
+            git: OnceLock::new(),
         };
         if resolved.root == Path::new("/") {
             return Err(GuardError::Limit(
@@ -99,7 +105,7 @@ impl ResolvedPolicy {
             paths.extend(system_reads::programs());
         }
         if policy.declares(Capability::ProcessGit) {
-            paths.extend(self.git_programs.iter().chain(&self.git_parts).cloned());
+            paths.extend(self.git_paths().cloned());
             paths.extend(system_reads::git());
         }
         paths
@@ -140,11 +146,23 @@ impl ResolvedPolicy {
     }
 
     pub(crate) fn is_git(&self, program: &Path) -> bool {
-        self.git_programs.iter().any(|git| git == program)
+        self.git().programs.iter().any(|git| git == program)
     }
 
     pub(crate) fn is_git_part(&self, program: &Path) -> bool {
-        self.is_git(program) || self.git_parts.iter().any(|parts| program.starts_with(parts))
+        self.is_git(program) || self.git().parts.iter().any(|parts| program.starts_with(parts))
+    }
+
+    /// Git and the folders of its own programs.
+    pub(crate) fn git_paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.git().programs.iter().chain(&self.git().parts)
+    }
+
+    fn git(&self) -> &Git {
+        self.git.get_or_init(|| Git {
+            programs: existing(GIT_PROGRAMS.iter().map(PathBuf::from)),
+            parts: existing(GIT_PARTS.iter().map(PathBuf::from)),
+        })
     }
 }
 
