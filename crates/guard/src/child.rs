@@ -108,8 +108,10 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
     unsafe {
         if let Some((uid, gid)) = identity {
             // So that not even a file with capabilities gives one back at exec.
-            for capability in 0..64 as c_ulong {
-                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            let mut capability: c_ulong = 0;
+            // Up to the first that this kernel does not have.
+            while libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0 {
+                capability += 1;
             }
             // The groups first and the user last: whoever is no longer root may change neither.
             if libc::setgroups(0, ptr::null()) != 0
