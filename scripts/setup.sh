@@ -45,7 +45,7 @@ check_compiler() {
 }
 
 # Debian packages are fetched with a package index of our own and unpacked, never installed: no
-# root, no daemon. The system's own status file tells which of their dependencies are here already.
+# root, no daemon. The system's own status file says which of their dependencies are here already.
 apt_private() {
     local state=$DEV_HOME/apt
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"

@@ -147,10 +147,10 @@ check_packages() {
         cd packages || exit 1
         # What is installed already stays, if it is what the lock file says.
         cmp -s package-lock.json node_modules/.lumio-lock || {
-            local ci=(ci --loglevel=error --no-fund --no-audit) told
+            local ci=(ci --loglevel=error --no-fund --no-audit) output
             # A system's npm may be too old for this Node.
-            told=$("${NPM[@]}" "${ci[@]}" 2>&1) || { own_npm && told=$("${NPM[@]}" "${ci[@]}" 2>&1); } ||
-                { echo "$told" >&2; die 2 "could not fetch the packages' dependencies: is the network up?"; }
+            output=$("${NPM[@]}" "${ci[@]}" 2>&1) || { own_npm && output=$("${NPM[@]}" "${ci[@]}" 2>&1); } ||
+                { echo "$output" >&2; die 2 "could not fetch the packages' dependencies: is the network up?"; }
             cp package-lock.json node_modules/.lumio-lock
         }
         cmp -s generator/package-lock.json generator/node_modules/.lumio-lock || {

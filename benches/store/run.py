@@ -65,22 +65,22 @@ def make(folder, files, size, sparse):
 
 def view(folder):
     """A facts view of one output; the pack's inventory makes a check read every file."""
-    run, world = "0" * 32, "a" * 64
+    run, digest = "0" * 32, "a" * 64
     pins = {
-        "manifest_fingerprint": world,
-        "parameter_hash": world,
+        "manifest_fingerprint": digest,
+        "parameter_hash": digest,
         "scenario_id": "bench",
         "seed": 1,
         "run_id": run,
     }
-    locator = {"output_id": "all", "path": "pack/data/000/part-000000", "manifest_fingerprint": world}
+    locator = {"output_id": "all", "path": "pack/data/000/part-000000", "manifest_fingerprint": digest}
     document = {
         "run_id": run,
         "pins": pins,
         "locators": [locator],
         "gate_receipts": [],
-        "policy_rev": {"policy_id": "bench", "revision": "1", "content_digest": world},
-        "bundle_hash": world,
+        "policy_rev": {"policy_id": "bench", "revision": "1", "content_digest": digest},
+        "bundle_hash": digest,
         "plan_ref": "sr/plan",
         "record_ref": "sr/record",
         "status_ref": "sr/status",

@@ -18,14 +18,14 @@ mod issuer;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
-use crate::failure::Result;
+use crate::error::Result;
 use crate::output::Report;
 
 /// Carries out one command.
 ///
 /// # Errors
 ///
-/// [`crate::failure::Failure`], which carries the exit code.
+/// [`crate::error::CliError`], which carries the exit code.
 pub async fn run(context: &Context, command: Command) -> Result<Report> {
     match command {
         Command::Keys(command) => keys::run(context, command),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// The name of the network that needs no configuration.
 pub const LOCAL: &str = "local";
@@ -59,7 +59,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when no home folder is known.
+    /// [`CliError::Usage`] when no home folder is known.
     pub fn new(given: Option<&Path>) -> Result<Self> {
         if let Some(given) = given {
             return Ok(Self(given.to_owned()));
@@ -70,7 +70,7 @@ impl Folder {
         let base = xdg.filter(|path| path.is_absolute());
         let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
         let base = base.ok_or_else(|| {
-            Failure::usage("no home folder is known; say where to keep things: LUMIO_CONFIG_DIR")
+            CliError::usage("no home folder is known; say where to keep things: LUMIO_CONFIG_DIR")
         })?;
         Ok(Self(base.join("lumio")))
     }
@@ -84,10 +84,10 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when it cannot be read, or others can read it although it is secret.
+    /// [`CliError::Usage`] when it cannot be read, or others can read it although it is secret.
     pub fn read<T: DeserializeOwned + Default>(&self, name: &str, is_secret: bool) -> Result<T> {
         let path = self.path(name);
-        let failed = |error: String| Failure::usage(format!("{}: {error}", path.display()));
+        let failed = |error: String| CliError::usage(format!("{}: {error}", path.display()));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::default()),
@@ -111,11 +111,11 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when the folder cannot be written.
+    /// [`CliError::Usage`] when the folder cannot be written.
     pub fn write<T: Serialize>(&self, name: &str, document: &T) -> Result<()> {
         let path = self.path(name);
         let failed =
-            |error: String| Failure::usage(format!("cannot write {}: {error}", path.display()));
+            |error: String| CliError::usage(format!("cannot write {}: {error}", path.display()));
         let folder = path.parent().unwrap_or(&self.0);
         create_folder(folder).map_err(|error| failed(error.to_string()))?;
         let text =
@@ -134,11 +134,11 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when the folder cannot be written.
+    /// [`CliError::Usage`] when the folder cannot be written.
     pub fn lock(&self, name: &str) -> Result<File> {
         let path = self.path(&format!("{name}.lock"));
         let failed = |error: std::io::Error| {
-            Failure::usage(format!("cannot lock {}: {error}", path.display()))
+            CliError::usage(format!("cannot lock {}: {error}", path.display()))
         };
         create_folder(path.parent().unwrap_or(&self.0)).map_err(failed)?;
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -165,13 +165,13 @@ impl Networks {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when there is none of that name.
+    /// [`CliError::Usage`] when there is none of that name.
     pub fn pick(&self, name: Option<&str>) -> Result<(String, Profile)> {
         let name = name.or(self.current.as_deref()).unwrap_or(LOCAL);
         match self.networks.get(name) {
             Some(profile) => Ok((name.to_owned(), profile.clone())),
             None if name == LOCAL => Ok((LOCAL.to_owned(), Profile::default())),
-            None => Err(Failure::usage(format!(
+            None => Err(CliError::usage(format!(
                 "there is no network named '{name}'; see: lumio network list"
             ))),
         }

@@ -10,7 +10,7 @@ use stellar::vault::Vault;
 use stellar::{Address, Call, Keypair, Network, Rpc};
 
 use crate::config::{Folder, Networks};
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::gateway::TIMEOUT;
 use crate::keys::Keys;
 use crate::output::{Format, Steps};
@@ -115,7 +115,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] naming the setting.
+    /// [`CliError::Usage`] naming the setting.
     pub fn new(mut settings: Settings) -> Result<Self> {
         let folder = Folder::new(settings.config_dir.as_deref())?;
         let networks = Networks::read(&folder)?;
@@ -133,7 +133,7 @@ impl Context {
 
         let keys = settings.keys_dir.clone().unwrap_or_else(|| folder.path("keys"));
         let rpc = Rpc::new(&rpc_url)
-            .map_err(|error| Failure::usage(format!("--rpc-url (LUMIO_RPC_URL): {error}")))?;
+            .map_err(|error| CliError::usage(format!("--rpc-url (LUMIO_RPC_URL): {error}")))?;
         // For `node`, which names the address that is really used.
         settings.rpc_url = Some(rpc_url);
         Ok(Self {
@@ -154,7 +154,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when no client can be made.
+    /// [`CliError::Usage`] when no client can be made.
     pub fn http(&self) -> Result<reqwest::Client> {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
@@ -163,7 +163,7 @@ impl Context {
         let redirects = reqwest::redirect::Policy::none();
         let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(redirects).build();
         let http =
-            http.map_err(|error| Failure::usage(format!("cannot make an HTTP client: {error}")))?;
+            http.map_err(|error| CliError::usage(format!("cannot make an HTTP client: {error}")))?;
         // Who came first counts; the other client serves as well.
         Ok(self.http.get_or_init(|| http).clone())
     }
@@ -193,7 +193,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when none is configured and the network is not the local one, or it is no
+    /// [`CliError::Usage`] when none is configured and the network is not local, or it is no
     /// contract's id.
     pub fn vault(&self) -> Result<Vault> {
         self.contract(
@@ -222,7 +222,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unknown`] when it does not answer, [`Failure::Usage`] when it is on another
+    /// [`CliError::Unknown`] when it does not answer, [`CliError::Usage`] when it is on another
     /// network.
     pub async fn connect(&self) -> Result<()> {
         self.rpc.require_network(&self.network).await?;
@@ -269,13 +269,13 @@ impl Context {
         match given {
             Some(text) => match text.parse() {
                 Ok(address @ Address::Contract(_)) => Ok(address),
-                _ => Err(Failure::usage(format!(
+                _ => Err(CliError::usage(format!(
                     "{variable}: '{text}' is no contract id; expected C…"
                 ))),
             },
             // Elsewhere the id of the local deployment would be another contract, or none.
             None if self.network.is_standalone() => Ok(local),
-            None => Err(Failure::usage(format!(
+            None => Err(CliError::usage(format!(
                 "{variable} is not set, and only the local network has a default; set it, or keep \
                     it \
                  with: lumio network add"

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(names(&to), ["pack"]);
 
         // What cannot be copied ends the copy; nothing half is left beside the place.
-        std::os::unix::fs::symlink("/nowhere", from.join("link")).unwrap();
+        std::os::unix::fs::symlink("/missing", from.join("link")).unwrap();
         assert!(copy_folder(&from, &folder.path().join("other")).is_err());
         assert_eq!(names(folder.path()), ["from", "to"]);
     }

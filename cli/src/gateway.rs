@@ -8,8 +8,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::error::{CliError, Result};
 use crate::escape::escape;
-use crate::failure::{Failure, Result};
 use crate::session;
 
 /// Longest wait for one answer but a bundle's, and for a connection.
@@ -36,7 +36,7 @@ impl<'a> Gateway<'a> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when no client can be made.
+    /// [`CliError::Usage`] when no client can be made.
     pub fn new(context: &'a Context) -> Result<Self> {
         Ok(Self { http: context.http()?, context, account: None })
     }
@@ -50,9 +50,9 @@ impl<'a> Gateway<'a> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unknown`] when it does not answer or is at fault, [`Failure::Bad`] with its words
-    /// when it refuses, [`Failure::Usage`] when the address or token is wrong. So for all that
-    /// follow.
+    /// [`CliError::Unknown`] when it does not answer or is at fault, [`CliError::Bad`] with its
+    /// words when it refuses, [`CliError::Usage`] when the address or token is wrong. So for all
+    /// that follow.
     pub async fn get(&self, path: &str) -> Result<Value> {
         let answer = self.send(self.request(Method::GET, path)?.timeout(TIMEOUT)).await?;
         json(answer).await
@@ -96,14 +96,14 @@ impl<'a> Gateway<'a> {
         let mut answer =
             self.send(self.request(Method::GET, path)?.timeout(BUNDLE_TIMEOUT)).await?;
         let unwritable = |error: std::io::Error| {
-            Failure::unknown(&format!("cannot write {}", into.display()), error)
+            CliError::unknown(&format!("cannot write {}", into.display()), error)
         };
         let mut file = std::fs::File::create(into).map_err(unwritable)?;
         let mut size = 0;
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             size += chunk.len() as u64;
             if size > LARGEST_BUNDLE {
-                return Err(Failure::Unknown(format!(
+                return Err(CliError::Unknown(format!(
                     "the gateway's bundle is larger than {LARGEST_BUNDLE} bytes"
                 )));
             }
@@ -155,13 +155,13 @@ async fn checked(answer: Response) -> Result<Response> {
     let reason = words(&json(answer).await.unwrap_or(Value::Null));
     let text = format!("the gateway refused ({}): {reason}", status.as_u16());
     Err(match status {
-        StatusCode::UNAUTHORIZED => Failure::Usage(format!("{text}; log in with: {LOG_IN}")),
-        StatusCode::FORBIDDEN => Failure::Usage(format!(
+        StatusCode::UNAUTHORIZED => CliError::Usage(format!("{text}; log in with: {LOG_IN}")),
+        StatusCode::FORBIDDEN => CliError::Usage(format!(
             "{text}; log in as the account that this is about, with: {LOG_IN}"
         )),
-        StatusCode::TOO_MANY_REQUESTS => Failure::Unknown(format!("{text}; try again later")),
-        status if status.is_server_error() => Failure::Unknown(format!("{text}; try again")),
-        _ => Failure::Bad(text),
+        StatusCode::TOO_MANY_REQUESTS => CliError::Unknown(format!("{text}; try again later")),
+        status if status.is_server_error() => CliError::Unknown(format!("{text}; try again")),
+        _ => CliError::Bad(text),
     })
 }
 
@@ -169,7 +169,7 @@ async fn checked(answer: Response) -> Result<Response> {
 fn url(context: &Context, path: &str) -> Result<reqwest::Url> {
     let base = context.gateway_url().trim_end_matches('/');
     reqwest::Url::parse(&format!("{base}{path}"))
-        .map_err(|error| Failure::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))
+        .map_err(|error| CliError::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))
 }
 
 /// `POST path` without a login: what a login itself is made with.
@@ -210,7 +210,7 @@ pub async fn fetch_text(context: &Context, path: &str) -> Result<String> {
     let request = Gateway::new(context)?.http.get(url(context, path)?).timeout(TIMEOUT);
     let bytes = bytes(accepted(request).await?).await?;
     String::from_utf8(bytes)
-        .map_err(|error| Failure::unknown("the gateway's answer is no text", error))
+        .map_err(|error| CliError::unknown("the gateway's answer is no text", error))
 }
 
 /// A text from outside as part of a path.
@@ -219,7 +219,7 @@ pub fn segment(text: &str) -> Result<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match !text.is_empty() && text.len() <= 64 && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
-        false => Err(Failure::usage(format!("'{text}' is not a run's id"))),
+        false => Err(CliError::usage(format!("'{text}' is not a run's id"))),
     }
 }
 
@@ -232,7 +232,7 @@ async fn bytes(mut answer: Response) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
         if bytes.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Failure::Unknown(format!(
+            return Err(CliError::Unknown(format!(
                 "the gateway answered more than {LARGEST_ANSWER} bytes"
             )));
         }
@@ -248,7 +248,7 @@ async fn json(answer: Response) -> Result<Value> {
         return Ok(Value::Null);
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::unknown("the gateway's answer is no JSON", error))
+        .map_err(|error| CliError::unknown("the gateway's answer is no JSON", error))
 }
 
 /// What a problem document says: detail and code, and each issue.
@@ -269,7 +269,7 @@ fn words(problem: &Value) -> String {
 }
 
 /// Why the gateway did not answer, each cause once: some errors print their source themselves.
-fn unreachable(error: reqwest::Error) -> Failure {
+fn unreachable(error: reqwest::Error) -> CliError {
     let url = error.url().map(|url| crate::context::without_credentials(url.as_str()));
     let error = error.without_url();
     let mut text = error.to_string();
@@ -282,7 +282,7 @@ fn unreachable(error: reqwest::Error) -> Failure {
         source = cause.source();
     }
     let url = url.unwrap_or_default();
-    Failure::Unknown(format!(
+    CliError::Unknown(format!(
         "cannot reach the gateway {url} (set by --gateway-url, LUMIO_GATEWAY_URL or the network): \
          {text}; start it, or correct its address"
     ))

@@ -16,7 +16,7 @@ use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
 use crate::config::create_folder;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// Most bytes of a key file.
 const LARGEST: u64 = 4_096;
@@ -78,12 +78,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] for a name that is taken or unfit, or a folder that cannot be written.
+    /// [`CliError::Usage`] for a name that is taken or unfit, or a folder that cannot be written.
     pub fn store(&self, name: &str, key: &Keypair, passphrase: Option<&str>) -> Result<()> {
         let path = self.path(name)?;
         let text = file_text(key, passphrase)?;
         let failed = |error: std::io::Error| {
-            Failure::usage(format!("cannot write {}: {error}", path.display()))
+            CliError::usage(format!("cannot write {}: {error}", path.display()))
         };
         create_folder(&self.folder).map_err(failed)?;
 
@@ -91,7 +91,7 @@ impl Keys {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => Failure::usage(format!(
+            ErrorKind::AlreadyExists => CliError::usage(format!(
                 "there is a key named '{name}' already; choose another name"
             )),
             _ => failed(error),
@@ -103,12 +103,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when there is no such key in the folder, or it is encrypted already.
+    /// [`CliError::Usage`] when there is no such key in the folder, or it is encrypted already.
     pub fn encrypt(&self, name: &str, passphrase: &str) -> Result<Address> {
         let path = self.path(name)?;
         let text = read(&path, || self.missing(name))?;
         if encrypted::is_encrypted(&text) {
-            return Err(Failure::usage(format!("the key '{name}' is encrypted already")));
+            return Err(CliError::usage(format!("the key '{name}' is encrypted already")));
         }
         let key = seed(&path, &text)?;
         self.replace(&path, &key, passphrase)
@@ -118,7 +118,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when there is no such key in the folder, it is not encrypted, or the old
+    /// [`CliError::Usage`] when there is no such key in the folder, it is not encrypted, or the old
     /// passphrase is wrong. The file is then as it was.
     pub fn change_passphrase(
         &self,
@@ -128,7 +128,7 @@ impl Keys {
         let path = self.path(name)?;
         let text = read(&path, || self.missing(name))?;
         if !encrypted::is_encrypted(&text) {
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "the key '{name}' has no passphrase; give it one with: lumio keys encrypt {name}"
             )));
         }
@@ -141,7 +141,7 @@ impl Keys {
     fn replace(&self, path: &Path, key: &Keypair, passphrase: &str) -> Result<Address> {
         let text = file_text(key, Some(passphrase))?;
         let failed = |error: std::io::Error| {
-            Failure::usage(format!("cannot write {}: {error}", path.display()))
+            CliError::usage(format!("cannot write {}: {error}", path.display()))
         };
 
         // Whole or not at all: a key that is half written is lost.
@@ -155,7 +155,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when there is none, when others may read its file, or when it holds no
+    /// [`CliError::Usage`] when there is none, when others may read its file, or when it holds no
     /// key.
     pub fn load(&self, name: &str) -> Result<Keypair> {
         let path = self.path(name)?;
@@ -172,7 +172,7 @@ impl Keys {
         }
         let passphrase = encrypted::passphrase(&format!("passphrase of the key '{name}'"))?;
         encrypted::open(&text, &passphrase)
-            .map_err(|why| Failure::usage(format!("the key '{name}' cannot be opened: {why}")))
+            .map_err(|why| CliError::usage(format!("the key '{name}' cannot be opened: {why}")))
     }
 
     /// All names with their addresses, sorted. Asks for no passphrase.
@@ -186,7 +186,7 @@ impl Keys {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
                 let folder = self.folder.display();
-                return Err(Failure::usage(format!("cannot read {folder}: {error}")));
+                return Err(CliError::usage(format!("cannot read {folder}: {error}")));
             }
         };
         let mut names: Vec<String> = folder
@@ -221,12 +221,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when it is neither.
+    /// [`CliError::Usage`] when it is neither.
     pub fn resolve(&self, text: &str) -> Result<Address> {
         match text.parse() {
             Ok(address) => Ok(address),
             Err(_) if is_name(text) => self.address(text),
-            Err(error) => Err(Failure::usage(format!(
+            Err(error) => Err(CliError::usage(format!(
                 "'{text}' is neither an address nor a key's name: {error}"
             ))),
         }
@@ -251,15 +251,15 @@ impl Keys {
     fn path(&self, name: &str) -> Result<PathBuf> {
         match is_name(name) {
             true => Ok(self.folder.join(name)),
-            false => Err(Failure::usage(format!(
+            false => Err(CliError::usage(format!(
                 "'{name}' cannot be a key's name: expected 1 to 40 of a-z 0-9 - _, not first a - \
                     or _"
             ))),
         }
     }
 
-    fn missing(&self, name: &str) -> Failure {
-        Failure::usage(format!(
+    fn missing(&self, name: &str) -> CliError {
+        CliError::usage(format!(
             "there is no key named '{name}' in {}; make one with: lumio keys generate {name}",
             self.folder.display()
         ))
@@ -271,19 +271,19 @@ fn file_text(key: &Keypair, passphrase: Option<&str>) -> Result<Zeroizing<String
         None => Ok(Zeroizing::new(format!("{}\n", *key.secret()))),
         Some(passphrase) => encrypted::seal(key, passphrase)
             .map(Zeroizing::new)
-            .map_err(|why| Failure::usage(format!("the key cannot be encrypted: {why}"))),
+            .map_err(|why| CliError::usage(format!("the key cannot be encrypted: {why}"))),
     }
 }
 
 fn seed(path: &Path, text: &str) -> Result<Keypair> {
     text.parse()
-        .map_err(|error| Failure::usage(format!("{} holds no key: {error}", path.display())))
+        .map_err(|error| CliError::usage(format!("{} holds no key: {error}", path.display())))
 }
 
 /// A key's file, which only its owner may read.
-fn read(path: &Path, missing: impl FnOnce() -> Failure) -> Result<Zeroizing<String>> {
+fn read(path: &Path, missing: impl FnOnce() -> CliError) -> Result<Zeroizing<String>> {
     let failed =
-        |error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+        |error: std::io::Error| CliError::usage(format!("cannot read {}: {error}", path.display()));
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
@@ -294,7 +294,7 @@ fn read(path: &Path, missing: impl FnOnce() -> Failure) -> Result<Zeroizing<Stri
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "{path} can be read by others (mode {:o}); run: chmod 600 {path}",
             mode & 0o777
         )));
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!((listed[0].name.as_str(), listed[0].address), ("alice", key.address()));
         assert_eq!(keys.resolve("alice").unwrap(), key.address());
         assert_eq!(keys.resolve(&key.address().to_string()).unwrap(), key.address());
-        assert!(matches!(keys.store("alice", &key, None), Err(Failure::Usage(_))));
+        assert!(matches!(keys.store("alice", &key, None), Err(CliError::Usage(_))));
     }
 
     #[test]

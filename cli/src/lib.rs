@@ -14,7 +14,7 @@ pub mod config;
 pub mod context;
 pub mod contracts;
 pub mod escape;
-pub mod failure;
+pub mod error;
 pub mod files;
 pub mod gateway;
 pub mod keys;
@@ -28,7 +28,7 @@ use clap::Parser as _;
 
 use crate::args::Cli;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::{Format, Report};
 
 /// Runs the command line. Answers the exit code.
@@ -51,14 +51,14 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
     }
 }
 
-async fn answer(cli: Cli) -> Result<Report, Failure> {
+async fn answer(cli: Cli) -> Result<Report, CliError> {
     let context = Context::new(cli.settings)?;
     let done = command::run(&context, cli.command).await;
     done.map_err(|failure| failure.at_node(&context.node()))
 }
 
 /// A failure is one line for a person, and the one document of standard output for a program.
-fn show(failure: &Failure, format: Format) {
+fn show(failure: &CliError, format: Format) {
     match format {
         Format::Text => eprintln!("lumio: {}", escape::escape(&failure.to_string())),
         Format::Json => print(&output::failure_json(failure)),
@@ -76,7 +76,7 @@ fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> u8 {
         // The words of clap come with a prefix and the usage, for which the document has no place.
         let text = error.render().to_string();
         let text = text.trim_start_matches("error: ").split("\n\nUsage").next();
-        show(&Failure::usage(text.unwrap_or_default().trim()), Format::Json);
+        show(&CliError::usage(text.unwrap_or_default().trim()), Format::Json);
     } else {
         let _ = error.print();
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::error::CliError;
 use crate::escape::{escape, escape_json, escape_lines};
-use crate::failure::Failure;
 
 /// The version of the JSON that commands print. It changes when a member is removed or changes its
 /// meaning; new members may come at any time.
@@ -52,7 +52,7 @@ impl Report {
 }
 
 /// A failure as a program reads it, in place of a report.
-pub fn failure_json(failure: &Failure) -> String {
+pub fn failure_json(failure: &CliError) -> String {
     let json = json!({
         "schemaVersion": SCHEMA_VERSION,
         "error": {
@@ -117,7 +117,7 @@ mod tests {
         let report = Report::new("", json!({ "a": "\u{1b}" })).render(Format::Json);
         assert!(report.contains("\"schemaVersion\": 1"), "{report}");
         assert!(!report.contains('\u{1b}'), "{report}");
-        let error: Value = serde_json::from_str(&failure_json(&Failure::usage("no"))).unwrap();
+        let error: Value = serde_json::from_str(&failure_json(&CliError::usage("no"))).unwrap();
         assert_eq!(error["error"]["exitCode"], 3);
         assert_eq!(error["error"]["kind"], "usage");
     }

@@ -1,7 +1,7 @@
 //! Logins of this machine at gateways: proved by SEP-10, by SEP-45 for contract accounts, kept for
 //! their owner only, refreshed in time.
 
-mod place;
+mod stellar_toml;
 mod sep10;
 mod sep45;
 
@@ -16,11 +16,11 @@ use stellar::{Address, Keypair};
 use wire::Digest;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::gateway;
 use crate::times;
 
-use place::Place;
+use stellar_toml::StellarToml;
 
 /// A token that ends within this many seconds is refreshed before it is used.
 const EARLY: u64 = 30;
@@ -70,7 +70,7 @@ fn file(gateway: &str) -> String {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when they cannot be read.
+/// [`CliError::Usage`] when they cannot be read.
 pub fn logins(context: &Context) -> Result<Logins> {
     context.folder.read(&file(context.gateway_url()), true)
 }
@@ -79,7 +79,7 @@ pub fn logins(context: &Context) -> Result<Logins> {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the login has ended.
+/// [`CliError::Usage`] when the login has ended.
 pub async fn bearer(context: &Context, account: Option<&str>) -> Result<Option<(String, String)>> {
     let logins = logins(context)?;
     let Some(account) = account.map(str::to_owned).or(logins.current) else { return Ok(None) };
@@ -95,7 +95,7 @@ pub async fn bearer(context: &Context, account: Option<&str>) -> Result<Option<(
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the login has ended, [`Failure::Unknown`] when the gateway does not
+/// [`CliError::Usage`] when the login has ended, [`CliError::Unknown`] when the gateway does not
 /// answer.
 pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<String> {
     let name = file(context.gateway_url());
@@ -104,7 +104,7 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
     let _lock = context.folder.lock(&name)?;
     let mut logins: Logins = context.folder.read(&name, true)?;
     let ended = || {
-        Failure::usage(format!("the login of {account} has ended; run: {}", how_to(Some(account))))
+        CliError::usage(format!("the login of {account} has ended; run: {}", how_to(Some(account))))
     };
     let session = logins.sessions.get(account).ok_or_else(ended)?;
 
@@ -121,7 +121,7 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
             context.folder.write(&name, &logins)?;
             Ok(token)
         }
-        Err(Failure::Usage(_) | Failure::Bad(_)) => {
+        Err(CliError::Usage(_) | CliError::Bad(_)) => {
             // The gateway takes the refresh token no longer, so that asking again would change
             // nothing.
             logins.sessions.remove(account);
@@ -163,21 +163,22 @@ impl Claim<'_> {
 ///
 /// # Errors
 ///
-/// [`Failure::Bad`] when the gateway's challenge is not what it should be: nothing is signed then.
-/// [`Failure::Usage`] when a contract account does not accept the key: nothing is sent then.
+/// [`CliError::Bad`] when the gateway's challenge is not what it should be: nothing is signed then.
+/// [`CliError::Usage`] when a contract account does not accept the key: nothing is sent then.
 pub async fn log_in(context: &Context, claim: &Claim<'_>, home: Option<&str>) -> Result<Session> {
     let base = context.gateway_url().trim_end_matches('/').to_owned();
     let url = Url::parse(&base)
-        .map_err(|error| Failure::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))?;
+        .map_err(|error| CliError::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))?;
     require_private(context, &url)?;
     let host = authority(&url);
     let home = home.unwrap_or(&host);
 
-    let place = Place::read(&gateway::fetch_text(context, "/.well-known/stellar.toml").await?)?;
-    require_network(context, &place.network_passphrase)?;
+    let toml =
+        StellarToml::read(&gateway::fetch_text(context, "/.well-known/stellar.toml").await?)?;
+    require_network(context, &toml.network_passphrase)?;
     let answer = match claim {
-        Claim::Account(key) => as_account(context, key, &place, home).await?,
-        Claim::Contract(account, key) => as_contract(context, *account, key, &place, home).await?,
+        Claim::Account(key) => as_account(context, key, &toml, home).await?,
+        Claim::Contract(account, key) => as_contract(context, *account, key, &toml, home).await?,
     };
     let session = read(&answer)?;
 
@@ -193,11 +194,16 @@ pub async fn log_in(context: &Context, claim: &Claim<'_>, home: Option<&str>) ->
 }
 
 /// SEP-10: the key signs a transaction that can never be applied.
-async fn as_account(context: &Context, key: &Keypair, place: &Place, home: &str) -> Result<Value> {
-    let endpoint = endpoint(context, "WEB_AUTH_ENDPOINT", &place.endpoint()?)?;
+async fn as_account(
+    context: &Context,
+    key: &Keypair,
+    toml: &StellarToml,
+    home: &str,
+) -> Result<Value> {
+    let endpoint = endpoint(context, "WEB_AUTH_ENDPOINT", &toml.endpoint()?)?;
     let challenge = challenge(context, &endpoint, key.address(), home).await?;
     let transaction = challenge.get("transaction").and_then(Value::as_str).unwrap_or_default();
-    let terms = Terms { home, endpoint: &authority(&endpoint), server: place.signing_key };
+    let terms = Terms { home, endpoint: &authority(&endpoint), server: toml.signing_key };
     let signed = sep10::sign(&context.network, key, transaction, &terms).map_err(refused)?;
     gateway::post_url(context, endpoint, &json!({ "transaction": signed })).await
 }
@@ -207,17 +213,17 @@ async fn as_contract(
     context: &Context,
     account: Address,
     key: &Keypair,
-    place: &Place,
+    toml: &StellarToml,
     home: &str,
 ) -> Result<Value> {
-    let (address, contract) = place.for_contracts()?;
+    let (address, contract) = toml.for_contracts()?;
     let endpoint = endpoint(context, "WEB_AUTH_FOR_CONTRACTS_ENDPOINT", &address)?;
 
     // The account's own code is asked below, so the node has to be of the right network.
     context.connect().await?;
     let challenge = challenge(context, &endpoint, account, home).await?;
     let text = challenge.get("authorization_entries").and_then(Value::as_str).unwrap_or_default();
-    let terms = Terms { home, endpoint: &authority(&endpoint), server: place.signing_key };
+    let terms = Terms { home, endpoint: &authority(&endpoint), server: toml.signing_key };
     let asked = sep45::Asked { terms, account, contract: WebAuth(contract) };
     let checked = sep45::check(&context.network, text, &asked).map_err(refused)?;
     let signed = sep45::sign(context, key, &checked, &asked).await?;
@@ -227,7 +233,7 @@ async fn as_contract(
 /// Where a challenge comes from and goes back to.
 fn endpoint(context: &Context, name: &str, address: &str) -> Result<Url> {
     let endpoint = Url::parse(address)
-        .map_err(|error| Failure::bad(format!("the gateway's {name}: {error}")))?;
+        .map_err(|error| CliError::bad(format!("the gateway's {name}: {error}")))?;
 
     // The signed challenge goes there, whichever host it is.
     require_private(context, &endpoint)?;
@@ -256,21 +262,21 @@ fn require_network(context: &Context, passphrase: &str) -> Result<()> {
     if passphrase == context.network.passphrase() {
         return Ok(());
     }
-    Err(Failure::usage(format!(
+    Err(CliError::usage(format!(
         "the gateway is on the network '{passphrase}', but '{}' is configured; nothing was signed",
         context.network.passphrase()
     )))
 }
 
-fn refused(why: String) -> Failure {
-    Failure::bad(format!("the gateway's challenge is refused: {why}; nothing was signed"))
+fn refused(why: String) -> CliError {
+    CliError::bad(format!("the gateway's challenge is refused: {why}; nothing was signed"))
 }
 
 /// Forgets a login here; the caller ends it at the gateway first.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the logins cannot be written.
+/// [`CliError::Usage`] when the logins cannot be written.
 pub fn forget(context: &Context, account: &str) -> Result<()> {
     let name = file(context.gateway_url());
     let _lock = context.folder.lock(&name)?;
@@ -292,7 +298,7 @@ pub fn require_private(context: &Context, url: &Url) -> Result<()> {
     if url.scheme() == "https" || is_loopback || context.network.is_standalone() {
         return Ok(());
     }
-    Err(Failure::usage(format!(
+    Err(CliError::usage(format!(
         "{} is not encrypted, and whoever listens would get the token; use https://",
         authority(url)
     )))
@@ -309,7 +315,7 @@ fn read(answer: &Value) -> Result<Session> {
             session_expires_at: number("session_expires_at")?,
         })
     })();
-    session.ok_or_else(|| Failure::Unknown("the gateway answered with no session".to_owned()))
+    session.ok_or_else(|| CliError::Unknown("the gateway answered with no session".to_owned()))
 }
 
 /// `host` or `host:port`.

@@ -90,9 +90,9 @@ test("the events are found by their generated filters and read by their generate
     ],
   });
   assert.equal(events.length, 1);
-  const told = vault.parseEvent(events[0]!.topic, events[0]!.value);
-  assert.equal(told?.name, "AccountDeposited");
-  assert.deepEqual({ ...told?.data }, { user: user.publicKey(), amount: 3n, balance: 3n });
+  const parsed = vault.parseEvent(events[0]!.topic, events[0]!.value);
+  assert.equal(parsed?.name, "AccountDeposited");
+  assert.deepEqual({ ...parsed?.data }, { user: user.publicKey(), amount: 3n, balance: 3n });
 });
 
 test("a refusal comes as the contract's own error", async () => {

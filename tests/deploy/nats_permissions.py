@@ -168,7 +168,7 @@ def the_rest_is_refused(connections):
             expect(not connection.subscribe(subject), f"{user} may subscribe to {subject}")
 
 
-def detours_lead_nowhere(connections):
+def detours_are_refused(connections):
     """A reply subject or a consumer's delivery subject cannot carry a message into another's stream."""
     for user, connection in connections.items():
         for _, own in FAMILIES:
@@ -205,14 +205,14 @@ def check(program):
         before = {family: messages_in(services[user], family) for user, family in FAMILIES}
         the_rest_is_refused(connections)
         observers_detours = {"observer": connections["observer"]}
-        detours_lead_nowhere(observers_detours)
+        detours_are_refused(observers_detours)
         # Delivery is asynchronous; what would arrive arrives before a later message of the same
         # stream.
         time.sleep(1)
         after = {family: messages_in(services[user], family) for user, family in FAMILIES}
         expect(after == before, f"the observer changed a stream: {before} became {after}")
         # A service may put what it likes into its own stream, and nothing into another's.
-        detours_lead_nowhere(services)
+        detours_are_refused(services)
         time.sleep(1)
         owners = {family: user for user, family in FAMILIES}
         for user, family in FAMILIES:

@@ -84,12 +84,12 @@ pub struct Ledger {
     transactions: u64,
 }
 
-struct Snapshot {
+struct LedgerSource {
     entries: Rc<RefCell<BTreeMap<LedgerKey, Stored>>>,
     sequence: u32,
 }
 
-impl SnapshotSource for Snapshot {
+impl SnapshotSource for LedgerSource {
     fn get(&self, key: &Rc<LedgerKey>) -> Result<Option<EntryWithLiveUntil>, HostError> {
         let entries = self.entries.borrow();
         let found = entries.get(key.as_ref()).filter(|stored| {
@@ -197,7 +197,7 @@ impl Ledger {
             ..LedgerInfo::default()
         };
         self.settings.network.fill_config_fields_in_ledger_info(&mut info);
-        let snapshot = Snapshot { entries: self.entries.clone(), sequence: self.sequence };
+        let snapshot = LedgerSource { entries: self.entries.clone(), sequence: self.sequence };
         let done = invoke_host_function_in_recording_mode(
             &self.settings.budget()?,
             false,

@@ -35,7 +35,7 @@ pub async fn measure(options: &Options) -> anyhow::Result<()> {
             eprintln!("latency: run {number} of {}", options.runs);
         }
         sleep(ledger.mul_f64(rand::random())).await;
-        match one(&mut paid, ledger).await {
+        match one_run(&mut paid, ledger).await {
             Ok(run) if number > 0 => runs.push(run),
             Ok(_) => {}
             Err(error) => {
@@ -84,7 +84,7 @@ impl Run {
     }
 }
 
-async fn one(paid: &mut Paid, ledger: Duration) -> anyhow::Result<Run> {
+async fn one_run(paid: &mut Paid, ledger: Duration) -> anyhow::Result<Run> {
     let requests = paid.requests(1);
     let call = move |number| requests.call(number);
     let begun = Instant::now();

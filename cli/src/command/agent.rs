@@ -8,8 +8,8 @@ use stellar::{Address, amount};
 use wire::{Digest, Rates};
 
 use crate::context::Context;
+use crate::error::{CliError, Result};
 use crate::escape::escape;
-use crate::failure::{Failure, Result};
 use crate::output::Report;
 
 /// The commands.
@@ -174,7 +174,7 @@ pub(super) async fn publish(
 /// no failure of it: the command must not suggest to send it again.
 fn number(what: &str, applied: &stellar::rpc::Applied) -> Result<u32> {
     let missing =
-        || Failure::Unknown(format!("the transaction was applied, but its {what} cannot be read"));
+        || CliError::Unknown(format!("the transaction was applied, but its {what} cannot be read"));
     Ok(Reader::new(what, applied.value.as_ref().ok_or_else(missing)?).u32()?)
 }
 
@@ -182,13 +182,13 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
     let registry = context.registry()?;
     let agent = registry.read_agent(&context.rpc, id).await?;
     let agent = agent
-        .ok_or_else(|| Failure::bad(format!("the registry {} knows no agent {id}", registry.0)))?;
+        .ok_or_else(|| CliError::bad(format!("the registry {} knows no agent {id}", registry.0)))?;
 
     // Cards are entries of their own, which the network archives one by one.
     let version = agent.latest_rate_version;
     let card = registry.read_rate_card(&context.rpc, id, version).await?;
     let card = card.ok_or_else(|| {
-        Failure::Unknown(format!(
+        CliError::Unknown(format!(
             "agent {id} has no readable rate card {version}; it may be archived"
         ))
     })?;

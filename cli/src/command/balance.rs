@@ -5,7 +5,7 @@ use serde_json::json;
 use stellar::{Address, amount, token};
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 
 /// The commands.
@@ -143,7 +143,7 @@ async fn earned(context: &Context, account: Address) -> Result<Report> {
     // By simulation: nothing is sent, and nothing is paid.
     let view = async |call| {
         let value = stellar::tx::view(&context.rpc, &call).await?;
-        Ok::<_, Failure>(stellar::scval::Reader::new("claimable balance", &value).i128()?)
+        Ok::<_, CliError>(stellar::scval::Reader::new("claimable balance", &value).i128()?)
     };
     let developer = view(vault.developer_balance(account)).await?;
     let runner = view(vault.runner_balance(account)).await?;
@@ -161,9 +161,9 @@ async fn earned(context: &Context, account: Address) -> Result<Report> {
 }
 
 /// The one message for a vault id that is none.
-pub(crate) fn no_vault(context: &Context) -> Failure {
+pub(crate) fn no_vault(context: &Context) -> CliError {
     let id = context.vault().map(|vault| vault.0.to_string()).unwrap_or_default();
-    Failure::usage(format!(
+    CliError::usage(format!(
         "there is no vault {id} on this network; deploy it with: lumio deploy, or set \
             LUMIO_VAULT_ID"
     ))

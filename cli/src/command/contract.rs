@@ -11,7 +11,7 @@ use stellar::{Address, amount};
 
 use crate::context::Context;
 use crate::contracts::Contract;
-use crate::failure::Result;
+use crate::error::Result;
 use crate::output::Report;
 use crate::times;
 

@@ -9,7 +9,7 @@ use wire::Digest;
 use super::issuer;
 use crate::context::Context;
 use crate::contracts::{Contract, DEPLOY_FEE, PASSKEY_ACCOUNT, WEB_AUTH};
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 
 /// Put registry, vault, the login's contract and the code of passkey accounts on a network; what
@@ -92,7 +92,7 @@ fn deployer(context: &Context, signer: Option<&str>) -> Result<Keypair> {
     match signer {
         Some(name) => context.keys.load(name),
         None if context.network.is_standalone() => Ok(local::deployer()),
-        None => Err(Failure::usage(
+        None => Err(CliError::usage(
             "say whose key deploys: --as NAME; only the local network has a built-in deployer",
         )),
     }
@@ -130,7 +130,7 @@ async fn place(
             ContractExecutable::Wasm(hash) if hash.0 == *creation.code.as_bytes()
         );
         if !same {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the {name} {id} exists with other code than this release's; use the release that \
                     it was deployed with, or deploy --as another key"
             )));
@@ -161,11 +161,11 @@ async fn check(context: &Context, vault: &Vault, registry: Address, token: Addre
     let config: Option<Config> = vault.read_config(&context.rpc).await?;
     match config {
         Some(config) if config.registry == registry && config.token == token => Ok(()),
-        Some(config) => Err(Failure::bad(format!(
+        Some(config) => Err(CliError::bad(format!(
             "the vault {} is set up with registry {} and token {}, expected {registry} and {token}",
             vault.0, config.registry, config.token
         ))),
-        None => Err(Failure::Unknown(format!(
+        None => Err(CliError::Unknown(format!(
             "the vault {} was created, but is not on the ledger yet; try again",
             vault.0
         ))),
@@ -187,17 +187,17 @@ async fn token(
         return Ok((native, None));
     }
     let given: Address = command.token.parse().map_err(|_| {
-        Failure::usage(format!("--token: '{}' is neither native nor a contract id", command.token))
+        CliError::usage(format!("--token: '{}' is neither native nor a contract id", command.token))
     })?;
     if !matches!(given, Address::Contract(_)) {
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "--token: {given} is an account; expected native, or the contract (C…) of a token"
         )));
     }
     match issuer::risk(context, given).await? {
         None => Ok((given, None)),
         Some(risk) if command.force => Ok((given, Some(risk))),
-        Some(risk) => Err(Failure::bad(format!(
+        Some(risk) => Err(CliError::bad(format!(
             "the token is not taken: {risk}; --force takes it all the same"
         ))),
     }

@@ -7,7 +7,7 @@ use stellar::{Address, amount};
 use wire::VaultRunId;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 use crate::times;
 
@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context, command: Escrow) -> Result<Report> {
 async fn sweep(context: &Context, user: Address, key: &stellar::Keypair) -> Result<Report> {
     let applied = context.submit(key, context.vault()?.sweep(user)).await?;
     let value = applied.value.ok_or_else(|| {
-        Failure::Unknown("the sweep was applied, but its amount cannot be read".to_owned())
+        CliError::Unknown("the sweep was applied, but its amount cannot be read".to_owned())
     })?;
     let returned = stellar::scval::Reader::new("swept amount", &value).i128()?;
     let text = format!("{} went back to {user}", amount::show(returned));
@@ -97,7 +97,7 @@ async fn sweep(context: &Context, user: Address, key: &stellar::Keypair) -> Resu
 async fn show(context: &Context, run: &VaultRunId) -> Result<Report> {
     let state = context.vault()?.read_run(&context.rpc, run).await?;
     let (record, live_until) = state.record.ok_or_else(|| {
-        Failure::Unknown(format!(
+        CliError::Unknown(format!(
             "the vault has no record of run {run}: it was never opened, or ended more than a day \
                 ago; its escrow is not at risk (V3)"
         ))

@@ -4,7 +4,7 @@ use serde_json::json;
 use stellar::amount;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 
 /// Create and fund accounts by the network's friendbot.
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, command: Fund) -> Result<Report> {
         let account = context.rpc.account(&address).await?;
         let balance = account
             .ok_or_else(|| {
-                Failure::Unknown(format!(
+                CliError::Unknown(format!(
                     "friendbot answered, but {address} is not on the ledger yet; try again"
                 ))
             })?

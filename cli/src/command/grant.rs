@@ -6,7 +6,7 @@ use stellar::vault::{Grant as Granted, GrantLimits};
 use stellar::{Address, Keypair, amount};
 
 use crate::context::Context;
-use crate::failure::Result;
+use crate::error::Result;
 use crate::output::Report;
 use crate::times;
 

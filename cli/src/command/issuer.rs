@@ -9,7 +9,7 @@ use stellar_xdr::{
 use wire::Digest;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// The issuer can freeze holders.
 const REVOCABLE: u32 = 0x2;
@@ -22,7 +22,7 @@ const CLAWBACK: u32 = 0x8;
 /// nothing.
 pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<String>> {
     if state::instance(&context.rpc, &contract).await?.is_none() {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "--token: there is no contract {contract} on this network; expected native, or the \
              contract of a token that is deployed here"
         )));
@@ -31,7 +31,7 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
         Ok(name) => name,
         // The contract answered, and not as every token does (SEP-41): no node is to blame.
         Err(error @ (ChainError::Contract { .. } | ChainError::Simulation { .. })) => {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "--token: the contract {contract} is no token: it does not say its name, as \
                  SEP-41 asks ({error})"
             )));
@@ -60,7 +60,7 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
                 powers"
         ))),
         Some(LedgerEntryData::Account(account)) => Ok(judge(account)),
-        Some(_) => Err(Failure::Unknown(format!("the issuer {issuer} cannot be read"))),
+        Some(_) => Err(CliError::Unknown(format!("the issuer {issuer} cannot be read"))),
     }
 }
 
@@ -98,7 +98,7 @@ fn asset_contract(network: &Network, code: &str, issuer: Address) -> Result<Opti
         network_id: Hash(*network.id().as_bytes()),
         contract_id_preimage: ContractIdPreimage::Asset(asset),
     });
-    let xdr = scval::to_xdr(&preimage).map_err(|error: ChainError| Failure::from(error))?;
+    let xdr = scval::to_xdr(&preimage).map_err(|error: ChainError| CliError::from(error))?;
     Ok(Some(Address::Contract(*Digest::of(&xdr).as_bytes())))
 }
 

@@ -8,7 +8,7 @@ use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::keys::encrypted;
 use crate::output::{Report, table};
 
@@ -129,12 +129,12 @@ fn read_secret() -> Result<Keypair> {
     const LARGEST: u64 = 1_024;
     let input = std::io::stdin();
     if input.is_terminal() {
-        return Err(Failure::usage(
+        return Err(CliError::usage(
             "give the secret seed on standard input, such as: lumio keys import NAME < FILE",
         ));
     }
     let mut text = Zeroizing::new(String::new());
     let read = input.lock().take(LARGEST).read_to_string(&mut text);
-    read.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
-    text.parse().map_err(|error: stellar::InvalidSecret| Failure::usage(error.to_string()))
+    read.map_err(|error| CliError::usage(format!("cannot read standard input: {error}")))?;
+    text.parse().map_err(|error: stellar::InvalidSecret| CliError::usage(error.to_string()))
 }

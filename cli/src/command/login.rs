@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stellar::Address;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::gateway::{Gateway, text};
 use crate::output::Report;
 use crate::session::Claim;
@@ -94,7 +94,7 @@ pub(super) async fn log_out(context: &Context, command: &Logout) -> Result<Repor
     let body = json!({ "everywhere": command.everywhere });
     match gateway.post("/auth/logout", &body, None).await {
         // A login that has ended already is one that need not be ended.
-        Ok(_) | Err(Failure::Usage(_)) => {}
+        Ok(_) | Err(CliError::Usage(_)) => {}
         Err(failure) => return Err(failure),
     }
 
@@ -114,7 +114,7 @@ pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Repo
     Ok(Report::new(format!("{account} ({role})"), json))
 }
 
-fn not_logged_in() -> Failure {
+fn not_logged_in() -> CliError {
     let command = session::how_to(None);
-    Failure::usage(format!("no account is logged in at this gateway; run: {command}"))
+    CliError::usage(format!("no account is logged in at this gateway; run: {command}"))
 }

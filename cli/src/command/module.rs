@@ -23,7 +23,7 @@ use wire::{Digest, Rates};
 
 use super::agent;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 
 /// Bytes of a file that go in one message.
@@ -170,7 +170,7 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
 async fn warn_of_unaccepted(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
     let found = context.registry()?.read_agent(&context.rpc, agent).await?;
     let found =
-        found.ok_or_else(|| Failure::bad(format!("the registry knows no agent {agent}")))?;
+        found.ok_or_else(|| CliError::bad(format!("the registry knows no agent {agent}")))?;
     if !found.attesters.contains(&signer) {
         let key = hex::encode(signer);
         context.steps.say(format!(
@@ -183,7 +183,7 @@ async fn warn_of_unaccepted(context: &Context, agent: u32, signer: [u8; 32]) -> 
 
 fn tree(dir: &Path) -> Result<Tree> {
     Tree::from_dir(dir, &Limits::MODULE)
-        .map_err(|error| Failure::bad(format!("{}: {error}", dir.display())))
+        .map_err(|error| CliError::bad(format!("{}: {error}", dir.display())))
 }
 
 /// Sends the tree to oracle-gate. Answers whether it was new there.
@@ -203,7 +203,7 @@ async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
     let answer = answer?.into_inner();
 
     if answer.digest != tree.digest().to_string() {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "oracle-gate stored {} instead of {}",
             answer.digest,
             tree.digest()
@@ -235,7 +235,7 @@ async fn send_tree(
         }));
 
         let unreadable =
-            |error: std::io::Error| Failure::unknown(&format!("cannot read {}", file.path), error);
+            |error: std::io::Error| CliError::unknown(&format!("cannot read {}", file.path), error);
         let mut content = File::open(dir.join(&file.path)).map_err(unreadable)?;
         loop {
             let mut piece = vec![0; PIECE];
@@ -268,7 +268,7 @@ async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u
             None => {}
         }
     }
-    Err(Failure::Unknown("module-gate ended without a verdict; try again".to_owned()))
+    Err(CliError::Unknown("module-gate ended without a verdict; try again".to_owned()))
 }
 
 /// Reads a verdict. Answers the key that signed it if it is a PASS about `digest`.
@@ -277,7 +277,7 @@ async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u
 /// publishing whether to accept that key.
 fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
     let unreadable =
-        |error: String| Failure::Unknown(format!("module-gate's verdict cannot be read: {error}"));
+        |error: String| CliError::Unknown(format!("module-gate's verdict cannot be read: {error}"));
     let named = Envelope::parse(envelope).map_err(|error| unreadable(error.to_string()))?;
     let keys: Vec<_> = named
         .signatures
@@ -290,7 +290,7 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
     // A gate that judged another tree said nothing about this one.
     let found = statement.into_predicate();
     if found.module_digest != digest {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "module-gate judged {} instead of {digest}",
             found.module_digest
         )));
@@ -300,19 +300,19 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
     let reason = found.reason.unwrap_or_default();
     match found.verdict {
         Verdict::Pass => Ok(signer.to_bytes()),
-        Verdict::Fail => Err(Failure::Bad(format!("the module may not ship: {code} {reason}"))),
+        Verdict::Fail => Err(CliError::Bad(format!("the module may not ship: {code} {reason}"))),
         Verdict::Inconclusive => {
-            Err(Failure::Unknown(format!("module-gate reached no verdict: {code} {reason}")))
+            Err(CliError::Unknown(format!("module-gate reached no verdict: {code} {reason}")))
         }
     }
 }
 
 async fn channel(url: &str, variable: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|error| Failure::usage(format!("{variable}: '{url}': {error}")))?;
+        .map_err(|error| CliError::usage(format!("{variable}: '{url}': {error}")))?;
     endpoint.connect().await.map_err(|error| {
         let url = crate::context::without_credentials(url);
-        Failure::Unknown(format!(
+        CliError::Unknown(format!(
             "cannot reach {url} (set by {variable}): {error}; start it, or correct its address"
         ))
     })
@@ -323,7 +323,7 @@ fn authorised<T>(message: T, token: Option<&str>) -> Result<Request<T>> {
     if let Some(token) = token {
         let value: MetadataValue<Ascii> = format!("Bearer {token}")
             .parse()
-            .map_err(|_| Failure::usage("the gate's token holds what a header cannot"))?;
+            .map_err(|_| CliError::usage("the gate's token holds what a header cannot"))?;
         request.metadata_mut().insert("authorization", value);
     }
     Ok(request)

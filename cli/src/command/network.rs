@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::config::{LOCAL, Networks, Profile};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::{Report, table};
 
 /// The commands.
@@ -94,7 +94,7 @@ fn check(profile: &Profile) -> Result<()> {
     for (flag, id) in [("--vault-id", &profile.vault_id), ("--registry-id", &profile.registry_id)] {
         let is_contract = |text: &str| matches!(text.parse(), Ok(stellar::Address::Contract(_)));
         if let Some(id) = id.as_deref().filter(|id| !is_contract(id)) {
-            return Err(Failure::usage(format!("{flag}: '{id}' is no contract id; expected C…")));
+            return Err(CliError::usage(format!("{flag}: '{id}' is no contract id; expected C…")));
         }
     }
     for (flag, url) in [("--rpc-url", &profile.rpc_url), ("--gateway-url", &profile.gateway_url)] {
@@ -102,7 +102,7 @@ fn check(profile: &Profile) -> Result<()> {
         let is_http = reqwest::Url::parse(text)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
         if !is_http {
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "{flag}: '{text}': expected http(s)://host[:port]"
             )));
         }
@@ -149,13 +149,13 @@ fn check_name(name: &str) -> Result<()> {
     };
     match name.len() {
         1..=40 if name.bytes().all(plain) && !name.starts_with(['-', '_']) => Ok(()),
-        _ => Err(Failure::usage(format!(
+        _ => Err(CliError::usage(format!(
             "'{name}' cannot be a network's name: expected 1 to 40 of a-z 0-9 - _, not first a - \
                 or _"
         ))),
     }
 }
 
-fn unknown(name: &str) -> Failure {
-    Failure::usage(format!("there is no network named '{name}'; see: lumio network list"))
+fn unknown(name: &str) -> CliError {
+    CliError::usage(format!("there is no network named '{name}'; see: lumio network list"))
 }

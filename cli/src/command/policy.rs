@@ -5,7 +5,7 @@ use serde_json::json;
 use stellar::{Address, amount, vault};
 
 use crate::context::Context;
-use crate::failure::Result;
+use crate::error::Result;
 use crate::output::Report;
 
 /// The commands.

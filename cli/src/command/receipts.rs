@@ -9,7 +9,7 @@ use stellar::amount::show;
 use wire::receipts::ReceiptsDocument;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::files;
 use crate::output::{Report, table};
 use crate::times;
@@ -59,14 +59,14 @@ Exit codes: 0 the list is whole and the chain's, 1 it is not, 2 receipts are mis
 ///
 /// # Errors
 ///
-/// [`Failure`].
+/// [`CliError`].
 pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> {
     match command {
         ReceiptsCommand::Export { user, out, receipts } => {
             let (user, own) = (context.keys.resolve(&user)?, own(context)?);
             if let Some(out) = out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
                 let text = format!("{} exists; choose another place with --out", out.display());
-                return Err(Failure::usage(text));
+                return Err(CliError::usage(text));
             }
             let lists = Lists {
                 own: archive::load(context, &own, &user, receipts.as_deref())?,
@@ -94,7 +94,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             // Looked for before the node is asked: without a list there is nothing to compare.
             let list = archive::load(context, &own, &user, receipts.as_deref())?;
             let list = list.ok_or_else(|| {
-                Failure::usage(format!(
+                CliError::usage(format!(
                     "this machine has no list of {user}'s receipts; make one with: lumio receipts \
                      export {user}"
                 ))
@@ -237,7 +237,7 @@ fn described((number, settled): (u64, stellar::vault::SettledRun)) -> Value {
 
 fn write(out: &std::path::Path, list: &ReceiptsDocument) -> Result<()> {
     let failed =
-        |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", out.display()));
+        |error: std::io::Error| CliError::usage(format!("cannot write {}: {error}", out.display()));
     let fill = |file: &mut std::fs::File| {
         let mut file = std::io::BufWriter::new(file);
         serde_json::to_writer_pretty(&mut file, list).map_err(std::io::Error::other)?;

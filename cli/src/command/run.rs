@@ -11,7 +11,7 @@ use wire::{Digest, RunView, Usage};
 
 use crate::calls::table_of_services;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::files;
 use crate::gateway::{Gateway, segment, text};
 use crate::output::{Report, table};
@@ -190,7 +190,7 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
             let runs = gateway.get(&format!("/runs?limit={limit}{status}")).await?;
             let rows = runs.as_array().map(|runs| runs.iter().map(row).collect::<Vec<_>>());
             let rows = rows.ok_or_else(|| {
-                Failure::Unknown("the gateway answered with no list of runs".to_owned())
+                CliError::Unknown("the gateway answered with no list of runs".to_owned())
             })?;
             let text = match rows.is_empty() {
                 true => "no runs; start one with: lumio run start".to_owned(),
@@ -205,14 +205,14 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
 ///
 /// # Errors
 ///
-/// [`Failure::Unknown`] when the gateway stops answering or time is up.
+/// [`CliError::Unknown`] when the gateway stops answering or time is up.
 pub async fn watch(context: &Context, command: &Watch) -> Result<Report> {
     let path = format!("/runs/{}", segment(&command.id)?);
     let follow = follow(context, Gateway::new(context)?, &path);
     let Some(limit) = command.timeout else { return follow.await };
     match tokio::time::timeout(Duration::from_secs(limit), follow).await {
         Ok(ended) => ended,
-        Err(_) => Err(Failure::Unknown(format!(
+        Err(_) => Err(CliError::Unknown(format!(
             "the run has not ended after {limit} seconds; it goes on, watch it again"
         ))),
     }
@@ -235,10 +235,10 @@ async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<R
                     _ => {}
                 }
             }
-            Err(Failure::Unknown(reason)) => {
+            Err(CliError::Unknown(reason)) => {
                 failures += 1;
                 if failures == PATIENCE {
-                    return Err(Failure::Unknown(reason));
+                    return Err(CliError::Unknown(reason));
                 }
             }
             Err(failure) => return Err(failure),
@@ -289,7 +289,7 @@ fn body(context: &Context, start: &Start) -> Result<Value> {
 }
 
 fn input(file: &std::path::Path) -> Result<Value> {
-    let failed = |error: String| Failure::usage(format!("--input {}: {error}", file.display()));
+    let failed = |error: String| CliError::usage(format!("--input {}: {error}", file.display()));
     let bytes =
         files::read(file, files::LARGEST_INPUT).map_err(|error| failed(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
@@ -306,7 +306,7 @@ async fn store_if_large(context: &Context, gateway: &Gateway<'_>, body: &mut Val
     let stored = gateway.post("/inputs", input, None).await?;
     // Without the name the run would be paid for with no input at all.
     let name = stored["inputRef"].as_str().ok_or_else(|| {
-        Failure::Unknown("the gateway did not name the input that it stored".to_owned())
+        CliError::Unknown("the gateway did not name the input that it stored".to_owned())
     })?;
     if let Some(members) = body.as_object_mut() {
         members.remove("input");
@@ -433,7 +433,7 @@ async fn list(gateway: &Gateway<'_>, id: &str, attempt: Option<u32>) -> Result<V
     let answer = gateway.get(&format!("/runs/{}/outputs{query}", segment(id)?)).await?;
     serde_json::from_value::<OutputsView>(answer)
         .map(|list| list.outputs)
-        .map_err(|error| Failure::unknown("the gateway answered with no list of outputs", error))
+        .map_err(|error| CliError::unknown("the gateway answered with no list of outputs", error))
 }
 
 fn outputs_table(outputs: &[OutputView]) -> String {
@@ -466,13 +466,13 @@ async fn outputs(context: &Context, gateway: &Gateway<'_>, command: &Outputs) ->
 fn local(to: &std::path::Path, path: &str) -> Result<PathBuf> {
     let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
     if !path.split('/').all(is_plain) {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "the gateway names an output '{path}', which is no path"
         )));
     }
     let path = to.join(path);
     match path.symlink_metadata() {
-        Ok(_) => Err(Failure::usage(format!("{} exists; choose another folder", path.display()))),
+        Ok(_) => Err(CliError::usage(format!("{} exists; choose another folder", path.display()))),
         Err(_) => Ok(path),
     }
 }
@@ -485,8 +485,9 @@ async fn bring(
     output: &OutputView,
     path: &std::path::Path,
 ) -> Result<()> {
-    let unwritable =
-        |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", path.display()));
+    let unwritable = |error: std::io::Error| {
+        CliError::usage(format!("cannot write {}: {error}", path.display()))
+    };
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(unwritable)?;
     let file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
@@ -496,7 +497,7 @@ async fn bring(
 
     let found = digest_of(file.path()).map_err(unwritable)?;
     if found != output.sha256 {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "the output {} has the digest {found}, the gateway named {}",
             output.path, output.sha256
         )));

@@ -11,7 +11,7 @@ use rand_core::RngCore as _;
 use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 /// Before the key's own lines, so that lists and addresses need no passphrase. It proves nothing:
@@ -106,14 +106,14 @@ fn ask(prompt: &str, variable: &str) -> Result<Zeroizing<String>> {
         return from_file(std::path::Path::new(&path), variable);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "the {prompt} is needed, and there is no terminal to ask at; name a file with it: \
              {variable}"
         )));
     }
     rpassword::prompt_password(format!("{prompt}: "))
         .map(Zeroizing::new)
-        .map_err(|error| Failure::usage(format!("cannot read the {prompt}: {error}")))
+        .map_err(|error| CliError::usage(format!("cannot read the {prompt}: {error}")))
 }
 
 /// A passphrase for a key that is to be encrypted, asked for twice at a terminal.
@@ -126,7 +126,7 @@ fn confirmed(name: &str, variable: &str) -> Result<Zeroizing<String>> {
     if std::env::var_os(variable).is_none() {
         let second = ask("same passphrase again", variable)?;
         if first != second {
-            return Err(Failure::usage("the two passphrases differ; nothing was stored"));
+            return Err(CliError::usage("the two passphrases differ; nothing was stored"));
         }
     }
     Ok(first)
@@ -134,7 +134,8 @@ fn confirmed(name: &str, variable: &str) -> Result<Zeroizing<String>> {
 
 fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>> {
     const LARGEST: u64 = 1_024;
-    let failed = |error: String| Failure::usage(format!("{variable}: {}: {error}", path.display()));
+    let failed =
+        |error: String| CliError::usage(format!("{variable}: {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
 

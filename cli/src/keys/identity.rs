@@ -7,7 +7,7 @@ use sha2::Sha512;
 use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// The path of an account's key below its seed (SEP-5): m/44'/148'/0'.
 const PATH: [u32; 3] = [44, 148, 0];
@@ -56,7 +56,7 @@ fn open(path: &Path, name: &str) -> Result<Keypair> {
     let table = table(path)?;
     let member = |key: &str| table.get(key).and_then(toml::Value::as_str);
     let failed = |why: &str| {
-        Failure::usage(format!("the stellar-cli identity '{name}' ({}): {why}", path.display()))
+        CliError::usage(format!("the stellar-cli identity '{name}' ({}): {why}", path.display()))
     };
     if let Some(secret) = member("secret_key") {
         return secret.parse().map_err(|_| failed("its secret_key is no key"));
@@ -71,8 +71,8 @@ fn open(path: &Path, name: &str) -> Result<Keypair> {
 }
 
 fn table(path: &Path) -> Result<toml::Table> {
-    let text = super::read(path, || Failure::usage(format!("{} is gone", path.display())))?;
-    text.parse().map_err(|_| Failure::usage(format!("{} is no TOML", path.display())))
+    let text = super::read(path, || CliError::usage(format!("{} is gone", path.display())))?;
+    text.parse().map_err(|_| CliError::usage(format!("{} is no TOML", path.display())))
 }
 
 /// The first account of a seed phrase, by SEP-5 (BIP-39, SLIP-10).

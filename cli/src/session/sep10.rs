@@ -7,7 +7,7 @@ use stellar_xdr::{
     TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
     TransactionV1Envelope, Uint256, WriteXdr as _,
 };
-use wire::Digest;
+use wire::{Digest, TxHash};
 
 use super::Terms;
 
@@ -29,7 +29,8 @@ pub(super) fn sign(
         network_id: Hash(*network.id().as_bytes()),
         tagged_transaction: TransactionSignaturePayloadTaggedTransaction::Tx(tx.clone()),
     };
-    let hash = Digest::of(&scval::to_xdr(&payload).map_err(|error| error.to_string())?);
+    let payload = scval::to_xdr(&payload).map_err(|error| error.to_string())?;
+    let hash = TxHash::from(*Digest::of(&payload).as_bytes());
     let server = VerifyingKey::from_bytes(terms.server.as_bytes())
         .map_err(|_| "the server's SIGNING_KEY is no key".to_owned())?;
     let by_server = |bytes: &[u8]| {

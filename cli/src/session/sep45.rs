@@ -16,7 +16,7 @@ use stellar_xdr::{
 
 use super::Terms;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// The longest challenge that is read, in bytes of base64.
 const LONGEST: usize = 64 * 1024;
@@ -154,7 +154,7 @@ fn call(
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the account does not accept the signature, [`Failure::Bad`] when the
+/// [`CliError::Usage`] when the account does not accept the signature, [`CliError::Bad`] when the
 /// call would change something. Nothing is handed out then.
 pub(super) async fn sign(
     context: &Context,
@@ -170,7 +170,7 @@ pub(super) async fn sign(
     let simulated = simulated.map_err(|error| not_accepted(error, asked.account, key.address()))?;
     let written = &simulated.data.resources.footprint.read_write;
     if let Some(key) = written.iter().find(|key| !is_harmless(key, asked)) {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "the gateway's login is refused: the call of {} would change {}, which a login must \
              not; nothing was sent",
             asked.contract.0,
@@ -178,7 +178,7 @@ pub(super) async fn sign(
         )));
     }
 
-    let encoded = || Failure::Unknown("the signed entries have no XDR form".to_owned());
+    let encoded = || CliError::Unknown("the signed entries have no XDR form".to_owned());
     SorobanAuthorizationEntries(entries.to_vec().try_into().map_err(|_| encoded())?)
         .to_xdr_base64(scval::limits())
         .map_err(|_| encoded())
@@ -207,14 +207,14 @@ fn named(key: &LedgerKey) -> String {
     }
 }
 
-fn not_accepted(error: ChainError, account: Address, key: Address) -> Failure {
+fn not_accepted(error: ChainError, account: Address, key: Address) -> CliError {
     match error {
-        ChainError::Contract { .. } | ChainError::Simulation { .. } => Failure::usage(format!(
+        ChainError::Contract { .. } | ChainError::Simulation { .. } => CliError::usage(format!(
             "the account {account}, or the gateway's contract, does not accept the login with a \
              signature of {key}: {error}; choose the key that signs for the account with --as. \
              Nothing was sent"
         )),
-        ChainError::Archived { .. } => Failure::usage(format!(
+        ChainError::Archived { .. } => CliError::usage(format!(
             "the account {account}, or the gateway's login contract, is archived; restore it \
              first. Nothing was sent"
         )),

@@ -9,7 +9,7 @@ use wire::receipts::{ReceiptText, ReceiptsDocument};
 
 use super::facts::Own;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// Most bytes of a list: its receipts are at most a million.
 const LARGEST: u64 = 4 * 1024 * 1024 * 1024;
@@ -23,7 +23,7 @@ pub fn name(own: &Own, user: &Address) -> String {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when a given file cannot be read; [`Failure::Bad`] when it is no list of
+/// [`CliError::Usage`] when a given file cannot be read; [`CliError::Bad`] when it is no list of
 /// receipts, or its hashes do not hold.
 pub fn load(
     context: &Context,
@@ -36,7 +36,7 @@ pub fn load(
     if own.owns(&list, user) {
         return Ok(Some(list));
     }
-    Err(Failure::usage(format!(
+    Err(CliError::usage(format!(
         "{} lists receipts of {} in vault {}, not of {user} in vault {}",
         path.display(),
         list.user,
@@ -61,13 +61,13 @@ fn kept(context: &Context, own: &Own, user: &Address) -> Result<Option<ReceiptsD
 /// As [`load`].
 pub fn read(path: &Path) -> Result<ReceiptsDocument> {
     let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Failure::usage(format!("{} does not exist", path.display())),
-        _ => Failure::usage(format!("{}: {error}", path.display())),
+        ErrorKind::NotFound => CliError::usage(format!("{} does not exist", path.display())),
+        _ => CliError::usage(format!("{}: {error}", path.display())),
     };
     let mut text = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(failed)?;
     ReceiptsDocument::read(&text)
-        .map_err(|error| Failure::bad(format!("{}: {}", path.display(), wire::causes(&error))))
+        .map_err(|error| CliError::bad(format!("{}: {}", path.display(), wire::causes(&error))))
 }
 
 /// Keeps a list on this machine, whole or not at all, unless the list that is kept has a receipt
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<ReceiptsDocument> {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the folder cannot be written; those of [`read`] for the list that is
+/// [`CliError::Usage`] when the folder cannot be written; those of [`read`] for the list that is
 /// kept, which then stays as it is.
 pub fn keep(context: &Context, own: &Own, user: &Address, list: &ReceiptsDocument) -> Result<Kept> {
     let name = name(own, user);
@@ -83,8 +83,8 @@ pub fn keep(context: &Context, own: &Own, user: &Address, list: &ReceiptsDocumen
 
     // From here to the writing: of two commands at one time, the second sees what the first kept.
     let _lock = context.folder.lock(&name)?;
-    let lost = kept(context, own, user)?.and_then(|older| lost(&older, list));
-    if let Some((first, last)) = lost {
+    let missing = kept(context, own, user)?.and_then(|older| missing(&older, list));
+    if let Some((first, last)) = missing {
         return Ok(Kept::Older { path, first, last });
     }
     context.folder.write(&name, list)?;
@@ -108,7 +108,7 @@ pub enum Kept {
 }
 
 /// The first and the last receipt of `older` that `list` lacks; `None` if it has all of them.
-fn lost(older: &ReceiptsDocument, list: &ReceiptsDocument) -> Option<(u64, u64)> {
+fn missing(older: &ReceiptsDocument, list: &ReceiptsDocument) -> Option<(u64, u64)> {
     let begin = list.receipts.first().map_or(0, |receipt| receipt.number);
     let is_lacking = |receipt: &&ReceiptText| {
         // A list has no gap, and so the place follows from the number.
@@ -156,20 +156,20 @@ mod tests {
     #[test]
     fn a_list_goes_on_only_in_one_that_has_all_of_it() {
         for (first, last) in [(2, 4), (2, 6), (1, 4), (1, 9)] {
-            assert_eq!(lost(&list(2, 4), &list(first, last)), None, "{first} to {last}");
+            assert_eq!(missing(&list(2, 4), &list(first, last)), None, "{first} to {last}");
         }
 
         // After a gap that no node knows any more, behind its end, and an empty one.
-        assert_eq!(lost(&list(1, 3), &list(5, 5)), Some((1, 3)));
-        assert_eq!(lost(&list(1, 3), &list(2, 7)), Some((1, 1)));
-        assert_eq!(lost(&list(1, 3), &list(1, 2)), Some((3, 3)));
+        assert_eq!(missing(&list(1, 3), &list(5, 5)), Some((1, 3)));
+        assert_eq!(missing(&list(1, 3), &list(2, 7)), Some((1, 1)));
+        assert_eq!(missing(&list(1, 3), &list(1, 2)), Some((3, 3)));
         let empty = ReceiptsDocument { receipts: Vec::new(), ..list(1, 1) };
-        assert_eq!(lost(&list(1, 3), &empty), Some((1, 3)));
-        assert_eq!(lost(&empty, &list(1, 1)), None);
+        assert_eq!(missing(&list(1, 3), &empty), Some((1, 3)));
+        assert_eq!(missing(&empty, &list(1, 1)), None);
 
         // The same numbers of another history.
         let mut other = list(1, 3);
         other.receipts[1].text = "b3RoZXI=".to_owned();
-        assert_eq!(lost(&list(1, 3), &other), Some((2, 2)));
+        assert_eq!(missing(&list(1, 3), &other), Some((2, 2)));
     }
 }

@@ -11,7 +11,7 @@ use wire::view::{JsonText, ReceiptView};
 use wire::{AttemptKey, Digest, RunDocument, RunId, RunView, failure};
 
 use super::facts::Hints;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::files;
 
 /// Most files of a bundle.
@@ -52,12 +52,12 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when it holds no readable `run.json`, or anything that no bundle holds:
+    /// [`CliError::Bad`] when it holds no readable `run.json`, or anything that no bundle holds:
     /// links, devices, files beside its parts.
     pub fn open(root: PathBuf) -> Result<Self> {
         require_plain(&root)?;
         let text = read(&root.join("run.json"))?
-            .ok_or_else(|| Failure::bad("the bundle has no run.json"))?;
+            .ok_or_else(|| CliError::bad("the bundle has no run.json"))?;
         Ok(Self { claim: Claim::read(&text)?, root })
     }
 
@@ -75,7 +75,7 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unknown`] when it cannot be read.
+    /// [`CliError::Unknown`] when it cannot be read.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         read(&self.root.join(path))
     }
@@ -96,7 +96,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when it is neither.
+    /// [`CliError::Bad`] when it is neither.
     pub fn read(text: &[u8]) -> Result<Self> {
         // The whole document first: a run alone lacks terms and input.
         let document = RunDocument::<RunTerms>::read(text);
@@ -104,7 +104,7 @@ impl Claim {
             return Ok(Self { run, terms, vault: Some(vault_id), input: Some(input) });
         }
         let run: RunView = wire::json::read(text)
-            .map_err(|error| Failure::bad(format!("run.json is not a run: {error}")))?;
+            .map_err(|error| CliError::bad(format!("run.json is not a run: {error}")))?;
         Ok(Self { run, terms: None, vault: None, input: None })
     }
 
@@ -162,21 +162,21 @@ const MOST_HINTS: usize = 100;
 fn require_plain(root: &Path) -> Result<()> {
     let entries = WalkDir::new(root).follow_links(false).min_depth(1);
     for (count, entry) in entries.into_iter().enumerate() {
-        let entry =
-            entry.map_err(|error| Failure::unknown("the bundle's folder cannot be read", error))?;
+        let entry = entry
+            .map_err(|error| CliError::unknown("the bundle's folder cannot be read", error))?;
         let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let first = path.components().next().map(|part| part.as_os_str().to_owned());
         let is_part = first.is_some_and(|first| PARTS.iter().any(|part| first == *part));
         let kind = entry.file_type();
         if !is_part || !(kind.is_file() || kind.is_dir()) {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the bundle holds {}, which belongs to no bundle: a link, a device or a file of \
                  somebody else; remove it, or fetch the bundle again",
                 path.display()
             )));
         }
         if count > MOST_FILES {
-            return Err(Failure::bad(format!("the bundle holds more than {MOST_FILES} files")));
+            return Err(CliError::bad(format!("the bundle holds more than {MOST_FILES} files")));
         }
     }
     Ok(())
@@ -187,11 +187,11 @@ fn require_plain(root: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Failure::Bad`] when the archive holds anything else, or is too large; [`Failure::Unknown`]
+/// [`CliError::Bad`] when the archive holds anything else, or is too large; [`CliError::Unknown`]
 /// when it cannot be read or written.
 pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let file = File::open(archive)
-        .map_err(|error| Failure::usage(format!("cannot open {}: {error}", archive.display())))?;
+        .map_err(|error| CliError::usage(format!("cannot open {}: {error}", archive.display())))?;
     // Before the reader that unpacks sees the file.
     require_small_extensions(&file)?;
     let mut archive = tar::Archive::new(file);
@@ -203,7 +203,7 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
             continue;
         }
         if !entry.header().entry_type().is_file() || !is_plain(&path) {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the bundle's archive holds {}, which is no plain file below it",
                 path.display()
             )));
@@ -213,12 +213,12 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
         // By the header, before a byte is written; an entry cannot hold more than it announces.
         bytes += entry.size();
         if files > MOST_FILES || bytes > MOST_BYTES {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the bundle is larger than {MOST_FILES} files or {MOST_BYTES} bytes"
             )));
         }
         write(&into.join(&path), &mut entry).map_err(|error| {
-            Failure::unknown(&format!("cannot unpack {}", path.display()), error)
+            CliError::unknown(&format!("cannot unpack {}", path.display()), error)
         })?;
     }
     Ok(())
@@ -233,7 +233,7 @@ fn require_small_extensions(mut file: &File) -> Result<()> {
         let kind = entry.header().entry_type();
         let size = entry.header().entry_size().map_err(broken)?;
         if !(kind.is_file() || kind.is_dir()) && size > LARGEST_EXTENSION {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the bundle's archive holds an entry of kind {kind:?} with {size} bytes, at most \
                  {LARGEST_EXTENSION} are read"
             )));
@@ -246,10 +246,10 @@ fn require_small_extensions(mut file: &File) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when it exists or cannot be written.
+/// [`CliError::Usage`] when it exists or cannot be written.
 pub fn pack(root: &Path, archive: &Path) -> Result<()> {
     let failed =
-        |error: io::Error| Failure::usage(format!("cannot write {}: {error}", archive.display()));
+        |error: io::Error| CliError::usage(format!("cannot write {}: {error}", archive.display()));
     let fill = |file: &mut File| {
         let mut builder = tar::Builder::new(file);
         builder.follow_symlinks(false);
@@ -275,11 +275,11 @@ fn is_plain(path: &Path) -> bool {
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let failed =
-        |error: io::Error| Failure::unknown(&format!("cannot read {}", path.display()), error);
+        |error: io::Error| CliError::unknown(&format!("cannot read {}", path.display()), error);
     // Links are not followed: the path comes from a bundle.
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(Failure::bad(format!("{} is no regular file", path.display()))),
+        Ok(_) => return Err(CliError::bad(format!("{} is no regular file", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     }
@@ -288,7 +288,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         .and_then(|file| file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes))
         .map_err(failed)?;
     if bytes.len() as u64 > LARGEST_DOCUMENT {
-        return Err(Failure::bad(format!(
+        return Err(CliError::bad(format!(
             "{} is larger than {LARGEST_DOCUMENT} bytes",
             path.display()
         )));
@@ -296,8 +296,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn broken(error: io::Error) -> Failure {
-    Failure::unknown("the bundle's archive cannot be read", error)
+fn broken(error: io::Error) -> CliError {
+    CliError::unknown("the bundle's archive cannot be read", error)
 }
 
 #[cfg(test)]
@@ -332,7 +332,7 @@ mod tests {
             let into = folder.path().join("into");
             fs::create_dir(&into).unwrap();
             let result = unpack(&archive(folder.path(), name, kind), &into);
-            assert!(matches!(result, Err(Failure::Bad(_))), "{name}");
+            assert!(matches!(result, Err(CliError::Bad(_))), "{name}");
             assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{name}");
             assert!(!folder.path().join("evil").exists());
         }
@@ -356,7 +356,7 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_len(3_300_000_000).unwrap();
 
             let error = unpack(&path, folder.path()).unwrap_err();
-            assert!(matches!(&error, Failure::Bad(_)), "{error}");
+            assert!(matches!(&error, CliError::Bad(_)), "{error}");
             assert!(error.to_string().contains("3221225472 bytes"), "{error}");
         }
     }

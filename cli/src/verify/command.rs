@@ -17,8 +17,8 @@ use super::rerun;
 use super::signed;
 use super::stored;
 use crate::context::Context;
+use crate::error::{CliError, Result};
 use crate::escape::escape;
-use crate::failure::{Failure, Result};
 use crate::files;
 use crate::gateway::Gateway;
 use crate::output::Report;
@@ -117,7 +117,7 @@ enum Source {
 ///
 /// # Errors
 ///
-/// [`Failure::Unknown`] if the gateway or the RPC is unreachable. A broken link is reported in the
+/// [`CliError::Unknown`] if the gateway or the RPC is unreachable. A broken link is reported in the
 /// result, not as an error.
 pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let run = run_id(&command.run)?;
@@ -165,7 +165,7 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     let own = own(context)?;
     let out = command.out.clone().unwrap_or_else(|| PathBuf::from(format!("lumio-{run}")));
     if out.symlink_metadata().is_ok() {
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "{} exists; choose another place with --out",
             out.display()
         )));
@@ -232,14 +232,14 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
 
 fn run_id(text: &str) -> Result<RunId> {
     text.parse()
-        .map_err(|error: wire::id::InvalidRunId| Failure::usage(format!("'{text}': {error}")))
+        .map_err(|error: wire::id::InvalidRunId| CliError::usage(format!("'{text}': {error}")))
 }
 
 /// The verifier's own configuration.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] naming the setting that is missing.
+/// [`CliError::Usage`] naming the setting that is missing.
 pub fn own(context: &Context) -> Result<Own> {
     Ok(Own {
         network: context.network.clone(),
@@ -255,7 +255,7 @@ fn asked(command: &Verify) -> Result<Asked> {
 
 /// The digest of a file of JSON, exact: no number is rounded on the way.
 fn input_digest(file: &Path) -> Result<Digest> {
-    let failed = |error: String| Failure::usage(format!("--input {}: {error}", file.display()));
+    let failed = |error: String| CliError::usage(format!("--input {}: {error}", file.display()));
     let bytes =
         files::read(file, files::LARGEST_INPUT).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
@@ -279,10 +279,10 @@ async fn open(
     };
     let claim = &opened.bundle.claim;
     if claim.id() != run {
-        return Err(Failure::bad(format!("the bundle is of run {}, not {run}", claim.id())));
+        return Err(CliError::bad(format!("the bundle is of run {}, not {run}", claim.id())));
     }
     match attempt {
-        Some(attempt) if claim.attempt() != attempt => Err(Failure::bad(format!(
+        Some(attempt) if claim.attempt() != attempt => Err(CliError::bad(format!(
             "the gateway answered with attempt {}, not {attempt}",
             claim.attempt()
         ))),
@@ -299,12 +299,12 @@ async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<
     let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
     match gateway.download(&format!("/runs/{run}/bundle{query}"), &archive).await {
         Ok(()) => unpacked(&archive),
-        Err(Failure::Bad(reason)) => {
+        Err(CliError::Bad(reason)) => {
             // Where it shows no run either, its word about the run says more than that about files.
             let view = gateway.text(&format!("/runs/{run}")).await?;
             let folder = temporary()?;
             std::fs::write(folder.path().join("run.json"), view)
-                .map_err(|error| Failure::unknown("run.json cannot be written", error))?;
+                .map_err(|error| CliError::unknown("run.json cannot be written", error))?;
             let bundle = Bundle::open(folder.path().to_owned())?;
             Ok(Opened { bundle, refused: Some(reason), _folder: Some(folder) })
         }
@@ -333,7 +333,7 @@ fn note_refusal(report: &mut Report, opened: &Opened) {
 }
 
 fn temporary() -> Result<TempDir> {
-    tempfile::tempdir().map_err(|error| Failure::unknown("no temporary folder can be made", error))
+    tempfile::tempdir().map_err(|error| CliError::unknown("no temporary folder can be made", error))
 }
 
 async fn gather(
@@ -361,7 +361,7 @@ async fn gather(
 fn exported(bundle: &Bundle, trusted: Option<VerifyingKey>) -> Result<(ChainFacts, Source)> {
     if let Some(key) = trusted {
         let envelope = bundle.read(facts::SIGNED_FILE)?.ok_or_else(|| {
-            Failure::usage(format!(
+            CliError::usage(format!(
                 "the bundle has no {}; its exporter makes one with: lumio export RUN --sign KEY",
                 facts::SIGNED_FILE
             ))
@@ -369,7 +369,7 @@ fn exported(bundle: &Bundle, trusted: Option<VerifyingKey>) -> Result<(ChainFact
         return Ok((signed::open(&envelope, key)?, Source::Signed(key)));
     }
     let text = bundle.read(facts::FILE)?.ok_or_else(|| {
-        Failure::usage(format!("the bundle has no {}; export it with: lumio export", facts::FILE))
+        CliError::usage(format!("the bundle has no {}; export it with: lumio export", facts::FILE))
     })?;
     Ok((ChainFacts::parse(&text)?, Source::Unsigned))
 }
@@ -379,7 +379,7 @@ fn write(bundle: &Bundle, name: &str, text: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(bundle.root());
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&file, text))
-        .map_err(|error| Failure::unknown(&format!("{name} cannot be written"), error))
+        .map_err(|error| CliError::unknown(&format!("{name} cannot be written"), error))
 }
 
 /// Brings the finished bundle to its place, which may be on another file system.
@@ -388,6 +388,6 @@ fn place(from: &Path, out: &Path) -> Result<()> {
         return bundle::pack(from, out);
     }
     let failed =
-        |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", out.display()));
+        |error: std::io::Error| CliError::usage(format!("cannot write {}: {error}", out.display()));
     files::copy_folder(from, out).map_err(failed)
 }

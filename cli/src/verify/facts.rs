@@ -17,7 +17,7 @@ use stellar::{Address, Network};
 use wire::receipts::{ReceiptText, ReceiptsDocument};
 use wire::{Digest, RunId, Usage, VaultRunId};
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 mod gather;
 
@@ -207,7 +207,7 @@ impl AttemptFacts {
         self.record.is_none() && self.opened.is_none() && self.finalized.is_none()
     }
 
-    /// What its record alone says of the fee; `None` if that does not tell, or it is not settled.
+    /// What its record alone says of the fee; `None` if that does not say, or it is not settled.
     /// `usage` is what was metered, where a verified statement says so.
     ///
     /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16);
@@ -262,15 +262,15 @@ impl ChainFacts {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when it is not one.
+    /// [`CliError::Bad`] when it is not one.
     pub fn parse(text: &[u8]) -> Result<Self> {
         let facts: Self =
-            wire::json::read(text).map_err(|error| Failure::bad(format!("{FILE}: {error}")))?;
+            wire::json::read(text).map_err(|error| CliError::bad(format!("{FILE}: {error}")))?;
         // A document of another version is not read by its common members: what it lacks would be
         // taken for what the chain does not hold.
         match facts.kind.as_str() {
             FACTS_KIND => Ok(facts),
-            other => Err(Failure::bad(format!(
+            other => Err(CliError::bad(format!(
                 "{FILE} is of kind {other}, expected {FACTS_KIND}; export the run again"
             ))),
         }

@@ -16,7 +16,7 @@ use wire::{Digest, Usage};
 use super::bundle::Bundle;
 use super::facts::{AttemptFacts, ChainFacts, Own};
 use super::link::{Link, Name, Proof};
-use crate::failure::Result;
+use crate::error::Result;
 
 pub use attempts::{AttemptProof, Outcome, Sum};
 pub use request::Asked;
@@ -57,7 +57,7 @@ struct Case<'a> {
 ///
 /// # Errors
 ///
-/// [`crate::failure::Failure::Unknown`] when a file cannot be read.
+/// [`crate::error::CliError::Unknown`] when a file cannot be read.
 pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> Result<Proof> {
     let shown = shown(bundle, facts);
     let receipt = shown.and_then(|shown| {

@@ -55,7 +55,7 @@ pub enum Name {
 /// What a link showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum LinkState {
     /// It holds.
     Ok,
     /// It does not: somebody changed something.
@@ -72,7 +72,7 @@ pub struct Link {
     /// Which.
     pub link: Name,
     /// What it showed.
-    pub state: State,
+    pub state: LinkState,
     /// For the person who reads it.
     pub detail: String,
 }
@@ -114,22 +114,22 @@ pub const SCHEMA: &str = "lumio-verify-v2";
 impl Link {
     /// It holds.
     pub fn ok(link: Name, detail: impl Into<String>) -> Self {
-        Self { link, state: State::Ok, detail: detail.into() }
+        Self { link, state: LinkState::Ok, detail: detail.into() }
     }
 
     /// It is broken.
     pub fn broken(link: Name, detail: impl Into<String>) -> Self {
-        Self { link, state: State::Broken, detail: detail.into() }
+        Self { link, state: LinkState::Broken, detail: detail.into() }
     }
 
     /// It could not be looked at.
     pub fn unknown(link: Name, detail: impl Into<String>) -> Self {
-        Self { link, state: State::Unknown, detail: detail.into() }
+        Self { link, state: LinkState::Unknown, detail: detail.into() }
     }
 
     /// It does not apply or may be missing.
     pub fn skipped(link: Name, detail: impl Into<String>) -> Self {
-        Self { link, state: State::Skipped, detail: detail.into() }
+        Self { link, state: LinkState::Skipped, detail: detail.into() }
     }
 
     /// It holds unless the first of these says what is wrong.
@@ -175,9 +175,9 @@ impl Proof {
         let any = |state| self.links.iter().any(|link| link.state == state);
 
         // Broken before unknown: what is wrong stays wrong, whatever the rest would show.
-        if any(State::Broken) {
+        if any(LinkState::Broken) {
             1
-        } else if any(State::Unknown) {
+        } else if any(LinkState::Unknown) {
             2
         } else {
             0
@@ -190,13 +190,17 @@ impl Proof {
     }
 
     /// What this one link showed.
-    pub fn state(&self, name: Name) -> Option<State> {
+    pub fn state(&self, name: Name) -> Option<LinkState> {
         self.links.iter().find(|link| link.link == name).map(|link| link.state)
     }
 
     /// The names of all broken links.
     pub fn broken(&self) -> Vec<Name> {
-        self.links.iter().filter(|link| link.state == State::Broken).map(|link| link.link).collect()
+        self.links
+            .iter()
+            .filter(|link| link.state == LinkState::Broken)
+            .map(|link| link.link)
+            .collect()
     }
 
     /// All links, each with ok or BROKEN, then the attempts, then the conclusion.
@@ -252,12 +256,12 @@ impl Proof {
                 with("not looked at", not_looked_at),
             ]
             .concat(),
-            1 => vec![format!("NOT PROVEN: broken: {}", of(State::Broken))],
+            1 => vec![format!("NOT PROVEN: broken: {}", of(LinkState::Broken))],
             _ => {
                 let first = format!(
                     "COULD NOT TELL: {} could not be looked at, nothing seen is broken; see the \
                      details for when to try again",
-                    of(State::Unknown)
+                    of(LinkState::Unknown)
                 );
                 let cost = at_least.iter().map(|least| format!("cost: {least}"));
                 std::iter::once(first).chain(cost).collect()
@@ -289,10 +293,10 @@ fn attempt_line(attempt: &AttemptProof) -> String {
 
 fn line(link: &Link) -> String {
     let state = match link.state {
-        State::Ok => "ok",
-        State::Broken => "BROKEN",
-        State::Unknown => "?",
-        State::Skipped => "-",
+        LinkState::Ok => "ok",
+        LinkState::Broken => "BROKEN",
+        LinkState::Unknown => "?",
+        LinkState::Skipped => "-",
     };
 
     // A detail may quote what a gateway or a bundle says: it gets one line, and no control over it.

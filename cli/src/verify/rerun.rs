@@ -12,8 +12,8 @@ use wire::statement::{ExecutionStatement, Verdict};
 use wire::{Digest, dsse};
 
 use super::bundle::Bundle;
-use super::link::{Link, Name, Proof, State};
-use crate::failure::{Failure, Result};
+use super::link::{Link, LinkState, Name, Proof};
+use crate::error::{CliError, Result};
 
 /// The program that executes modules under the guard.
 const PROGRAM: &str = "module-gate";
@@ -26,13 +26,14 @@ const LONGEST_MS: u64 = 86_400_000;
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the program cannot be started; [`Failure::Unknown`] when files cannot be
-/// read or written.
+/// [`CliError::Usage`] when the program cannot be started; [`CliError::Unknown`] when files cannot
+/// be read or written.
 pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Result<Link> {
     // Module, input and seed must be those that were paid for, or the comparison says nothing.
     let needed = [Name::Statement, Name::Files, Name::Module, Name::Request];
-    let lacks =
-        needed.iter().find(|name| !matches!(proof.state(**name), Some(State::Ok | State::Skipped)));
+    let lacks = needed
+        .iter()
+        .find(|name| !matches!(proof.state(**name), Some(LinkState::Ok | LinkState::Skipped)));
     if let Some(name) = lacks {
         let text = format!("not executed again, since the link {} does not hold", name.as_str());
         return Ok(Link::unknown(Name::Rerun, text));
@@ -55,14 +56,14 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     };
 
     let folder = tempfile::tempdir()
-        .map_err(|error| Failure::unknown("no temporary folder can be made", error))?;
+        .map_err(|error| CliError::unknown("no temporary folder can be made", error))?;
     let (file, out) = (folder.path().join("input.json"), folder.path().join("out"));
 
     // The gates execute on the canonical text, which is what the statement's digest is of.
     let canonical = wire::json::exact::canonical(input.as_str())
-        .map_err(|flaw| Failure::bad(format!("the bundle's input: {}", flaw.message)))?;
+        .map_err(|flaw| CliError::bad(format!("the bundle's input: {}", flaw.message)))?;
     std::fs::write(&file, canonical.text)
-        .map_err(|error| Failure::unknown("the input cannot be written", error))?;
+        .map_err(|error| CliError::unknown("the input cannot be written", error))?;
     let limit = execution.budgets.runtime_ms.saturating_mul(PATIENCE).clamp(60_000, LONGEST_MS);
     let ran = run(program, bundle, &file, &out, execution.seed, limit).await?;
     let Ran { code, report, words } = ran;
@@ -116,7 +117,7 @@ async fn run(
     // If this command is stopped the module must not run on.
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| {
-        Failure::usage(format!(
+        CliError::usage(format!(
             "--rerun needs {PROGRAM}, and {} cannot be started: {error}; name it with \
              --module-gate",
             program.display()
@@ -139,7 +140,7 @@ fn found() -> PathBuf {
 
 /// Every file below `root` with its digest.
 fn contents(root: &Path) -> Result<BTreeMap<String, Digest>> {
-    let failed = |error: &dyn std::fmt::Display| Failure::unknown("outputs cannot be read", error);
+    let failed = |error: &dyn std::fmt::Display| CliError::unknown("outputs cannot be read", error);
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).follow_links(false) {
         let entry = entry.map_err(|error| failed(&error))?;

@@ -11,7 +11,7 @@ use wire::statement::{Predicate, Statement, StatementError, Subject};
 
 use super::facts::{self, ChainFacts};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// What was read from the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,19 +43,19 @@ impl Predicate for SeenFacts {
 /// Never in practice: they have a JSON form.
 pub fn facts_text(facts: &ChainFacts) -> Result<Vec<u8>> {
     serde_json::to_vec_pretty(facts)
-        .map_err(|error| Failure::unknown("the chain's facts have no JSON form", error))
+        .map_err(|error| CliError::unknown("the chain's facts have no JSON form", error))
 }
 
 /// The facts in an envelope signed by `key`.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the key's secret cannot be read.
+/// [`CliError::Usage`] when the key's secret cannot be read.
 pub fn sign(facts: &ChainFacts, key: &Keypair) -> Result<Vec<u8>> {
     let secret = stellar_strkey::ed25519::PrivateKey::from_string(&key.secret())
-        .map_err(|_| Failure::usage("the key has no secret to sign with"))?;
+        .map_err(|_| CliError::usage("the key has no secret to sign with"))?;
     let statement = Statement::new(SeenFacts { facts: facts.clone() })
-        .map_err(|error| Failure::unknown("the chain's facts cannot be stated", error))?;
+        .map_err(|error| CliError::unknown("the chain's facts cannot be stated", error))?;
     Ok(statement.sign(&SigningKey::from_bytes(&secret.0)).to_json())
 }
 
@@ -63,10 +63,10 @@ pub fn sign(facts: &ChainFacts, key: &Keypair) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`Failure::Bad`] when it did not, or something else was signed.
+/// [`CliError::Bad`] when it did not, or something else was signed.
 pub fn open(envelope: &[u8], key: VerifyingKey) -> Result<ChainFacts> {
     let (statement, _) = Statement::<SeenFacts>::open(envelope, &[key]).map_err(|error| {
-        Failure::bad(format!("{}: {}", facts::SIGNED_FILE, wire::causes(&error)))
+        CliError::bad(format!("{}: {}", facts::SIGNED_FILE, wire::causes(&error)))
     })?;
     Ok(statement.into_predicate().facts)
 }
@@ -75,18 +75,18 @@ pub fn open(envelope: &[u8], key: VerifyingKey) -> Result<ChainFacts> {
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when it is none of these, or a key under which forgery is easy.
+/// [`CliError::Usage`] when it is none of these, or a key under which forgery is easy.
 pub fn key(context: &Context, text: &str) -> Result<VerifyingKey> {
     if let Some(key) = wire::dsse::parse_key(text) {
         return Ok(key);
     }
     let Address::Account(bytes) = context.keys.resolve(text)? else {
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "--trust {text}: a contract signs nothing; expected G…"
         )));
     };
     wire::dsse::parse_key(&hex::encode(bytes)).ok_or_else(|| {
-        Failure::usage(format!("--trust {text}: this is no key that can be trusted"))
+        CliError::usage(format!("--trust {text}: this is no key that can be trusted"))
     })
 }
 

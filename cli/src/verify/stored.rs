@@ -9,7 +9,7 @@ use wire::receipts::ReceiptsDocument;
 
 use super::facts::Own;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::gateway::Gateway;
 
 /// Most answers that are joined to one list.
@@ -53,9 +53,9 @@ async fn page(
     let query = before.map(|number| format!("?before={number}")).unwrap_or_default();
     let text = gateway.text(&format!("/receipts/{user}{query}")).await?;
     let list = ReceiptsDocument::read(&text)
-        .map_err(|error| Failure::bad(format!("it cannot be used: {}", wire::causes(&error))))?;
+        .map_err(|error| CliError::bad(format!("it cannot be used: {}", wire::causes(&error))))?;
     match own.owns(&list, user) {
         true => Ok(list),
-        false => Err(Failure::bad("it is of another account, vault or network")),
+        false => Err(CliError::bad("it is of another account, vault or network")),
     }
 }

@@ -29,11 +29,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The named checks of a service. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<watch::Sender<Snapshot>>);
+pub struct Health(Arc<watch::Sender<HealthReport>>);
 
 /// The state of a service at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Snapshot {
+pub struct HealthReport {
     /// Everything needed answers, and the service is not draining.
     pub ready: bool,
     /// Something needed or wanted does not answer.
@@ -66,7 +66,7 @@ fn with_milliseconds<S: Serializer>(at: &OffsetDateTime, out: S) -> Result<S::Ok
 impl Default for Health {
     fn default() -> Self {
         let checks = BTreeMap::new();
-        Self(Arc::new(watch::Sender::new(Snapshot {
+        Self(Arc::new(watch::Sender::new(HealthReport {
             ready: true,
             degraded: false,
             draining: false,
@@ -119,12 +119,12 @@ impl Health {
     }
 
     /// The state of the service now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> HealthReport {
         self.0.borrow().clone()
     }
 
     /// Every change from now on.
-    pub fn subscribe(&self) -> watch::Receiver<Snapshot> {
+    pub fn subscribe(&self) -> watch::Receiver<HealthReport> {
         self.0.subscribe()
     }
 
@@ -203,7 +203,7 @@ impl Health {
         self
     }
 
-    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+    fn change(&self, change: impl FnOnce(&mut HealthReport)) {
         // Subscribers wake by a change alone, not by every probe.
         self.0.send_if_modified(|snapshot| {
             let before = snapshot.clone();

@@ -22,7 +22,7 @@ pub enum DecodeError {
 /// Decompresses one answer.
 #[derive(Debug)]
 pub struct Decoder {
-    form: Form,
+    form: Coding,
     /// Of bytes before and after.
     taken: usize,
     given: usize,
@@ -30,7 +30,7 @@ pub struct Decoder {
 }
 
 #[derive(Debug)]
-enum Form {
+enum Coding {
     Plain,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Zlib(Box<ZlibDecoder<Vec<u8>>>),
@@ -47,9 +47,9 @@ impl Decoder {
     /// An encoding that is not known: what cannot be read cannot be counted.
     pub fn new(encoding: &str, limit: usize) -> Result<Self, String> {
         let form = match encoding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Form::Plain,
-            "gzip" | "x-gzip" => Form::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-            "deflate" => Form::Unknown,
+            "" | "identity" => Coding::Plain,
+            "gzip" | "x-gzip" => Coding::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            "deflate" => Coding::Unknown,
             other => {
                 return Err(format!("the answer is compressed by {other:?}, which is not read"));
             }
@@ -66,30 +66,30 @@ impl Decoder {
         if self.taken > self.limit {
             return Err(DecodeError::TooLarge);
         }
-        if let (Form::Unknown, Some(first)) = (&self.form, bytes.first()) {
+        if let (Coding::Unknown, Some(first)) = (&self.form, bytes.first()) {
             // The low half of zlib's first byte is the method, which is 8 (RFC 1950).
             self.form = if first & 0x0f == 8 {
-                Form::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
+                Coding::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
             } else {
-                Form::Raw(Box::new(DeflateDecoder::new(Vec::new())))
+                Coding::Raw(Box::new(DeflateDecoder::new(Vec::new())))
             };
         }
         let mut out = Vec::new();
         for piece in bytes.chunks(PIECE) {
             let plain = match &mut self.form {
-                Form::Plain | Form::Unknown => piece.to_vec(),
-                Form::Gzip(decoder) => {
+                Coding::Plain | Coding::Unknown => piece.to_vec(),
+                Coding::Gzip(decoder) => {
                     decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
                     // A decoder may still hold what fits into its own buffer.
                     decoder.flush().map_err(|_| DecodeError::Broken)?;
                     std::mem::take(decoder.get_mut())
                 }
-                Form::Zlib(decoder) => {
+                Coding::Zlib(decoder) => {
                     decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
                     decoder.flush().map_err(|_| DecodeError::Broken)?;
                     std::mem::take(decoder.get_mut())
                 }
-                Form::Raw(decoder) => {
+                Coding::Raw(decoder) => {
                     decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
                     decoder.flush().map_err(|_| DecodeError::Broken)?;
                     std::mem::take(decoder.get_mut())
@@ -107,11 +107,11 @@ impl Decoder {
     /// Whether the compressed form came to its own end.
     pub fn ended(&mut self) -> bool {
         match &mut self.form {
-            Form::Plain => true,
-            Form::Unknown => self.taken == 0,
-            Form::Gzip(decoder) => decoder.try_finish().is_ok(),
-            Form::Zlib(decoder) => decoder.try_finish().is_ok(),
-            Form::Raw(decoder) => decoder.try_finish().is_ok(),
+            Coding::Plain => true,
+            Coding::Unknown => self.taken == 0,
+            Coding::Gzip(decoder) => decoder.try_finish().is_ok(),
+            Coding::Zlib(decoder) => decoder.try_finish().is_ok(),
+            Coding::Raw(decoder) => decoder.try_finish().is_ok(),
         }
     }
 }

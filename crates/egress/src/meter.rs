@@ -16,13 +16,13 @@ use crate::route::Limits;
 /// The budgets of one execution.
 #[derive(Debug)]
 pub struct Meter {
-    state: Mutex<State>,
+    state: Mutex<Accounts>,
     /// Reservations were given back.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct Accounts {
     run: Account,
     routes: Vec<Account>,
 }
@@ -108,11 +108,11 @@ impl Meter {
                 runtime_ms: 0,
             })
         });
-        let state = State { run: account(budgets), routes: routes.collect() };
+        let state = Accounts { run: account(budgets), routes: routes.collect() };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Accounts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,14 +135,14 @@ impl Meter {
 
     /// Gives back what was reserved for a request that did not leave.
     pub fn release(&self, reservation: Reservation) {
-        self.state().give_back(reservation);
+        self.state().release(reservation);
         self.changed.notify_waiters();
     }
 
     /// Charges a request that left, and gives the rest of its reservation back.
     pub fn settle(&self, reservation: Reservation, used: Tokens) -> Charged {
         let mut state = self.state();
-        state.give_back(reservation);
+        state.release(reservation);
         // Others' reservations stay theirs: what is charged here never takes room from them.
         let tokens = Tokens {
             llm_in: used.llm_in.min(state.run.left(IN)),
@@ -168,12 +168,12 @@ impl Meter {
     }
 }
 
-impl State {
+impl Accounts {
     fn both(&mut self, route: usize) -> impl Iterator<Item = &mut Account> {
         std::iter::once(&mut self.run).chain(self.routes.get_mut(route))
     }
 
-    fn give_back(&mut self, reservation: Reservation) {
+    fn release(&mut self, reservation: Reservation) {
         for account in self.both(reservation.route) {
             account.reserved.http_calls -= 1;
             account.reserved.llm_in -= reservation.llm_in;

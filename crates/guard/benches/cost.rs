@@ -45,7 +45,7 @@ const FILES: &str =
      for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) \
      fs.unlinkSync('f' + i)";
 
-struct World {
+struct Fixture {
     folder: tempfile::TempDir,
     root: PathBuf,
     node: PathBuf,
@@ -54,7 +54,7 @@ struct World {
 const NOTHING: &str = "a supervisor that looks at nothing";
 
 /// A way to run a script with what it declares; how long it took.
-type Way = (String, Box<dyn Fn(&World, &[Capability]) -> Duration>);
+type Way = (String, Box<dyn Fn(&Fixture, &[Capability]) -> Duration>);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -74,14 +74,14 @@ fn main() {
     // In memory where that is possible: ext4 looks for an inode that nobody has used for five
     // seconds, which after many removals takes longer than all that is measured here.
     let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
-    let world = world_in(node, &memory.unwrap_or_else(std::env::temp_dir));
+    let fixture = fixture_in(node, &memory.unwrap_or_else(std::env::temp_dir));
     let ways = ways();
     println!("tier {}, {repetitions} turns, {}", guard::probe().tier, scheduling());
     let chosen = |name: &str| only.is_none_or(|text| name.contains(text.as_str()));
     for (name, declared, script) in WORKLOADS.into_iter().filter(|(name, ..)| chosen(name)) {
-        fs::write(world.root.join("main.mjs"), script).unwrap();
-        guard::prepare_ownership(&world.root, Identity::Auto).unwrap();
-        measure(name, declared, &world, &ways, repetitions);
+        fs::write(fixture.root.join("main.mjs"), script).unwrap();
+        guard::prepare_ownership(&fixture.root, Identity::Auto).unwrap();
+        measure(name, declared, &fixture, &ways, repetitions);
     }
     if only.is_none() {
         measure_snapshots(repetitions);
@@ -91,7 +91,7 @@ fn main() {
 /// What the files of a root cost: both snapshots together, as the difference between a run over a
 /// root with many files and one over a root with none.
 fn measure_snapshots(repetitions: usize) {
-    let (empty, full) = (world(PathBuf::from("/bin/true")), world(PathBuf::from("/bin/true")));
+    let (empty, full) = (fixture(PathBuf::from("/bin/true")), fixture(PathBuf::from("/bin/true")));
     for folder in 0..90 {
         let folder = full.root.join(format!("folder-{folder}"));
         fs::create_dir(&folder).unwrap();
@@ -160,43 +160,46 @@ fn node() -> Option<PathBuf> {
     found.find_map(|path| path.canonicalize().ok().filter(|path| path.ancestors().all(open)))
 }
 
-fn world(node: PathBuf) -> World {
-    world_in(node, &std::env::temp_dir())
+fn fixture(node: PathBuf) -> Fixture {
+    fixture_in(node, &std::env::temp_dir())
 }
 
-fn world_in(node: PathBuf, place: &Path) -> World {
+fn fixture_in(node: PathBuf, place: &Path) -> Fixture {
     let folder = tempfile::Builder::new().prefix("guard-cost-").tempdir_in(place).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let root = folder.path().canonicalize().unwrap().join("root");
     fs::create_dir(&root).unwrap();
     // Some ways run the script as another user.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
-    World { folder, root, node }
+    Fixture { folder, root, node }
 }
 
 fn ways() -> Vec<Way> {
     let mut ways: Vec<Way> = vec![
-        ("bare".to_owned(), Box::new(|world, _| outer(&[], world))),
-        ("guard".to_owned(), Box::new(|world, declared| guarded(world, declared, Reads::Ignore))),
+        ("bare".to_owned(), Box::new(|fixture, _| outer(&[], fixture))),
+        (
+            "guard".to_owned(),
+            Box::new(|fixture, declared| guarded(fixture, declared, Reads::Ignore)),
+        ),
         (
             "guard, reads listed".to_owned(),
-            Box::new(|world, declared| guarded(world, declared, Reads::List)),
+            Box::new(|fixture, declared| guarded(fixture, declared, Reads::List)),
         ),
         (
             "guard, reads denied".to_owned(),
-            Box::new(|world, declared| {
-                guarded(world, declared, Reads::Deny { allow: vec![PathBuf::from("/bin")] })
+            Box::new(|fixture, declared| {
+                guarded(fixture, declared, Reads::Deny { allow: vec![PathBuf::from("/bin")] })
             }),
         ),
     ];
     if nothing::works() {
-        ways.push((NOTHING.to_owned(), Box::new(|world, _| nothing::supervised(world))));
+        ways.push((NOTHING.to_owned(), Box::new(|fixture, _| nothing::supervised(fixture))));
     }
     let strace =
         ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file,%process,%network", "-o", "/dev/null"];
     peer(&mut ways, "strace -f --seccomp-bpf", move |_| strace.map(str::to_owned).to_vec());
-    peer(&mut ways, "bwrap", |world| {
-        let root = world.root.display().to_string();
+    peer(&mut ways, "bwrap", |fixture| {
+        let root = fixture.root.display().to_string();
         let words = [
             "bwrap",
             "--unshare-all",
@@ -216,8 +219,8 @@ fn ways() -> Vec<Way> {
             .collect()
     });
     if !sandlock::add(&mut ways) {
-        peer(&mut ways, "sandlock", |world| {
-            let root = world.root.display().to_string();
+        peer(&mut ways, "sandlock", |fixture| {
+            let root = fixture.root.display().to_string();
             ["sandlock", "run", "-r", "/", "-w", &root, "-w", "/dev", "--"]
                 .map(str::to_owned)
                 .to_vec()
@@ -227,17 +230,20 @@ fn ways() -> Vec<Way> {
 }
 
 /// Adds a way by another program, if that program works here.
-fn peer(ways: &mut Vec<Way>, name: &str, prefix: impl Fn(&World) -> Vec<String> + 'static) {
-    let world = world(PathBuf::from("/bin/true"));
-    let words = prefix(&world);
+fn peer(ways: &mut Vec<Way>, name: &str, prefix: impl Fn(&Fixture) -> Vec<String> + 'static) {
+    let fixture = fixture(PathBuf::from("/bin/true"));
+    let words = prefix(&fixture);
     let tried = Command::new(&words[0])
         .args(&words[1..])
         .arg("/bin/true")
-        .current_dir(&world.root)
+        .current_dir(&fixture.root)
         .output();
     match tried {
         Ok(output) if output.status.success() => {
-            ways.push((name.to_owned(), Box::new(move |world, _| outer(&prefix(world), world))));
+            ways.push((
+                name.to_owned(),
+                Box::new(move |fixture, _| outer(&prefix(fixture), fixture)),
+            ));
         }
         Ok(output) => {
             eprintln!("left out {name}: {}", String::from_utf8_lossy(&output.stderr).trim())
@@ -246,22 +252,22 @@ fn peer(ways: &mut Vec<Way>, name: &str, prefix: impl Fn(&World) -> Vec<String> 
     }
 }
 
-fn outer(prefix: &[String], world: &World) -> Duration {
+fn outer(prefix: &[String], fixture: &Fixture) -> Duration {
     let words: Vec<String> = prefix
         .iter()
         .cloned()
-        .chain([world.node.display().to_string(), "main.mjs".to_owned()])
+        .chain([fixture.node.display().to_string(), "main.mjs".to_owned()])
         .collect();
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).current_dir(&world.root).stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(&words[1..]).current_dir(&fixture.root).stdin(Stdio::null()).stdout(Stdio::null());
     timed(|| assert!(command.status().unwrap().success(), "{words:?} failed"))
 }
 
-fn guarded(world: &World, declared: &[Capability], reads: Reads) -> Duration {
-    let mut policy = Policy::new(&world.root);
+fn guarded(fixture: &Fixture, declared: &[Capability], reads: Reads) -> Duration {
+    let mut policy = Policy::new(&fixture.root);
     policy.declared.extend(declared);
     policy.reads = reads;
-    let command = guard::Command::new(&world.node, &world.root).arg("main.mjs");
+    let command = guard::Command::new(&fixture.node, &fixture.root).arg("main.mjs");
     timed(|| {
         let report = guard::run(&command, &policy).unwrap();
         assert_eq!(report.verdict, Verdict::Pass, "{}", report.reason);
@@ -275,11 +281,17 @@ fn timed(work: impl FnOnce()) -> Duration {
     begun.elapsed()
 }
 
-fn measure(name: &str, declared: &[Capability], world: &World, ways: &[Way], repetitions: usize) {
+fn measure(
+    name: &str,
+    declared: &[Capability],
+    fixture: &Fixture,
+    ways: &[Way],
+    repetitions: usize,
+) {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     for turn in 0..=repetitions {
         for (way, (_, run)) in ways.iter().enumerate() {
-            let took = run(world, declared).as_secs_f64() * 1_000.0;
+            let took = run(fixture, declared).as_secs_f64() * 1_000.0;
             // The first turn only warms what is read.
             if turn > 0 {
                 times[way].push(took);
@@ -309,7 +321,7 @@ fn measure(name: &str, declared: &[Capability], world: &World, ways: &[Way], rep
             at(took, 0.5) / at(bare, 0.5)
         );
     }
-    assert!(world.folder.path().exists(), "the world lasts as long as the measurement");
+    assert!(fixture.folder.path().exists(), "the fixture lasts as long as the measurement");
 }
 
 /// A quantile.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::policy::Limits;
 use crate::resolved_policy::ResolvedPolicy;
-use crate::snapshot::{DIRECTORY, Snapshot};
+use crate::snapshot::{DIRECTORY, TreeSnapshot};
 use crate::stat::FileStat;
 
 /// Where a path is longer, what it names is reached through the directory above it, held open.
@@ -25,7 +25,7 @@ const MAX_CLOSED: usize = 1_000;
 
 /// Bytes on disk and names of some trees together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Footprint {
+pub(crate) struct DiskUsage {
     pub(crate) bytes: u64,
     pub(crate) names: u64,
     /// Directories that may not be listed.
@@ -38,13 +38,13 @@ pub(crate) struct WatchedTrees {
     trees: Vec<PathBuf>,
     /// What a snapshot of the root leaves of them; nothing where the root is not among them.
     beside_snapshot: Option<Vec<PathBuf>>,
-    before: Footprint,
+    before: DiskUsage,
 }
 
 impl WatchedTrees {
     /// Measures the trees, one inside another only once. The root is measured by the snapshot that
     /// was just taken of it.
-    pub(crate) fn new(trees: &[PathBuf], resolved: &ResolvedPolicy, root: &Snapshot) -> Self {
+    pub(crate) fn new(trees: &[PathBuf], resolved: &ResolvedPolicy, root: &TreeSnapshot) -> Self {
         let outermost = outermost(trees);
         let beside_snapshot = outermost.contains(&resolved.root).then(|| {
             let others = outermost.iter().filter(|path| **path != resolved.root).cloned();
@@ -54,7 +54,7 @@ impl WatchedTrees {
             let free = resolved.free.iter().filter(inside).cloned();
             self::outermost(&others.chain(free).collect::<Vec<_>>())
         });
-        let mut watched = Self { trees: outermost, beside_snapshot, before: Footprint::default() };
+        let mut watched = Self { trees: outermost, beside_snapshot, before: DiskUsage::default() };
         watched.before = watched.measure(u64::MAX, Some(root));
         watched
     }
@@ -70,14 +70,14 @@ impl WatchedTrees {
     pub(crate) fn exceeds_at_end(
         &self,
         limits: &Limits,
-        root: Option<&Snapshot>,
+        root: Option<&TreeSnapshot>,
     ) -> Option<&'static str> {
         let now = self.measure(self.most(limits), root);
         let closed = now.closed.iter().any(|path| !self.before.closed.contains(path));
         self.exceeded(limits, &now).or(closed.then_some("tree_entries"))
     }
 
-    fn measure(&self, most: u64, root: Option<&Snapshot>) -> Footprint {
+    fn measure(&self, most: u64, root: Option<&TreeSnapshot>) -> DiskUsage {
         match root.zip(self.beside_snapshot.as_ref()) {
             Some((root, beside)) => measure(beside, most, Sum::of(root)),
             None => measure(&self.trees, most, Sum::default()),
@@ -88,7 +88,7 @@ impl WatchedTrees {
         self.before.names.saturating_add(limits.tree_entries)
     }
 
-    fn exceeded(&self, limits: &Limits, now: &Footprint) -> Option<&'static str> {
+    fn exceeded(&self, limits: &Limits, now: &DiskUsage) -> Option<&'static str> {
         if now.names > self.most(limits) {
             Some("tree_entries")
         } else if now.bytes > self.before.bytes.saturating_add(limits.tree_bytes) {
@@ -126,7 +126,7 @@ impl Waiting {
 
 /// Adds the trees to what is known, until there are more than `most` names; more than can be
 /// counted where too much is deeper than a path may be long. What vanishes meanwhile is not counted.
-fn measure(trees: &[PathBuf], most: u64, mut sum: Sum) -> Footprint {
+fn measure(trees: &[PathBuf], most: u64, mut sum: Sum) -> DiskUsage {
     let mut waiting: Vec<Waiting> = Vec::new();
     for tree in trees {
         if FileStat::named(CWD, tree.as_os_str()).is_ok_and(|stat| sum.add(&stat)) {
@@ -182,14 +182,14 @@ fn list(path: &Path, handle: &Rc<OwnedFd>, sum: &mut Sum, waiting: &mut Vec<Wait
 /// A disk usage as it adds up.
 #[derive(Default)]
 struct Sum {
-    found: Footprint,
+    found: DiskUsage,
     /// Files with several names, which count once.
     linked: HashSet<(u64, u64)>,
 }
 
 impl Sum {
     /// Everything that a snapshot has.
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &TreeSnapshot) -> Self {
         let mut sum = Self::default();
         for (_, entry) in snapshot.iter() {
             let once = entry.directory || entry.links < 2;

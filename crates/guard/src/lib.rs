@@ -1,4 +1,4 @@
-//! Runs any command on Linux so that the kernel decides, and reports, what it does to the world.
+//! Runs any command on Linux so that the kernel decides, and reports, which effects it has.
 //!
 //! A command gets one directory, its *root*, and a list of [`Capability`]s it declared. It is run
 //! with those and nothing more, and the [`Report`] says what it did or tried, whatever language it

@@ -215,7 +215,7 @@ impl<'a> Observer<'a> {
         // What is read here may be read again by the kernel, so it is not certain in the record.
         let exact = !self.reads_again(call.shape);
         let strings = RefCell::new(std::mem::take(&mut self.strings));
-        let seen = Seen { stopped, call, view, valid: &valid, strings, exact };
+        let seen = StoppedCall { stopped, call, view, valid: &valid, strings, exact };
         let decision = self.judge(&seen);
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
         // Only what goes on matters: an error cannot be raced.
@@ -234,14 +234,14 @@ impl<'a> Observer<'a> {
         decision
     }
 
-    fn judge(&mut self, seen: &Seen<'_>) -> Decision {
+    fn judge(&mut self, seen: &StoppedCall<'_>) -> Decision {
         match self.dispatch(seen) {
             Ok(decision) => decision,
             Err(failure) => self.unreadable(seen, &failure),
         }
     }
 
-    fn dispatch(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    fn dispatch(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         match seen.call.shape {
             Shape::Open { at, flags } => self.open(seen, at, flags),
             Shape::Create { at } => self.create(seen, at),
@@ -285,7 +285,7 @@ impl<'a> Observer<'a> {
 
     /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us
     /// leaves the record incomplete.
-    fn unreadable(&mut self, seen: &Seen<'_>, failure: &io::Error) -> Decision {
+    fn unreadable(&mut self, seen: &StoppedCall<'_>, failure: &io::Error) -> Decision {
         match failure.raw_os_error() {
             Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
                 error(number)
@@ -324,7 +324,7 @@ impl<'a> Observer<'a> {
     /// Records an effect of a capability: declared and let go on, or refused.
     fn charge(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         category: Category,
         charge: Charge,
         target: String,
@@ -342,7 +342,7 @@ impl<'a> Observer<'a> {
     /// Records an effect whose answer is not that of its charge.
     fn record(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         category: Category,
         charge: Charge,
         target: String,
@@ -442,7 +442,7 @@ impl<'a> Observer<'a> {
 }
 
 /// One call under judgement.
-struct Seen<'s> {
+struct StoppedCall<'s> {
     stopped: &'s Stopped,
     call: Call,
     view: View<'s>,
@@ -453,7 +453,7 @@ struct Seen<'s> {
     exact: bool,
 }
 
-impl Seen<'_> {
+impl StoppedCall<'_> {
     fn arg(&self, index: usize) -> u64 {
         self.stopped.args[index]
     }
@@ -521,6 +521,6 @@ fn is_foreign(stopped: &Stopped) -> bool {
         || stopped.number < 0
 }
 
-fn stopped_tid(seen: &Seen<'_>) -> u32 {
+fn stopped_tid(seen: &StoppedCall<'_>) -> u32 {
     seen.stopped.tid
 }

@@ -27,7 +27,7 @@ use crate::protocol::{EXECUTE, FILTER, STEPS};
 use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
 use crate::resolved_policy::{self, ResolvedPolicy, Zone};
 use crate::shebang;
-use crate::snapshot::{self, Snapshot, Unreadable};
+use crate::snapshot::{self, TreeSnapshot, Unreadable};
 use crate::supervise::{self, Live, Outcome};
 use crate::support::{self, Support};
 use crate::text;
@@ -59,7 +59,7 @@ pub(crate) fn run(
         Err(reason) => return Ok(not_started(&support, reason)),
     };
     let skip = &resolved.free;
-    let before = Snapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
+    let before = TreeSnapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
     let watched = WatchedTrees::new(&grow(policy, &resolved), &resolved, &before);
     let forks = supervise::stops_forks(policy);
     let options = Options {
@@ -128,7 +128,7 @@ pub(crate) fn run(
     // The tree is gone: what follows may use all processors.
     drop(pinned);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
-    let after = Snapshot::take(&resolved.root, skip, Some(&before));
+    let after = TreeSnapshot::take(&resolved.root, skip, Some(&before));
     if let Exit::Code(_) = outcome.exit
         && let Some(limit) = watched.exceeds_at_end(&policy.limits, after.as_ref().ok())
     {
@@ -256,8 +256,8 @@ fn unreadable(cause: Unreadable) -> GuardError {
 /// The first name that changed without anybody seen changing it.
 fn compare(
     resolved: &ResolvedPolicy,
-    before: &Snapshot,
-    after: Result<Snapshot, Unreadable>,
+    before: &TreeSnapshot,
+    after: Result<TreeSnapshot, Unreadable>,
     ledger: &mut Ledger,
 ) -> Option<String> {
     let after = match after {
@@ -311,7 +311,12 @@ fn compare(
 /// Whether a file that seems to have a name outside has lost one inside: on an overlay without an
 /// index the first write by one of its names makes that name a file of its own, and the others keep
 /// the number of names that the lower layer has.
-fn left_behind(inode: (u64, u64), before: &Snapshot, after: &Snapshot, touched: &Touched) -> bool {
+fn left_behind(
+    inode: (u64, u64),
+    before: &TreeSnapshot,
+    after: &TreeSnapshot,
+    touched: &Touched,
+) -> bool {
     let is = |entry: &snapshot::Entry| (entry.device, entry.inode) == inode;
     let names = before.iter().filter(|(_, entry)| is(entry));
     let mut gone = names.filter(|(path, _)| !after.get(path).is_some_and(is));
@@ -324,8 +329,8 @@ fn same_but_for_copying(before: Option<&snapshot::Entry>, after: Option<&snapsho
 }
 
 /// A file with several names changes under all of them.
-fn touched_inodes(touched: &Touched, snapshots: [&Snapshot; 2]) -> HashSet<(u64, u64)> {
-    let entries = snapshots.into_iter().flat_map(Snapshot::iter);
+fn touched_inodes(touched: &Touched, snapshots: [&TreeSnapshot; 2]) -> HashSet<(u64, u64)> {
+    let entries = snapshots.into_iter().flat_map(TreeSnapshot::iter);
     let files = entries
         .filter(|(path, entry)| !entry.directory && entry.links > 1 && touched.explains(path));
     files.map(|(_, entry)| (entry.device, entry.inode)).collect()

@@ -41,7 +41,7 @@ pub(crate) struct Entry {
 
 /// All names of a tree.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct TreeSnapshot {
     /// Each once, in the order of their bytes, so that two snapshots are compared in one pass.
     entries: Vec<(PathBuf, Entry)>,
     /// Content was read.
@@ -65,7 +65,7 @@ pub(crate) const DIRECTORY: OFlags =
 struct Rule<'r> {
     /// Left out.
     skip: &'r [PathBuf],
-    earlier: Option<&'r Snapshot>,
+    earlier: Option<&'r TreeSnapshot>,
     /// Of the clock that file times are taken from: what changes later gets this time or a later
     /// one. Nothing where a server's clock is used.
     taken_ns: Option<i128>,
@@ -129,7 +129,7 @@ pub(crate) fn is_overlay(root: &Path) -> bool {
         .is_ok_and(|found| found.f_type as u32 == OVERLAY)
 }
 
-impl Snapshot {
+impl TreeSnapshot {
     /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only
     /// where it was read then.
     pub(crate) fn take(

@@ -73,7 +73,7 @@ pub(crate) fn seize(main: pid_t) -> io::Result<()> {
 /// # Errors
 /// The tree can no longer be followed; the kernel ends it when the calling thread ends.
 pub(crate) fn follow(observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>) -> io::Result<()> {
-    let mut state = State::default();
+    let mut state = ThreadRecords::default();
     loop {
         let mut status = 0;
         let flags = libc::__WALL | libc::__WNOTHREAD;
@@ -122,7 +122,12 @@ fn resume(pid: pid_t, request: u32, signal: c_int) {
     let _ = unsafe { trace(request, pid, 0, signal as usize) };
 }
 
-fn call(pid: pid_t, observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>, state: &mut State) {
+fn call(
+    pid: pid_t,
+    observer: &Mutex<Observer<'_>>,
+    over: &Mutex<Option<Exit>>,
+    state: &mut ThreadRecords,
+) {
     let Ok(info) = info(pid) else { return resume(pid, libc::PTRACE_SYSCALL, 0) };
     if info.kind == LEAVING {
         if let Some(result) = state.results.remove(&pid) {
@@ -196,7 +201,7 @@ fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) 
 }
 
 /// A program was started, and is stopped before its first instruction.
-fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut State) {
+fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut ThreadRecords) {
     let mut former: c_ulong = 0;
     // The thread that asked for it may have had another number.
     // SAFETY: the kernel writes a number into this stack.
@@ -216,7 +221,7 @@ fn locked<'m, 'o>(observer: &'m Mutex<Observer<'o>>) -> MutexGuard<'m, Observer<
 
 /// What is remembered of threads between two stops.
 #[derive(Debug, Default)]
-struct State {
+struct ThreadRecords {
     /// Results to be written when a refused call comes out.
     results: HashMap<pid_t, i64>,
     /// Programs about to be started.

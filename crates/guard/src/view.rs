@@ -24,7 +24,7 @@ use walk::Walk;
 
 /// Where a name leads.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum Destination {
     /// Something with a name; whether it is there.
     File { path: PathBuf, found: Found },
     /// Something without a name: a pipe, a socket, memory. `link` is the way to it in `/proc`.
@@ -118,25 +118,33 @@ impl View<'_> {
     ///
     /// # Errors
     /// There is no such descriptor.
-    pub(crate) fn descriptor(&self, fd: i32) -> io::Result<Place> {
+    pub(crate) fn descriptor(&self, fd: i32) -> io::Result<Destination> {
         let link = PathBuf::from(format!("/proc/{}/fd/{fd}", self.tid));
         let target = match self.task.link(&format!("fd/{fd}")) {
             Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => path_of(&link)?,
             target => target?,
         };
         if walk::is_nameless(&target) {
-            return Ok(Place::Nameless { shown: target.to_string_lossy().into_owned(), link });
+            return Ok(Destination::Nameless {
+                shown: target.to_string_lossy().into_owned(),
+                link,
+            });
         }
         // Through the link: what is really open, whatever the name leads to by now.
         let found = FileStat::behind(&link).map_or(Found::Missing, Found::Here);
-        Ok(Place::File { path: target, found })
+        Ok(Destination::File { path: target, found })
     }
 
     /// Resolves a path relative to a directory descriptor.
     ///
     /// # Errors
     /// The base directory is unknown, or there are too many links.
-    pub(crate) fn resolve(&self, dir: i32, path: &[u8], reading: Reading) -> io::Result<Place> {
+    pub(crate) fn resolve(
+        &self,
+        dir: i32,
+        path: &[u8],
+        reading: Reading,
+    ) -> io::Result<Destination> {
         let given = Path::new(OsStr::from_bytes(path));
         // Only a directory can be meant.
         let directory = path.ends_with(b"/") || path.ends_with(b"/.");
@@ -160,8 +168,8 @@ impl View<'_> {
             }
         };
         Ok(match place {
-            Place::File { path, found: Found::Here(stat) } if directory && !stat.is_dir() => {
-                Place::File { path, found: Found::Unreachable(libc::ENOTDIR) }
+            Destination::File { path, found: Found::Here(stat) } if directory && !stat.is_dir() => {
+                Destination::File { path, found: Found::Unreachable(libc::ENOTDIR) }
             }
             place => place,
         })
@@ -178,7 +186,7 @@ impl View<'_> {
 
     /// The common case, a name below the root without links on the way: one look by the kernel
     /// instead of one for every part.
-    fn glance(&self, base: &Path, given: &[u8], reading: Reading) -> Option<Place> {
+    fn glance(&self, base: &Path, given: &[u8], reading: Reading) -> Option<Destination> {
         let base_bytes = base.as_os_str().as_bytes();
         let mut path = Vec::with_capacity(base_bytes.len() + given.len() + 1);
         path.extend_from_slice(base_bytes);
@@ -200,14 +208,14 @@ impl View<'_> {
         let removed = base_bytes.ends_with(b" (deleted)");
         match self.home.look(&path, (!removed).then_some(base))? {
             Found::Here(stat) if stat.is_symlink() && reading.follow => None,
-            found => Some(Place::File { path, found }),
+            found => Some(Destination::File { path, found }),
         }
     }
 }
 
 /// A file that is there, by an absolute name that does not pass through `/proc`, where names mean
 /// another thing for everybody.
-fn system_file(given: &Path, suits: bool) -> Option<Place> {
+fn system_file(given: &Path, suits: bool) -> Option<Destination> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let plain = ResolveFlags::NO_MAGICLINKS;
     let held = suits.then(|| openat2(CWD, given, flags, Mode::empty(), plain))?.ok()?;
@@ -216,5 +224,5 @@ fn system_file(given: &Path, suits: bool) -> Option<Place> {
         return None;
     }
     let stat = FileStat::of(held).ok()?;
-    (stat.links() > 0).then_some(Place::File { path, found: Found::Here(stat) })
+    (stat.links() > 0).then_some(Destination::File { path, found: Found::Here(stat) })
 }

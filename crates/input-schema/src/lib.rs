@@ -1,5 +1,5 @@
 //! What a module's input has to look like: the `input_schema` of its `module.json`, a JSON Schema
-//! (2020-12) that a stranger wrote.
+//! (2020-12) that is not trusted.
 //!
 //! A validator follows a schema wherever it leads. A reference to itself never ends, two choices
 //! that each hold two choices double with every level, and an expression that backtracks takes

@@ -13,7 +13,7 @@ use crate::error::Internal;
 use crate::frame::Frame;
 use crate::invoke::{Effects, Environment, invoke};
 use crate::lifetime;
-use crate::state::{Changes, Lookup, Overlay, State};
+use crate::state::{Changes, LedgerState, Lookup, Overlay};
 use crate::validate::{Context, Phase, check, error_event, non_refundable_fee, source_of};
 use crate::xdr::{self, vecm};
 
@@ -37,7 +37,7 @@ struct Performed {
 /// does so whatever its operations would have done.
 pub(crate) fn apply(
     frame: &Frame,
-    state: &State,
+    state: &LedgerState,
     context: &Context,
     seed: [u8; 32],
     fails: bool,

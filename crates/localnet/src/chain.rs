@@ -14,7 +14,7 @@ use crate::error::Internal;
 use crate::events::{Cursor, EventRecord};
 use crate::modules::Modules;
 use crate::settings::{BASE_FEE, BASE_RESERVE, PROTOCOL_VERSION, Settings};
-use crate::state::State;
+use crate::state::LedgerState;
 use crate::validate::Context;
 use crate::xdr;
 
@@ -25,7 +25,7 @@ pub(crate) const TOTAL_COINS: i64 = 1_000_000_000_000_000_000;
 /// closing a ledger costs what the ledger changes, however much is kept.
 #[derive(Clone)]
 pub(crate) struct Chain {
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<LedgerState>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) modules: Modules,
     pub(crate) network_id: [u8; 32],
@@ -107,7 +107,7 @@ impl ClosedLedger {
 impl Chain {
     /// The chain of a first ledger with this state.
     pub(crate) fn genesis(
-        state: State,
+        state: LedgerState,
         network_id: [u8; 32],
         close_time: u64,
         retention: u32,

@@ -16,7 +16,7 @@ use crate::error::Internal;
 use crate::events::{TransactionPlace, fee_event, index_events};
 use crate::frame::Frame;
 use crate::ledger_meta::{result_set, transaction_set};
-use crate::state::{Changes, Lookup, Overlay, State};
+use crate::state::{Changes, LedgerState, Lookup, Overlay};
 use crate::validate::Context;
 use crate::xdr::{self, vecm};
 
@@ -167,7 +167,7 @@ fn inclusion_fee(frame: &Frame, meta: &TransactionMetaV4, charged: i64) -> u64 {
 /// A transaction that ran into a defect of the network: it fails, the network goes on.
 fn broken(
     error: &Internal,
-    state: &State,
+    state: &LedgerState,
     context: &Context,
 ) -> Result<(Outcome, Changes), Internal> {
     tracing::error!(%error, "a transaction could not be carried out");
@@ -188,7 +188,7 @@ fn broken(
 /// Adds `amount` stroops to the payer, or takes as much as it has; the answer is what was moved,
 /// and the changes of the ledger by it.
 fn move_fee(
-    state: &mut State,
+    state: &mut LedgerState,
     context: &Context,
     payer: &AccountId,
     amount: i64,

@@ -14,7 +14,7 @@ use crate::error::Internal;
 use crate::frame::{account_of, transaction_hash};
 use crate::settings::{BASE_FEE, Lifetimes, Profile, write_settings};
 use crate::simulate::{Request, simulate};
-use crate::state::{Overlay, State};
+use crate::state::{LedgerState, Overlay};
 use crate::xdr::{sha256, vecm};
 
 /// The network's id: the hash of its passphrase.
@@ -34,7 +34,7 @@ pub(crate) fn first_chain(
     now: u64,
     retention: u32,
 ) -> Result<Chain, Internal> {
-    let mut state = State::default();
+    let mut state = LedgerState::default();
     let root = account_of(root_key(&network_id).verifying_key().to_bytes());
     let changes = {
         let mut overlay = Overlay::new(&state, 1);

@@ -21,7 +21,7 @@ use crate::frame::account_of;
 use crate::genesis::root_key;
 use crate::modules::Modules;
 use crate::settings::PROTOCOL_VERSION;
-use crate::state::{Lookup, State, Stored, account_key};
+use crate::state::{LedgerState, Lookup, Stored, account_key};
 use crate::xdr;
 
 /// The largest file that is read, in bytes.
@@ -146,7 +146,7 @@ impl LedgerSnapshot {
 
         let root = account_of(root_key(&chain.network_id).verifying_key().to_bytes());
         let root = account_key(&root);
-        let mut state = State::clone(&chain.state);
+        let mut state = LedgerState::clone(&chain.state);
 
         // The state's hash is a chain over all changes, as when a ledger closes.
         let mut hashed = chain.header.bucket_list_hash.0.to_vec();

@@ -11,7 +11,7 @@ use soroban_env_host::{CompilationContext, Error, ErrorHandler, HostError, Modul
 
 use crate::error::Internal;
 use crate::settings::{PROTOCOL_VERSION, Settings};
-use crate::state::State;
+use crate::state::LedgerState;
 
 /// The parsed contracts. Clones share them.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ struct Unmetered(Budget);
 impl Modules {
     /// All contracts that live in ledger `sequence`.
     pub(crate) fn of(
-        state: &State,
+        state: &LedgerState,
         settings: Arc<Settings>,
         sequence: u32,
     ) -> Result<Self, Internal> {

@@ -23,7 +23,7 @@ use crate::chain::{AppliedTransaction, BaseFees, Chain, ClosedLedger};
 use crate::error::LocalnetError;
 use crate::events::{TransactionPlace, index_events};
 use crate::modules::Modules;
-use crate::state::{State, Stored};
+use crate::state::{LedgerState, Stored};
 use crate::xdr;
 
 /// Format of both files. Of a chain in format 1 the entries are read and the history is not: it
@@ -246,7 +246,7 @@ fn write_state(directory: &Path, chain: &Chain) -> Result<usize, String> {
 }
 
 /// What the last ledger wrote or removed.
-fn changes_of(state: &State) -> Result<Vec<Change>, String> {
+fn changes_of(state: &LedgerState) -> Result<Vec<Change>, String> {
     let changes = state.touched().map(|(key, stored)| match stored {
         Some(stored) => Ok(Change::Written(xdr::base64(&stored.entry)?, stored.live_until)),
         None => Ok(Change::Removed(xdr::base64(key)?)),
@@ -296,7 +296,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     if file.network_id != hex::encode(network_id) {
         return Err("state.json is of another network passphrase".to_owned());
     }
-    let mut state = State::default();
+    let mut state = LedgerState::default();
     for (entry, live_until) in file.entries {
         let entry: LedgerEntry = decode(&entry)?;
         state.set(entry.to_key(), Some(Arc::new(Stored { entry, live_until })));
@@ -361,7 +361,7 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
     Ok(())
 }
 
-fn apply(change: &Change, state: &mut State) -> Result<(), String> {
+fn apply(change: &Change, state: &mut LedgerState) -> Result<(), String> {
     match change {
         Change::Written(entry, live_until) => {
             let entry: LedgerEntry = decode(entry)?;

@@ -17,7 +17,7 @@ use soroban_simulation::NetworkConfig;
 
 use crate::costs::cost_params;
 use crate::error::Internal;
-use crate::state::{Overlay, Snapshot, State, wrap};
+use crate::state::{LedgerSource, LedgerState, Overlay, wrap};
 use crate::xdr::vecm;
 
 /// The protocol version this network runs.
@@ -212,8 +212,8 @@ impl Lifetimes {
 
 impl Settings {
     /// Reads the settings from the ledger.
-    pub(crate) fn load(state: &Arc<State>) -> Result<Self, Internal> {
-        let network = NetworkConfig::load_from_snapshot(&Snapshot(state.clone()))
+    pub(crate) fn load(state: &Arc<LedgerState>) -> Result<Self, Internal> {
+        let network = NetworkConfig::load_from_snapshot(&LedgerSource(state.clone()))
             .map_err(|error| Internal::Other(format!("configuration entries: {error:#}")))?;
         let mut limits = Limits::default();
         for stored in state.iter() {

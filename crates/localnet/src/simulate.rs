@@ -17,7 +17,7 @@ use soroban_simulation::simulation::{
 };
 
 use crate::chain::Chain;
-use crate::state::Snapshot;
+use crate::state::LedgerSource;
 
 /// What to try out.
 pub(crate) struct Request {
@@ -113,7 +113,7 @@ fn invoke(
         }
     };
     let simulated = simulate_invoke_host_function_op(
-        Rc::new(Snapshot(chain.state.clone())),
+        Rc::new(LedgerSource(chain.state.clone())),
         &chain.settings.network,
         &adjustment,
         info,
@@ -165,7 +165,7 @@ fn extend(
     // `extendTo` counts from the present ledger, in which the entry lives as well.
     let longest = chain.settings.network.max_entry_ttl.saturating_sub(1);
     anyhow::ensure!(extend_to <= longest, "extendTo is over the longest time to live: {longest}");
-    let snapshot = Rc::new(Snapshot(chain.state.clone()));
+    let snapshot = Rc::new(LedgerSource(chain.state.clone()));
 
     // Archived entries cannot be extended; what restoring them takes is answered beside the rest.
     let snapshot = AutoRestoringSnapshotSource::new(snapshot, info)?;
@@ -186,7 +186,7 @@ fn restore(
     info: &LedgerInfo,
 ) -> anyhow::Result<Simulated> {
     let simulated = simulate_restore_op(
-        &Snapshot(chain.state.clone()),
+        &LedgerSource(chain.state.clone()),
         &chain.settings.network,
         &SimulationAdjustmentConfig::default_adjustment(),
         info,

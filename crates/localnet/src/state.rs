@@ -40,12 +40,12 @@ pub(crate) trait Lookup {
 /// The ledger's entries after the last close. A clone shares them: what the next ledger changes is
 /// all that it costs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct State {
+pub(crate) struct LedgerState {
     entries: OrdMap<Arc<LedgerKey>, Arc<Stored>>,
     /// Temporary entries by the last ledger they live in, so that a close finds the expired ones
     /// at once.
     temporary: OrdSet<(u32, Arc<LedgerKey>)>,
-    /// Keys that were written or removed since [`State::begin`].
+    /// Keys that were written or removed since [`LedgerState::begin`].
     touched: OrdSet<Arc<LedgerKey>>,
 }
 
@@ -64,9 +64,9 @@ pub(crate) struct Changes {
 }
 
 /// A state as the host reads it.
-pub(crate) struct Snapshot(pub(crate) Arc<State>);
+pub(crate) struct LedgerSource(pub(crate) Arc<LedgerState>);
 
-impl State {
+impl LedgerState {
     /// Begins a ledger, of which nothing was written yet.
     pub(crate) fn begin(&mut self) {
         self.touched = OrdSet::new();
@@ -126,7 +126,7 @@ impl State {
     }
 }
 
-impl Lookup for State {
+impl Lookup for LedgerState {
     fn get(&self, key: &LedgerKey) -> Option<Arc<Stored>> {
         self.entries.get(key).cloned()
     }
@@ -204,7 +204,7 @@ impl Changes {
     }
 }
 
-impl SnapshotSource for Snapshot {
+impl SnapshotSource for LedgerSource {
     fn get(&self, key: &Rc<LedgerKey>) -> Result<Option<EntryWithLiveUntil>, HostError> {
         let stored = self.0.entries.get(key.as_ref());
         Ok(stored.map(|stored| (Rc::new(stored.entry.clone()), stored.live_until)))

@@ -18,7 +18,7 @@ use crate::frame::Frame;
 use crate::signing::{SignatureChecker, Threshold};
 use crate::state::Lookup;
 
-pub(crate) use context::{Context, Phase, Refusal, Verdict, refuse};
+pub(crate) use context::{Context, Phase, Refusal, Validity, refuse};
 pub(crate) use diagnostics::{diagnostic, error_event};
 pub(crate) use operation::source_of;
 pub(crate) use resources::{
@@ -27,7 +27,7 @@ pub(crate) use resources::{
 };
 
 /// All checks of a transaction, the fee bump around it included.
-pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Verdict {
+pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Validity {
     if frame.bump.is_some() {
         check_bump(frame, view, phase).map_err(Refusal::of_the_bump)?;
     }
@@ -39,7 +39,7 @@ pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: 
     check_signed(frame, view, context, &source, phase)
 }
 
-fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Verdict {
+fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Validity {
     let Some(bump) = &frame.bump else { return Ok(()) };
 
     // At the application the bid was accepted already, and the fee taken.
@@ -63,7 +63,7 @@ fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Verdict {
 }
 
 /// The bump must bid at least the lowest rate, and at least the rate of the transaction inside it.
-fn check_bid(frame: &Frame) -> Verdict {
+fn check_bid(frame: &Frame) -> Validity {
     if frame.inclusion_fee() < frame.min_inclusion_fee() {
         return Err(refuse(TransactionResultResult::TxInsufficientFee, false));
     }
@@ -92,7 +92,7 @@ fn check_bid(frame: &Frame) -> Verdict {
     Ok(())
 }
 
-fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Verdict {
+fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Validity {
     let conditions = frame.conditions();
 
     // There are at most two of them, and they must differ (CAP-21).
@@ -127,7 +127,7 @@ fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: P
 }
 
 /// An invocation carries neither a memo nor a muxed source: contracts could not see them.
-fn check_soroban_memo(frame: &Frame) -> Verdict {
+fn check_soroban_memo(frame: &Frame) -> Validity {
     let [operation] = frame.tx.operations.as_slice() else { return Ok(()) };
     if !matches!(operation.body, OperationBody::InvokeHostFunction(_)) {
         return Ok(());
@@ -142,7 +142,7 @@ fn check_soroban_memo(frame: &Frame) -> Verdict {
     Err(context::refuse_soroban(ScError::Value(ScErrorCode::InvalidInput), text, &[]))
 }
 
-fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
+fn check_time(conditions: &PreconditionsV2, context: &Context) -> Validity {
     if let Some(bounds) = &conditions.time_bounds {
         if bounds.min_time.0 > context.close_time {
             return Err(refuse(TransactionResultResult::TxTooEarly, false));
@@ -166,7 +166,7 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
     Ok(())
 }
 
-fn check_sequence(frame: &Frame, source: &AccountEntry, context: &Context) -> Verdict {
+fn check_sequence(frame: &Frame, source: &AccountEntry, context: &Context) -> Validity {
     let conditions = frame.conditions();
     let (current, used) = (source.seq_num.0, frame.tx.seq_num.0);
 
@@ -196,7 +196,7 @@ fn check_signed(
     context: &Context,
     source: &AccountEntry,
     phase: Phase,
-) -> Verdict {
+) -> Validity {
     let mut checker = SignatureChecker::new(frame.inner_hash, &frame.signatures);
     if !checker.account(source, Threshold::Low) {
         return Err(refuse(TransactionResultResult::TxBadAuth, true));

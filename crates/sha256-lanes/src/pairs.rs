@@ -15,7 +15,7 @@ use super::{BLOCK, K, Left};
 pub(super) const PAIR: usize = 2;
 
 /// A stream's state as the instructions take it: the words A, B, E, F and C, D, G, H.
-type State = [__m128i; 2];
+type HashState = [__m128i; 2];
 
 /// Hashes as many blocks of both streams as the shorter one has.
 ///
@@ -50,7 +50,7 @@ fn compress_pair(words: &mut [[u32; 8]; PAIR], [first, second]: [&[[u8; BLOCK]];
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn load_state(words: &[u32; 8]) -> State {
+fn load_state(words: &[u32; 8]) -> HashState {
     // SAFETY: a half of the words is 16 bytes; the load needs no alignment.
     let (low, high) = unsafe {
         (_mm_loadu_si128(words.as_ptr().cast()), _mm_loadu_si128(words[4..].as_ptr().cast()))
@@ -62,7 +62,7 @@ fn load_state(words: &[u32; 8]) -> State {
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn store_state(words: &mut [u32; 8], [first, second]: State) {
+fn store_state(words: &mut [u32; 8], [first, second]: HashState) {
     let first = _mm_shuffle_epi32::<0x1b>(first);
     let second = _mm_shuffle_epi32::<0xb1>(second);
     let low = _mm_blend_epi16::<0xf0>(first, second);
@@ -77,7 +77,7 @@ fn store_state(words: &mut [u32; 8], [first, second]: State) {
 /// FIPS 180-4, 6.2.2, for one block of each stream.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn compress_block(states: &mut [State; PAIR], blocks: [&[u8; BLOCK]; PAIR]) {
+fn compress_block(states: &mut [HashState; PAIR], blocks: [&[u8; BLOCK]; PAIR]) {
     // Reverses the bytes of each word.
     let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let before = *states;

@@ -39,7 +39,7 @@ pub(crate) struct InclusionFees {
 }
 
 /// What all forms of one transaction share.
-pub(crate) struct Draft<'a> {
+pub(crate) struct TransactionParts<'a> {
     /// The network that every signature binds to.
     pub network: &'a Network,
     /// Pays the fee and gives the sequence number.
@@ -112,7 +112,7 @@ fn failed(method: &'static str, error: Error) -> RpcError {
     }
 }
 
-impl Draft<'_> {
+impl TransactionParts<'_> {
     /// The unsigned transaction with this one operation.
     pub(crate) fn transaction(
         &self,
@@ -187,8 +187,8 @@ pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, Ch
     else {
         return Err(unfit());
     };
-    // These are the forms that `Draft::transaction` makes. Any other has fields that the value
-    // below has no place for, and what would be sent is not what was signed.
+    // These are the forms that `TransactionParts::transaction` makes. Any other has fields that the
+    // value below has no place for, and what would be sent is not what was signed.
     let old::Preconditions::Time(time_bounds) = envelope.tx.cond else { return Err(unfit()) };
     let old::TransactionExt::V1(soroban_data) = envelope.tx.ext else { return Err(unfit()) };
     let old::MuxedAccount::Ed25519(old::Uint256(key)) = envelope.tx.source_account else {
@@ -239,12 +239,16 @@ mod tests {
 
     async fn sealed(network: &Network) -> (Vec<u8>, TxHash) {
         let source = Keypair::from_seed(&[9; 32]);
-        let draft =
-            Draft { network, source: source.address(), sequence: 41, max_time: 1_800_000_000 };
+        let parts = TransactionParts {
+            network,
+            source: source.address(),
+            sequence: 41,
+            max_time: 1_800_000_000,
+        };
         let vault = Address::Contract([1; 32]);
         let call = Call::from(Invocation::new(ContractKind::Vault, vault, "sweep", vec![]));
         let data = SorobanTransactionData::default();
-        let built = draft.transaction(&call, &[], Some(&data), 1_100).unwrap();
+        let built = parts.transaction(&call, &[], Some(&data), 1_100).unwrap();
         seal(network, &source, built).await.unwrap()
     }
 

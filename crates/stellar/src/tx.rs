@@ -21,7 +21,7 @@ pub use margin::declared;
 pub use payment::{Payment, PreparedPayment, prepare_payment};
 pub use submit::submit_and_wait;
 
-use crate::bridge::{self, Draft};
+use crate::bridge::{self, TransactionParts};
 use crate::rpc::{AccountState, Simulation};
 use crate::{Address, Call, ChainError, Invocation, Network, Rpc, Signer};
 
@@ -80,7 +80,7 @@ pub struct Prepared {
 pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared, ChainError> {
     let source = request.source.address();
     let account = source_account(rpc, request).await?;
-    let draft = Draft {
+    let parts = TransactionParts {
         network: request.network,
         source,
         sequence: account.sequence,
@@ -88,7 +88,7 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
     };
     // Simulation does not judge the fee: the protocol's least takes the place of the one that
     // follows.
-    let unsigned = draft.transaction(request.call, &[], None, 100)?;
+    let unsigned = parts.transaction(request.call, &[], None, 100)?;
     let mut simulation = rpc.simulate(request.call, &unsigned).await?;
     // Before anything is signed: signatures cover the nonces, and the footprint names them.
     auth::draw_nonces(&mut simulation.auth, &mut simulation.data.resources.footprint)?;
@@ -100,7 +100,7 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
     let signed = auth::sign_all(request, &simulation.auth, until).await?;
     let inclusion = rpc.inclusion_fee().await?;
     let (data, fee) = margin::with_margin(request, &simulation, inclusion)?;
-    let transaction = draft.transaction(request.call, &signed, Some(&data), fee)?;
+    let transaction = parts.transaction(request.call, &signed, Some(&data), fee)?;
     let (envelope, hash) = bridge::seal(request.network, request.source, transaction).await?;
     Ok(Prepared {
         envelope,
@@ -161,8 +161,8 @@ pub async fn simulate(
     // Simulation reads neither the passphrase nor the source's account.
     let network = Network::standalone();
     let source = Address::Account([0; 32]);
-    let draft = Draft { network: &network, source, sequence: 0, max_time: 0 };
+    let parts = TransactionParts { network: &network, source, sequence: 0, max_time: 0 };
     let call = Call::from(invocation.clone());
-    let transaction = draft.transaction(&call, auth, None, 100)?;
+    let transaction = parts.transaction(&call, auth, None, 100)?;
     rpc.simulate(&call, &transaction).await
 }

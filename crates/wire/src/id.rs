@@ -17,6 +17,8 @@ bytes32! {
     pub struct VaultRunId: "a run's id in the vault";
     /// What makes one attempt's id in the vault differ from another's (V4).
     pub struct Nonce: "a nonce";
+    /// A login's challenge: the hash of SEP-10's transaction, or the sha256 of SEP-45's nonce.
+    pub struct ChallengeId: "a challenge";
     /// SHA-256 of a network's passphrase, which every signature on it covers.
     pub struct NetworkId: "a network id";
 }

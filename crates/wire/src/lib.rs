@@ -28,7 +28,7 @@ pub use bytes32::InvalidBytes32;
 pub use causes::causes;
 pub use digest::{Digest, Hasher};
 pub use failure::FailureCode;
-pub use id::{AttemptKey, NetworkId, Nonce, PublicKey, RunId, TxHash, VaultRunId};
+pub use id::{AttemptKey, ChallengeId, NetworkId, Nonce, PublicKey, RunId, TxHash, VaultRunId};
 pub use problem::Problem;
 pub use usage::{Rates, Usage};
 pub use view::{RunDocument, RunView};

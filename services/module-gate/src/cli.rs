@@ -21,7 +21,7 @@ use crate::local::doctor::{self, Doctor};
 use crate::local::guarded::{self, Guard, Run};
 use crate::local::interrupt;
 use crate::local::modules::{self, Discovery, Local, Reporter};
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE, say};
+use crate::local::output::{FAILED, Misused, OutputFormat, UNKNOWN, USAGE, say};
 use crate::local::report::{self, Report};
 use crate::module::document::Invalid;
 use crate::module::variation::Variations;
@@ -91,8 +91,8 @@ pub enum Command {
     )]
     Doctor {
         /// How to print the result
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        output: Output,
+        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+        output: OutputFormat,
         /// What to examine
         #[command(flatten)]
         doctor: Doctor,
@@ -135,8 +135,8 @@ pub enum Oracles {
 #[derive(Debug, Args)]
 pub struct Common {
     /// How to print the result
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
     /// What the last attempt of a case is varied in: all, none, or a list such as timezone,path
     #[arg(long, value_name = "LIST", default_value = "all")]
     variations: Variations,
@@ -238,11 +238,12 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 /// What is wrong before anything ran is the caller's to mend.
-fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
+fn guarded(run: &Run, output: OutputFormat) -> anyhow::Result<ExitCode> {
     // With JSON on standard output, the command's own output cannot go there too.
-    let ran = if output == Output::Json { guarded::run(run) } else { guarded::run_through(run) };
+    let ran =
+        if output == OutputFormat::Json { guarded::run(run) } else { guarded::run_through(run) };
     let report = ran.map_err(|error| Misused(format!("{error:#}")))?;
-    if output == Output::Json {
+    if output == OutputFormat::Json {
         json(&report)?;
     } else {
         guarded::print_verdict(&report)?;
@@ -254,9 +255,9 @@ fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn examine(doctor: &Doctor, output: Output) -> anyhow::Result<ExitCode> {
+fn examine(doctor: &Doctor, output: OutputFormat) -> anyhow::Result<ExitCode> {
     let diagnosis = doctor::examine(doctor)?;
-    if output == Output::Json {
+    if output == OutputFormat::Json {
         json(&diagnosis)?;
     } else {
         print(&doctor::text(&diagnosis))?;
@@ -300,8 +301,8 @@ fn with_sandbox(
 ) -> anyhow::Result<ExitCode> {
     let reports = with_local(common, judged, work)?;
     match common.output {
-        Output::Json => json(&reports)?,
-        Output::Text => print(&reports.iter().map(report::text).collect::<String>())?,
+        OutputFormat::Json => json(&reports)?,
+        OutputFormat::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
 

@@ -199,7 +199,7 @@ async fn conclude(
     let statement =
         ExecutionStatement::new(predicate).map_err(Error::host("state the execution"))?;
     let envelope = statement.sign(key).to_json();
-    let row = store::Verdict {
+    let row = store::VerdictRow {
         verdict: data.verdict.to_string(),
         code: data.code.map(|code| code.to_string()),
         statement: envelope.clone(),

@@ -26,7 +26,7 @@ use crate::module::variation::Variations;
 use crate::progress::{Progress, ProgressMessage};
 use crate::request;
 use crate::shipping;
-use crate::store::{self, State};
+use crate::store::{self, AttemptState};
 
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -140,10 +140,10 @@ impl ModuleGate for Calls {
         let asked = request.into_inner();
         let key = request::key(&asked.run_id, asked.attempt)?;
         let (state, statement) = match store::state(&self.gate.db, key).await? {
-            State::Unknown => (pb::ExecutionState::Unknown, None),
-            State::Running => (pb::ExecutionState::Running, None),
-            State::Interrupted => (pb::ExecutionState::Interrupted, None),
-            State::Finished(statement) => (pb::ExecutionState::Finished, Some(statement)),
+            AttemptState::Unknown => (pb::ExecutionState::Unknown, None),
+            AttemptState::Running => (pb::ExecutionState::Running, None),
+            AttemptState::Interrupted => (pb::ExecutionState::Interrupted, None),
+            AttemptState::Finished(statement) => (pb::ExecutionState::Finished, Some(statement)),
         };
         Ok(Response::new(pb::GetExecutionResponse { state: state.into(), statement }))
     }

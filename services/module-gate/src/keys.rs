@@ -5,7 +5,7 @@
 //! until the last deadline that pins it is over; everything else is signed by the current key.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use wire::digest::Digest;
+use wire::PublicKey;
 use wire::dsse::{self, Envelope};
 
 use crate::error::Error;
@@ -33,7 +33,7 @@ impl AttestationKeys {
     ///
     /// # Errors
     /// [`Error::NoAcceptedKey`]: what this service signed would be worthless to the caller.
-    pub fn accepted_by(&self, attesters: &[Digest]) -> Result<&SigningKey, Error> {
+    pub fn accepted_by(&self, attesters: &[PublicKey]) -> Result<&SigningKey, Error> {
         if attesters.is_empty() {
             return Ok(&self.current);
         }
@@ -53,7 +53,7 @@ impl AttestationKeys {
     pub fn sign_again(
         &self,
         envelope: Vec<u8>,
-        attesters: &[Digest],
+        attesters: &[PublicKey],
     ) -> Result<Option<Vec<u8>>, Error> {
         let key = self.accepted_by(attesters)?;
         let Ok(stored) = Envelope::parse(&envelope) else { return Ok(None) };
@@ -72,8 +72,8 @@ impl AttestationKeys {
     }
 }
 
-fn public(key: &SigningKey) -> Digest {
-    Digest::from(key.verifying_key().to_bytes())
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey::from(key.verifying_key().to_bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What `Execute` asks for, checked once at the edge.
 
+use std::str::FromStr;
+
 use serde_json::json;
 use wire::digest::Digest;
-use wire::id::{AttemptKey, VaultRunId};
+use wire::id::{AttemptKey, PublicKey, VaultRunId};
 use wire::pb::module::v1::ExecuteRequest;
 use wire::statement::MAX_SEED;
 use wire::usage::Usage;
@@ -48,7 +50,7 @@ pub struct Request {
     pub deadline_unix: u64,
     /// The keys whose signature counts for the caller: the attesters that the vault pinned. Empty
     /// if any does. They are in no statement.
-    pub attesters: Vec<Digest>,
+    pub attesters: Vec<PublicKey>,
 }
 
 impl Request {
@@ -123,6 +125,10 @@ pub fn key(run: &str, attempt: u32) -> Result<AttemptKey, Error> {
 /// # Errors
 /// [`Error::Invalid`].
 pub fn digest(name: &str, text: &str) -> Result<Digest, Error> {
+    hex(name, text)
+}
+
+fn hex<T: FromStr>(name: &str, text: &str) -> Result<T, Error> {
     text.parse().map_err(|_| Error::Invalid(format!("{name} must be 64 lower-case hex digits")))
 }
 
@@ -130,11 +136,11 @@ pub fn digest(name: &str, text: &str) -> Result<Digest, Error> {
 ///
 /// # Errors
 /// [`Error::Invalid`].
-pub fn attesters(keys: &[String]) -> Result<Vec<Digest>, Error> {
+pub fn attesters(keys: &[String]) -> Result<Vec<PublicKey>, Error> {
     if keys.len() > MAX_ATTESTERS {
         return Err(Error::Invalid(format!("attesters: at most {MAX_ATTESTERS} keys are taken")));
     }
-    keys.iter().map(|key| digest("attesters", key)).collect()
+    keys.iter().map(|key| hex("attesters", key)).collect()
 }
 
 /// Reads the id of a module, which names a folder.

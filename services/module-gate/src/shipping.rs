@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use seal::tree::Tree;
 use serde_json::json;
+use wire::PublicKey;
 use wire::digest::Digest;
 use wire::event::{GateData, GateEvent};
 use wire::statement::{Mode, Shipping, ShippingStatement, Verdict};
@@ -125,7 +126,11 @@ async fn perform(
 /// # Errors
 /// [`Error::VerdictMissing`] if there is none, or none that a present key of this service signed;
 /// [`Error::NoAcceptedKey`].
-pub async fn verdict(gate: &Gate, module: Digest, attesters: &[Digest]) -> Result<Vec<u8>, Error> {
+pub async fn verdict(
+    gate: &Gate,
+    module: Digest,
+    attesters: &[PublicKey],
+) -> Result<Vec<u8>, Error> {
     let stored = store::newest_verdict(&gate.db, module).await?;
     let stored = stored.ok_or(Error::VerdictMissing(module))?;
     gate.keys.sign_again(stored, attesters)?.ok_or(Error::VerdictMissing(module))
@@ -212,7 +217,7 @@ async fn conclude(
     };
     let statement = ShippingStatement::new(predicate).map_err(Error::host("state the verdict"))?;
     let envelope = statement.sign(gate.keys.current()).to_json();
-    let row = store::Verdict {
+    let row = store::VerdictRow {
         verdict: data.verdict.to_string(),
         code: data.code.map(|code| code.to_string()),
         statement: envelope.clone(),

@@ -37,7 +37,7 @@ pub enum Claim {
 
 /// What is known of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum AttemptState {
     /// Never heard of.
     Unknown,
     /// A live lease is held.
@@ -50,7 +50,7 @@ pub enum State {
 
 /// What a signed statement says, for its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct VerdictRow {
     /// `PASS`, `FAIL` or `INCONCLUSIVE`.
     pub verdict: String,
     /// Set unless it is a PASS.
@@ -161,7 +161,11 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Interrupted`] if another process holds the lease by now; nothing is written then.
-pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) -> Result<(), Error> {
+pub async fn finish(
+    conn: &mut PgConnection,
+    lease: Lease,
+    verdict: &VerdictRow,
+) -> Result<(), Error> {
     let done = sqlx::query!(
         "UPDATE executions
          SET statement = $4, verdict = $5, code = $6, finished_at = $7, leased_until = NULL
@@ -183,7 +187,7 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) ->
 ///
 /// # Errors
 /// The database's own.
-pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
+pub async fn state(db: &PgPool, key: AttemptKey) -> Result<AttemptState, Error> {
     let row = sqlx::query!(
         r#"SELECT statement, COALESCE(leased_until >= now(), false) AS "leased!"
            FROM executions WHERE run_id = $1 AND attempt = $2"#,
@@ -193,11 +197,11 @@ pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
     .fetch_optional(db)
     .await?;
 
-    let Some(row) = row else { return Ok(State::Unknown) };
+    let Some(row) = row else { return Ok(AttemptState::Unknown) };
     Ok(match (row.statement, row.leased) {
-        (Some(statement), _) => State::Finished(statement),
-        (None, true) => State::Running,
-        (None, false) => State::Interrupted,
+        (Some(statement), _) => AttemptState::Finished(statement),
+        (None, true) => AttemptState::Running,
+        (None, false) => AttemptState::Interrupted,
     })
 }
 
@@ -208,7 +212,7 @@ pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
 pub async fn insert_shipping_verdict(
     conn: &mut PgConnection,
     module: Digest,
-    verdict: &Verdict,
+    verdict: &VerdictRow,
 ) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO shippings (module_digest, verdict, code, statement, issued_at)

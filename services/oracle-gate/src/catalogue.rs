@@ -19,14 +19,14 @@ use template::Template;
 /// The outputs an engine may leave.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    outputs: BTreeMap<String, Output>,
+    outputs: BTreeMap<String, DeclaredOutput>,
     digest: Digest,
 }
 
 /// One output.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "OutputEntry")]
-pub struct Output {
+pub struct DeclaredOutput {
     output_id: String,
     /// What the output depends on, such as `scope_manifest_fingerprint_run_id`.
     pub scope: String,
@@ -85,7 +85,7 @@ struct GateEntry {
     upstream_gate_dependencies: Vec<String>,
 }
 
-impl TryFrom<OutputEntry> for Output {
+impl TryFrom<OutputEntry> for DeclaredOutput {
     type Error = String;
 
     fn try_from(entry: OutputEntry) -> Result<Self, String> {
@@ -177,7 +177,7 @@ impl Catalogue {
     pub fn parse(yaml: &[u8]) -> Result<Self, CatalogueError> {
         #[derive(Deserialize)]
         struct File {
-            outputs: Vec<Output>,
+            outputs: Vec<DeclaredOutput>,
         }
         let refused = |cause| CatalogueError { file: "catalogue", cause };
         let file: File = serde_yaml_ng::from_slice(yaml).map_err(|e| refused(e.to_string()))?;
@@ -191,7 +191,7 @@ impl Catalogue {
     }
 
     /// The entry of an output.
-    pub fn output(&self, id: &str) -> Option<&Output> {
+    pub fn output(&self, id: &str) -> Option<&DeclaredOutput> {
         self.outputs.get(id)
     }
 
@@ -201,7 +201,7 @@ impl Catalogue {
     }
 }
 
-impl Output {
+impl DeclaredOutput {
     /// Whether each instance needs a proof of its own: its scope names more than the fingerprint.
     pub fn needs_instance_proof(&self) -> bool {
         Pin::named_in(&self.scope).any(|pin| pin != Pin::ManifestFingerprint)
@@ -242,7 +242,7 @@ impl GateMap {
     /// Every gate that must have passed before `output` is read: those it names, those that
     /// authorise it, and everything upstream of them (O7). Names the map lacks are in the answer
     /// too.
-    pub fn required(&self, output: &Output) -> BTreeSet<String> {
+    pub fn required(&self, output: &DeclaredOutput) -> BTreeSet<String> {
         let authorising = self
             .gates
             .values()

@@ -93,8 +93,8 @@ enum Command {
     /// Print the table of reasons.
     Reasons {
         /// Markdown, as in the documentation, or JSON.
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        output: Output,
+        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+        output: OutputFormat,
     },
     /// Print completions for a shell.
     Completions {
@@ -113,7 +113,7 @@ enum EventsCommand {
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
+pub(crate) enum OutputFormat {
     /// For people.
     Text,
     /// One line of JSON with the same facts.
@@ -122,7 +122,7 @@ pub(crate) enum Output {
 
 /// A command ended early: one line and an exit code.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandError {
     pub(crate) exit: u8,
     pub(crate) text: String,
 }
@@ -164,8 +164,8 @@ pub fn run() -> ExitCode {
         Command::State(args) => govern::state(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Policy(args) => policy::run(&args),
-        Command::Reasons { output: Output::Text } => print(&crate::reasons::guide()),
-        Command::Reasons { output: Output::Json } => {
+        Command::Reasons { output: OutputFormat::Text } => print(&crate::reasons::guide()),
+        Command::Reasons { output: OutputFormat::Json } => {
             print(&format!("{}\n", crate::reasons::table()))
         }
         Command::Completions { shell } => {
@@ -180,7 +180,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-impl Failure {
+impl CommandError {
     /// Prints it on one line. A closed standard error leaves only the exit code.
     fn report(self) -> ExitCode {
         drop(writeln!(std::io::stderr(), "oracle-gate: {}", escape::line(&self.text)));
@@ -189,13 +189,13 @@ impl Failure {
 }
 
 /// Prints a result. A closed pipe is not an error of ours.
-pub(crate) fn print(text: &str) -> Result<u8, Failure> {
+pub(crate) fn print(text: &str) -> Result<u8, CommandError> {
     drop(std::io::stdout().write_all(text.as_bytes()));
     Ok(0)
 }
 
-pub(crate) fn usage(text: impl Into<String>) -> Failure {
-    Failure { exit: USAGE, text: format!("{}: {}", Reason::ConfigInvalid.code(), text.into()) }
+pub(crate) fn usage(text: impl Into<String>) -> CommandError {
+    CommandError { exit: USAGE, text: format!("{}: {}", Reason::ConfigInvalid.code(), text.into()) }
 }
 
 /// How many files are read at once.
@@ -214,7 +214,7 @@ impl Jobs {
 }
 
 /// The profile, and where its store is.
-pub(crate) fn profile(name: &str) -> Result<(Profile, StoreLocation), Failure> {
+pub(crate) fn profile(name: &str) -> Result<(Profile, StoreLocation), CommandError> {
     let env = chassis::Env::process();
     let root = env.optional(crate::config::ROOT);
     let profile = Profile::load(name, root, |name| env.optional(name))
@@ -225,7 +225,7 @@ pub(crate) fn profile(name: &str) -> Result<(Profile, StoreLocation), Failure> {
 }
 
 /// The profile and its store, for commands that need no service.
-pub(crate) fn store(name: &str) -> Result<(Profile, Objects), Failure> {
+pub(crate) fn store(name: &str) -> Result<(Profile, Objects), CommandError> {
     let (profile, location) = profile(name)?;
     let env = chassis::Env::process();
     let objects = Objects::open(&location, || Credentials::read(|name| env.optional(name)))
@@ -234,7 +234,7 @@ pub(crate) fn store(name: &str) -> Result<(Profile, Objects), Failure> {
 }
 
 /// The folder of a pack that a call names.
-pub(crate) fn named_root(objects: &Objects, named: &str) -> Result<String, Failure> {
+pub(crate) fn named_root(objects: &Objects, named: &str) -> Result<String, CommandError> {
     let trimmed = named.trim_end_matches('/');
     let itself = objects.root().is_some_and(|root| std::path::Path::new(trimmed) == root);
     if named == "." || named == "./" || itself {
@@ -248,7 +248,7 @@ pub(crate) fn named_root(objects: &Objects, named: &str) -> Result<String, Failu
 }
 
 /// Attestation keys from an option or the environment.
-pub(crate) fn keys(texts: &[String]) -> Result<Vec<VerifyingKey>, Failure> {
+pub(crate) fn keys(texts: &[String]) -> Result<Vec<VerifyingKey>, CommandError> {
     let key = |text: &String| {
         wire::dsse::parse_key(text)
             .ok_or_else(|| usage("an attestation key is a public key of 64 hex digits"))
@@ -280,9 +280,9 @@ pub(crate) async fn read_view(
 }
 
 /// A runtime for commands without a service.
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure {
+    let runtime = runtime.map_err(|error| CommandError {
         exit: UNKNOWN,
         text: format!("cannot start the runtime: {error}"),
     })?;

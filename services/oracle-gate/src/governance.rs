@@ -55,7 +55,7 @@ impl From<LogError> for SealingError {
 
 /// A sealed pack and everything that was decided about it.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct PackState {
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Its seal, if there is one that can be read, and the digest of its bytes.
@@ -100,7 +100,7 @@ pub fn tombstone_text(record: &Record) -> String {
 ///
 /// # Errors
 /// Store errors, a record or a seal that is none.
-pub async fn state(objects: &Objects, root: &str) -> Result<State, SealingError> {
+pub async fn state(objects: &Objects, root: &str) -> Result<PackState, SealingError> {
     let log = log(objects, root).await?;
     let bytes = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
     let seal = match bytes {
@@ -114,7 +114,7 @@ pub async fn state(objects: &Objects, root: &str) -> Result<State, SealingError>
         }
     };
     let lifecycle = log.lifecycle(seal.as_ref().map(|(_, seal)| seal.status()));
-    Ok(State { lifecycle, seal, log })
+    Ok(PackState { lifecycle, seal, log })
 }
 
 /// What is to be recorded.
@@ -133,7 +133,7 @@ pub struct Order {
 pub async fn manifest_digest(
     objects: &Objects,
     root: &str,
-    state: &State,
+    state: &PackState,
 ) -> Result<Digest, SealingError> {
     let (_, seal) = sealed(state)?;
     // What the seal binds counts; the manifest itself may be another by now.
@@ -146,7 +146,7 @@ pub async fn manifest_digest(
     })
 }
 
-fn sealed(state: &State) -> Result<&(Digest, SealMarker), SealingError> {
+fn sealed(state: &PackState) -> Result<&(Digest, SealMarker), SealingError> {
     if let Some(record) = state.log.tombstone() {
         return Err(SealingError::refused(Reason::PackTombstoned, tombstone_text(record)));
     }
@@ -155,7 +155,7 @@ fn sealed(state: &State) -> Result<&(Digest, SealMarker), SealingError> {
     })
 }
 
-fn forbidden(state: &State, forbidden: &Forbidden) -> SealingError {
+fn forbidden(state: &PackState, forbidden: &Forbidden) -> SealingError {
     let (reason, text) = match forbidden {
         Forbidden::Tombstoned(_) => {
             let text = state.log.tombstone().map(tombstone_text).unwrap_or_default();

@@ -24,7 +24,7 @@ use sqlx::PgPool;
 use stellar::web_auth::WebAuth;
 use stellar::{Address, Keypair, Network, Rpc};
 use tokio::sync::Semaphore;
-use wire::{Digest, Problem};
+use wire::{ChallengeId, Problem};
 
 use crate::auth::settings::Settings;
 use crate::auth::token::TokenKeys;
@@ -85,8 +85,8 @@ pub struct Proof {
     pub subject: String,
     /// The account on the network, whose runs the subject may see.
     pub account: Address,
-    /// The digest of the challenge. One challenge gives one session.
-    pub challenge: Digest,
+    /// The challenge. One challenge gives one session.
+    pub challenge: ChallengeId,
     /// When the challenge can no longer be answered, in Unix seconds.
     pub expires_at: u64,
 }

@@ -110,7 +110,7 @@ enum Command {
         judge: bool,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Take the runs of an earlier runner's `.runner-state.json` over, as history: settled ones are
     /// finalized, all others failed with IMPORTED, to be retried by their users. Nothing is opened
@@ -125,7 +125,7 @@ enum Command {
         confirm: bool,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Runs that no worker can go on with: a person has to decide about their outcome, or their
     /// escrow stays open until a retry or the deadline. Contract state is asked before anything is
@@ -143,7 +143,7 @@ enum Command {
     Account {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Look at everything that a runner needs: Postgres and its schema, NATS and its streams, node,
     /// contracts, accounts, gates, events, queue. Exit code 0: all is well (warnings are named); 1:
@@ -151,7 +151,7 @@ enum Command {
     Doctor {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Compare Postgres with the vault's state: open records without a run, runs that were closed
     /// otherwise, escrows past their deadline, runs in an operator's hands, sums of accounts. Exit
@@ -163,7 +163,7 @@ enum Command {
         repair: bool,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Add, list, top up and drain the accounts that send transactions.
     Channels(channels::ChannelsArgs),
@@ -172,7 +172,7 @@ enum Command {
     SignerKeys {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
@@ -215,7 +215,7 @@ enum RunsCommand {
         id: RunId,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Settle an open run by hand, before its deadline: as it was frozen, or with zero usage if
     /// nothing was. The vault's state is asked first.
@@ -248,7 +248,7 @@ struct ByHand {
     wait: u64,
     /// `text` or `json`; both say the same.
     #[arg(long, default_value = "text")]
-    output: Output,
+    output: OutputFormat,
 }
 
 const INTAKE: &str = "\
@@ -277,7 +277,7 @@ enum IntakeCommand {
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
 }
 
@@ -297,7 +297,7 @@ enum DeadLettersCommand {
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Show one as JSON: the run, its attempts and transactions, what contract state proves about
     /// it, and what can be done.
@@ -316,7 +316,7 @@ enum DeadLettersCommand {
         all: bool,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Give them up: what the vault holds of them goes back to their users, and they end.
     Discard {
@@ -328,7 +328,7 @@ enum DeadLettersCommand {
         reason: String,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
 }
 
@@ -364,12 +364,12 @@ enum EventsCommand {
         acknowledge: bool,
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
+enum OutputFormat {
     Text,
     Json,
 }
@@ -453,7 +453,7 @@ fn serve(role: Option<Role>) -> ExitCode {
 }
 
 /// Lists the token's keys.
-async fn signer_keys(output: Output) -> ExitCode {
+async fn signer_keys(output: OutputFormat) -> ExitCode {
     let token = match Config::token() {
         Ok(token) => token,
         Err(error) => return refused(&error.into(), 3),
@@ -462,7 +462,7 @@ async fn signer_keys(output: Output) -> ExitCode {
         return refused(&error, 3);
     }
     match token.keys().await {
-        Ok(keys) if output == Output::Json => {
+        Ok(keys) if output == OutputFormat::Json => {
             print_json(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
         Ok(keys) => {
@@ -481,7 +481,7 @@ async fn events(command: EventsCommand) -> ExitCode {
 }
 
 /// Lists the gaps in the contracts' events, and takes note of them.
-async fn gaps(acknowledge: bool, output: Output) -> ExitCode {
+async fn gaps(acknowledge: bool, output: OutputFormat) -> ExitCode {
     let url = match database_url() {
         Ok(url) => url,
         Err(code) => return code,
@@ -498,7 +498,7 @@ async fn gaps(acknowledge: bool, output: Output) -> ExitCode {
         Ok(gaps) => gaps,
         Err(error) => return refused(&error.context("nothing is known; try again"), 2),
     };
-    if output == Output::Json {
+    if output == OutputFormat::Json {
         match serde_json::to_string_pretty(&gaps) {
             Ok(text) => println!("{text}"),
             Err(error) => return refused(&error.into(), 1),
@@ -534,7 +534,7 @@ async fn refill_stream(order: &refill::Order) -> ExitCode {
 }
 
 /// Compares what several places say about every run.
-async fn account(output: Output) -> ExitCode {
+async fn account(output: OutputFormat) -> ExitCode {
     let config = match Config::load(None) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
@@ -544,11 +544,11 @@ async fn account(output: Output) -> ExitCode {
         Err(error) => return refused(&error.context("nothing is known; try again"), 2),
     };
     match output {
-        Output::Json => match serde_json::to_string_pretty(&account) {
+        OutputFormat::Json => match serde_json::to_string_pretty(&account) {
             Ok(text) => println!("{text}"),
             Err(error) => return refused(&error.into(), 1),
         },
-        Output::Text => print_account(&account),
+        OutputFormat::Text => print_account(&account),
     }
     match (account.is_broken(), account.findings.is_empty()) {
         (true, _) => ExitCode::from(1),
@@ -581,7 +581,8 @@ fn print_account(account: &account::Account) {
                 |finding: &&account::Finding| (finding.place, finding.verdict) == (*place, verdict);
             account.findings.iter().filter(of).count()
         };
-        let (broken, unknown) = (here(account::Verdict::Broken), here(account::Verdict::Unknown));
+        let (broken, unknown) =
+            (here(account::FindingKind::Broken), here(account::FindingKind::Unknown));
         println!("{place:?}: {compared} compared, {broken} broken, {unknown} unknown");
     }
     for finding in &account.findings {

@@ -11,13 +11,13 @@ use crate::chain::call::CallState;
 use crate::chain::outcomes::Shortage;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::Ended;
-use crate::chain::store::calls::Verdict;
+use crate::chain::store::calls::CallUpdate;
 use crate::chain::transaction::{Kind, Transaction};
 use crate::gateway::store::Load;
 use crate::model::state::Status;
 use crate::operations::intake::PauseView;
 use crate::operations::watch::Waiting;
-use crate::sight::Place;
+use crate::sight::ReadPosition;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `scheduled`, `limited`,
 /// `running`, `stuck`, `overdue`, `escrow_open`. A run may be counted in several.
@@ -161,9 +161,9 @@ fn behind() -> &'static Gauge<u64> {
 }
 
 /// Records where the reader of the contracts' events is.
-pub fn record_place(place: &Place) {
-    open_gaps().record(place.gaps, &[]);
-    behind().record(place.behind, &[]);
+pub fn record_read_position(position: &ReadPosition) {
+    open_gaps().record(position.gaps, &[]);
+    behind().record(position.behind, &[]);
 }
 
 /// `lumio.runner.queue.depth` (runs): unfinished runs by `status`; each is counted once.
@@ -305,9 +305,9 @@ fn fee() -> &'static Histogram<u64> {
 
 /// Records a transaction that ended: what became of its calls, after how many ledgers it landed, and
 /// what each call of it cost.
-pub fn transaction_ended(transaction: &Transaction, ended: &Ended, verdicts: &[Verdict]) {
-    for verdict in verdicts {
-        let outcome = match verdict.state {
+pub fn transaction_ended(transaction: &Transaction, ended: &Ended, updates: &[CallUpdate]) {
+    for update in updates {
+        let outcome = match update.state {
             CallState::Done => CallOutcome::Done,
             CallState::Refused => CallOutcome::Refused,
             CallState::Late => CallOutcome::Expired,
@@ -324,7 +324,7 @@ pub fn transaction_ended(transaction: &Transaction, ended: &Ended, verdicts: &[V
     confirmation().record(u64::from(ledgers), &labels);
     let charged = landed.fee_charged.and_then(|charged| u64::try_from(charged).ok());
     if let Some(charged) = charged {
-        let calls = u64::try_from(verdicts.len()).unwrap_or(1).max(1);
+        let calls = u64::try_from(updates.len()).unwrap_or(1).max(1);
         fee().record(charged / calls, &labels);
     }
 }

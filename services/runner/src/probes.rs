@@ -101,10 +101,10 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
     let probe = move || {
         let (db, followed) = (events_db.clone(), followed.clone());
         async move {
-            let place = sight::store::place(&db, &followed).await;
-            let place = place.map_err(|error| error.to_string())?;
-            metrics::record_place(&place);
-            place.check()
+            let position = sight::store::position(&db, &followed).await;
+            let position = position.map_err(|error| error.to_string())?;
+            metrics::record_read_position(&position);
+            position.check()
         }
     };
     let watch = health.clone().watch("events", EVERY_LOAD, service.stop(), probe);

@@ -2,9 +2,9 @@
 //!
 //! One reader a database holds an advisory lock on one connection and makes every write on it. It
 //! reads `getEvents` from the stored ledger on; a ledger's events, what follows from them, their
-//! published form and the new place become true in one transaction. So nothing is lost and nothing
-//! doubled, wherever the process dies and whichever node answers: an event's id is the network's
-//! own, and a place moves only over ledgers that were read whole.
+//! published form and the new position become true in one transaction. So nothing is lost and
+//! nothing doubled, wherever the process dies and whichever node answers: an event's id is the
+//! network's own, and the position moves only over ledgers that were read whole.
 //!
 //! A node keeps events for a time only. If none has a ledger any more, the gap is stored, logged,
 //! measured and shown by the health until an operator takes note of it; what follows from state
@@ -75,7 +75,7 @@ pub struct Sight {
 
 /// Where the reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct ReadPosition {
     /// Ledgers that were seen of the network and not read.
     pub behind: u64,
     /// The same in seconds of ledger time.
@@ -93,7 +93,7 @@ impl Followed {
     }
 }
 
-impl Place {
+impl ReadPosition {
     /// Whether events are known as they should be.
     ///
     /// # Errors
@@ -221,7 +221,8 @@ impl Sight {
         Ok(next)
     }
 
-    /// If the node forgot ledgers that were not read, this is noted, and the place moves behind them.
+    /// If the node forgot ledgers that were not read, this is noted, and the position moves
+    /// behind them.
     async fn skip_forgotten(
         &self,
         conn: &mut PgConnection,
@@ -288,7 +289,7 @@ impl Sight {
             if page.is_last {
                 return Ok(());
             }
-            // A page that leads nowhere would be asked for again and again.
+            // A page whose cursor does not move would be asked for again and again.
             if cursor.as_deref() == Some(page.cursor.as_str()) {
                 return Ok(());
             }
@@ -296,7 +297,7 @@ impl Sight {
         }
     }
 
-    /// Keeps whole ledgers: their events, what follows from them, and the new place.
+    /// Keeps whole ledgers: their events, what follows from them, and the new position.
     async fn keep(
         &self,
         conn: &mut PgConnection,
@@ -390,9 +391,9 @@ fn time_of(seconds: u64) -> Result<OffsetDateTime> {
         .map_err(|error| Error::Broken(format!("a ledger closed at {seconds}: {error}")))
 }
 
-/// The place is another's by now: this reader has lost its lock, and begins again.
+/// The position is another's by now: this reader has lost its lock, and begins again.
 fn moved() -> Error {
-    Error::Broken("the place of the contracts' events was moved by another reader".to_owned())
+    Error::Broken("the position in the contracts' events was moved by another reader".to_owned())
 }
 
 /// Whether the event ends a run's escrow or opens it.

@@ -133,7 +133,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; there is nobody to tell.
+        // It may have ended already; then there is nothing to signal.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -20,6 +20,6 @@ export async function askAgain(queries: QueryClient, keys: QueryKey[]): Promise<
 /** What events of runs are about. */
 const RUNS: QueryKey[] = [["runs"], ["run"], ["timeline"], ["outputs"], ["summary"], ["operator"]];
 
-/** Everything that the stream would have told, had it been there. */
+/** Everything that the stream would have shown, had it been there. */
 export const askAgainForAll = (queries: QueryClient): Promise<void> =>
   askAgain(queries, [...RUNS, ["books"], ["grants"]]);

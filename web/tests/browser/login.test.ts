@@ -24,7 +24,7 @@ async function said(page: Page, means: string, todo: RegExp, code: string): Prom
   await page.getByTestId("modal").waitFor({ state: "hidden" });
 }
 
-async function again(page: Page): Promise<void> {
+async function logInAgain(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.getByTestId("stream").waitFor();
   assert.equal(await page.getByRole("alert").count(), 0, "what was wrong is said no more");
@@ -42,7 +42,7 @@ describe("a login that fails while a wallet connects", () => {
     await connectLocalKey(page);
     await said(page, "The gateway cannot be reached.", /Check your connection/, "UNREACHABLE");
     await page.unroute(/\/auth\?/);
-    await again(page);
+    await logInAgain(page);
     await context.close();
   });
 
@@ -59,7 +59,7 @@ describe("a login that fails while a wallet connects", () => {
     await said(page, means, /Try again in a moment/, "UNAVAILABLE");
     await page.getByText("the database is away").waitFor();
     await page.unroute(/\/auth$/);
-    await again(page);
+    await logInAgain(page);
     await context.close();
   });
 
@@ -88,7 +88,7 @@ describe("a login that fails while a wallet connects", () => {
     await page.getByText("the login's challenge could be sent as a transaction").waitFor();
     assert.equal(sent, 0, "no signature left the browser");
     await page.unroute(/\/auth(\?|$)/);
-    await again(page);
+    await logInAgain(page);
     await context.close();
   });
 
@@ -104,7 +104,7 @@ describe("a login that fails while a wallet connects", () => {
     const shown = await page.getByTestId("connect").first().getAttribute("data-address");
     assert.equal(shown, extension.key.publicKey(), "the wallet stays");
     extension.declines = false;
-    await again(page);
+    await logInAgain(page);
     assert.deepEqual(complaints, []);
     await context.close();
   });
@@ -117,7 +117,7 @@ describe("a login that fails while a wallet connects", () => {
     await page.reload();
     await said(page, "The gateway cannot be reached.", /Check your connection/, "UNREACHABLE");
     await page.unroute(/\/auth\?/);
-    await again(page);
+    await logInAgain(page);
     await context.close();
   });
 });

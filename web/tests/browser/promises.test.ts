@@ -196,7 +196,7 @@ describe("secrets", () => {
     assert.doesNotMatch(text, /eyJ[\w-]+\.[\w-]+\./, "no bearer token");
   });
 
-  test("an imported key is nowhere to be read", async () => {
+  test("an imported key cannot be read", async () => {
     const other = await visit(opened.browser, { url: opened.served.url });
     await connectAs(other.page, "alice");
     const secret = secretOf("alice");

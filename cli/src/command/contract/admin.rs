@@ -10,7 +10,7 @@ use wire::Digest;
 use super::{administered, show};
 use crate::context::Context;
 use crate::contracts::{Contract, DEPLOY_FEE};
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use crate::output::Report;
 
 /// Most bytes of a contract's code that a network takes.
@@ -80,7 +80,7 @@ pub(super) async fn upgrade(
 
 /// A contract's code from a file.
 pub(super) fn read_code(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: String| Failure::usage(format!("{}: {error}", path.display()));
+    let failed = |error: String| CliError::usage(format!("{}: {error}", path.display()));
     let file = fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut code = Vec::new();
 

@@ -10,8 +10,8 @@ use wire::Digest;
 use super::{admin, id};
 use crate::context::Context;
 use crate::contracts::Contract;
+use crate::error::{CliError, Result};
 use crate::escape::escape;
-use crate::failure::{Failure, Result};
 use crate::output::Report;
 
 /// The Wasm section of a contract's metadata (SEP-46).
@@ -81,7 +81,7 @@ async fn look(context: &Context, command: &Verify, contract: Contract) -> Result
         None => Digest::of(contract.wasm()),
     };
     let instance = state::instance(&context.rpc, &id).await?.ok_or_else(|| {
-        Failure::Unknown(format!(
+        CliError::Unknown(format!(
             "no contract {id} is on this network, or it is archived; check the id, or restore it \
                 and try again"
         ))
@@ -102,21 +102,21 @@ async fn rebuild(context: &Context, checkout: &Path) -> Result<()> {
     let script = checkout.join("contracts/build");
     context.steps.say(format!("building the contracts in {}", checkout.display()));
     let built = tokio::process::Command::new(&script).arg("--check").output().await;
-    let built = built.map_err(|error| Failure::usage(format!("{}: {error}", script.display())))?;
+    let built = built.map_err(|error| CliError::usage(format!("{}: {error}", script.display())))?;
     let said = String::from_utf8_lossy(&built.stderr);
     let last = said.lines().last().unwrap_or_default().to_owned();
     match built.status.code() {
         Some(0) => {}
-        Some(1) => return Err(Failure::Bad(last)),
-        Some(3) => return Err(Failure::Usage(last)),
-        _ => return Err(Failure::Unknown(last)),
+        Some(1) => return Err(CliError::Bad(last)),
+        Some(3) => return Err(CliError::Usage(last)),
+        _ => return Err(CliError::Unknown(last)),
     }
 
     // The checkout's Wasm is what its source builds; it must also be what is built in here.
     for contract in Contract::ALL {
         let path = checkout.join("contracts/wasm").join(contract.file_name());
         if Digest::of(&admin::read_code(&path)?) != Digest::of(contract.wasm()) {
-            return Err(Failure::bad(format!(
+            return Err(CliError::bad(format!(
                 "the {} of {} is another one than this release's",
                 contract.name(),
                 checkout.display()

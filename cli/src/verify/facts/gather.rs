@@ -12,7 +12,7 @@ use super::{
     AttemptFacts, ChainFacts, FACTS_KIND, FURTHER_ATTEMPTS, Origin, Own, Receipts, Settlement,
     settled,
 };
-use crate::failure::Result;
+use crate::error::Result;
 
 /// How often a search begins again that lost the race against the node's retention.
 const MOST_RACES: usize = 5;
@@ -54,8 +54,8 @@ struct History {
 ///
 /// # Errors
 ///
-/// [`crate::failure::Failure::Unknown`] when the RPC does not answer,
-/// [`crate::failure::Failure::Usage`] when it is on another network.
+/// [`crate::error::CliError::Unknown`] when the RPC does not answer,
+/// [`crate::error::CliError::Usage`] when it is on another network.
 pub async fn gather(
     rpc: &Rpc,
     own: &Own,

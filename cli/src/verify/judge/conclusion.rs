@@ -7,7 +7,7 @@ use wire::statement::Verdict;
 use super::attempts::{Attempts, Coverage, Outcome};
 use super::stated::Stated;
 use super::{Case, End};
-use crate::verify::link::{Conclusion, Link, Name, State};
+use crate::verify::link::{Conclusion, Link, LinkState, Name};
 
 pub(super) fn draw(
     case: &Case<'_>,
@@ -120,7 +120,7 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
     });
 
     // That a run without a statement has no files is said already.
-    let skipped = links.iter().filter(|link| link.state == State::Skipped);
+    let skipped = links.iter().filter(|link| link.state == LinkState::Skipped);
     let skipped = skipped.filter(|link| {
         matches!(
             link.link,
@@ -130,7 +130,8 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
     let skipped = skipped.map(|link| format!("{}: {}", link.link.as_str(), link.detail));
 
     // The detail of a link that holds ends with what was not compared.
-    let partly = links.iter().find(|link| link.link == Name::Request && link.state == State::Ok);
+    let partly =
+        links.iter().find(|link| link.link == Name::Request && link.state == LinkState::Ok);
     let partly = partly.and_then(|link| link.detail.rsplit_once("; "));
     let partly = partly.filter(|(_, rest)| rest.ends_with("not compared"));
 

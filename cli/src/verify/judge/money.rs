@@ -383,7 +383,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
 }
 
 /// Whether the vault settled this usage: by the event or the receipt, which hold it, else by the
-/// record's digest, if that fits a runner that is known. `None` if it cannot be told any more.
+/// record's digest, if that fits a runner that is known. `None` if it cannot be known any more.
 pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     if let Some(event) = event(case) {
         return Some(event.usage == *usage);

@@ -7,7 +7,7 @@ use wire::statement::Verdict;
 
 use super::stated::Stated;
 use super::{Case, End, Link, Name, differs};
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 pub(super) fn links(case: &Case<'_>, stated: Option<&Stated>) -> Result<Vec<Link>> {
     let root = case.bundle.pack();
@@ -26,7 +26,7 @@ pub(super) fn links(case: &Case<'_>, stated: Option<&Stated>) -> Result<Vec<Link
         ]);
     }
     let report =
-        verify::pack(&root).map_err(|error| Failure::unknown("the pack cannot be read", error))?;
+        verify::pack(&root).map_err(|error| CliError::unknown("the pack cannot be read", error))?;
     Ok(vec![
         seal(case, &report),
         manifest(case, &report, stated),
@@ -162,7 +162,7 @@ fn module(case: &Case<'_>) -> Result<Link> {
         return Ok(Link::broken(Name::Module, "the bundle has no module"));
     }
     let broken = verify::module(&root, expected)
-        .map_err(|error| Failure::unknown("the module cannot be read", error))?;
+        .map_err(|error| CliError::unknown("the module cannot be read", error))?;
     Ok(Link::unless(
         Name::Module,
         format!("tree {expected}, as the rate card pins"),

@@ -7,7 +7,7 @@ use wire::statement::{Execution, ExecutionStatement, Expected, ShippingStatement
 use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs, money};
-use crate::failure::Result;
+use crate::error::Result;
 
 /// The execution statement, its signature verified.
 pub(super) struct Stated {

@@ -16,7 +16,7 @@ use wire::{AttemptKey, Digest, Usage};
 
 use self::fixture::{Fixture, OTHER_KEY};
 use super::{ALL, Name};
-use crate::verify::link::State;
+use crate::verify::link::LinkState;
 
 #[test]
 fn an_untouched_run_is_proven_link_by_link() {
@@ -25,8 +25,8 @@ fn an_untouched_run_is_proven_link_by_link() {
     let states: Vec<_> = proof.links.iter().map(|link| (link.link, link.state)).collect();
     let expected = ALL.map(|name| match name {
         // What was asked for is compared only where the user gives it.
-        Name::Request => (name, State::Skipped),
-        _ => (name, State::Ok),
+        Name::Request => (name, LinkState::Skipped),
+        _ => (name, LinkState::Ok),
     });
     assert_eq!(states, expected, "{:#?}", proof.links);
     assert_eq!(proof.exit_code(), 0);
@@ -124,8 +124,8 @@ fn a_settlement_is_compared_by_its_digest_when_event_and_receipt_are_gone() {
     let states = (proof.exit_code(), proof.state(Name::Usage), proof.state(Name::Account));
 
     // What it was for is known; whether other events are gone as well is not.
-    assert_eq!(states, (2, Some(State::Ok), Some(State::Skipped)), "{:#?}", proof.links);
-    assert_eq!(proof.state(Name::Attempts), Some(State::Unknown));
+    assert_eq!(states, (2, Some(LinkState::Ok), Some(LinkState::Skipped)), "{:#?}", proof.links);
+    assert_eq!(proof.state(Name::Attempts), Some(LinkState::Unknown));
 
     // A digest that fits nothing does not say whether usage or settler is another.
     fixture.settled = Usage { runtime_ms: 501, ..fixture.execution.usage };
@@ -133,7 +133,7 @@ fn a_settlement_is_compared_by_its_digest_when_event_and_receipt_are_gone() {
     fixture.shown().finalized = None;
     fixture.facts.receipts = None;
     let proof = fixture.judge();
-    assert_eq!((proof.exit_code(), proof.state(Name::Usage)), (2, Some(State::Unknown)));
+    assert_eq!((proof.exit_code(), proof.state(Name::Usage)), (2, Some(LinkState::Unknown)));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_record_that_ended_and_events_that_are_gone_prove_nothing() {
     let proof = fixture.judge();
     assert_eq!(
         (proof.exit_code(), proof.state(Name::Vault)),
-        (2, Some(State::Unknown)),
+        (2, Some(LinkState::Unknown)),
         "{:#?}",
         proof.links
     );

@@ -45,7 +45,7 @@ fn what_is_signed_names_network_vault_function_and_every_argument() {
 }
 
 #[test]
-fn arithmetic_loses_no_stroop_and_overflows_nowhere() {
+fn arithmetic_loses_no_stroop_and_never_overflows() {
     let f = Fixture::ready();
     for (nonce, used) in
         [(1, units(1, 1, 0, 1)), (2, units(99, 49, 1, 999)), (3, units(7, 0, 0, 3))]

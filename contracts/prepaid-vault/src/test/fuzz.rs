@@ -1,4 +1,4 @@
-//! The committed Wasm under malformed calls: wrong types, wrong counts, extreme numbers, strange
+//! The committed Wasm under malformed calls: wrong types, wrong counts, extreme numbers, unusual
 //! addresses, structs with fields missing, added or renamed, long lists. Whatever comes, the answer
 //! is a success, a code of the contract that was called, or the host's own refusal; never another
 //! contract's code, never a change under an error, never a panic of the host. A call whose values

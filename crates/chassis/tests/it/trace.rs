@@ -19,21 +19,21 @@ async fn a_trace_continues_over_grpc_and_into_an_event() {
     let span = info_span!("work");
     telemetry::continue_trace(CALLER, &span);
     let work = async {
-        let (_, answered_in) = echo::ask(address, Some(echo::TOKEN)).await.unwrap();
+        let (_, in_answer) = echo::ask(address, Some(echo::TOKEN)).await.unwrap();
         let (event, subject) = fact(&nats.prefix, 1);
         let mut conn = db.pool.acquire().await.unwrap();
         outbox::put(&mut conn, &event, &subject).await.unwrap();
-        answered_in
+        in_answer
     };
-    let answered_in = work.instrument(span).await;
-    let told_in = heard.next().await.1.traceparent.unwrap();
+    let in_answer = work.instrument(span).await;
+    let in_handler = heard.next().await.1.traceparent.unwrap();
 
     let trace = |text| telemetry::trace_id(text).map(str::to_owned);
-    assert_eq!(trace(&answered_in), trace(CALLER));
-    assert_eq!(trace(&told_in), trace(CALLER));
+    assert_eq!(trace(&in_answer), trace(CALLER));
+    assert_eq!(trace(&in_handler), trace(CALLER));
     // The same trace, and in it two other spans than the caller's.
-    assert_ne!(answered_in, CALLER);
-    assert_ne!(told_in, answered_in);
+    assert_ne!(in_answer, CALLER);
+    assert_ne!(in_handler, in_answer);
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ async fn a_recording_stands_for_the_service() {
     recording.add(&lines.collect::<String>()).unwrap();
 
     let source = Source::Recorded(Arc::new(recording));
-    let routes = vec![route(UpstreamKind::OpenAi, "https://nowhere.invalid")];
+    let routes = vec![route(UpstreamKind::OpenAi, "https://unreachable.invalid")];
     let fixture =
         Fixture::plan(Plan { routes, budgets: PLENTY, source, records: false, open: true });
     let again = [

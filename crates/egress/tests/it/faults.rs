@@ -43,7 +43,7 @@ fn compressed(encoding: &str, kind: &str, body: &[u8]) -> Vec<Step> {
 }
 
 /// One request to a service that does `steps`: what the module saw, and the call's line.
-async fn one(
+async fn one_call(
     stream: bool,
     steps: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Option<(u16, String)>, Call) {
@@ -94,7 +94,7 @@ async fn answers_that_break_off_are_marked() {
         ),
     ];
     for (why, steps) in cases {
-        let (seen, call) = one(false, steps).await;
+        let (seen, call) = one_call(false, steps).await;
         let (status, text) = seen.unwrap();
         assert_eq!(status, 502, "{text}");
         assert_marked(&call, why);
@@ -103,13 +103,13 @@ async fn answers_that_break_off_are_marked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_break_off_are_marked_and_the_module_sees_that_they_did() {
-    let (seen, call) = one(true, |_| events([&*delta("a")])).await;
+    let (seen, call) = one_call(true, |_| events([&*delta("a")])).await;
     assert!(seen.is_some(), "a clean end without a record is whole for the module");
     assert_marked(&call, "no record");
 
     let chunked = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
         transfer-encoding: chunked\r\n\r\n";
-    let (seen, call) = one(true, move |_| {
+    let (seen, call) = one_call(true, move |_| {
         let event = format!("{}\n\n", delta("a"));
         vec![send(chunked), send(&format!("{:x}\r\n{event}\r\n", event.len()))]
     })
@@ -118,7 +118,7 @@ async fn streams_that_break_off_are_marked_and_the_module_sees_that_they_did() {
     assert_marked(&call, "broke off");
 
     // With the record before the break nothing is missing.
-    let (_, call) = one(true, move |_| {
+    let (_, call) = one_call(true, move |_| {
         let event = format!("{}\n\n", usage(6, 3));
         vec![send(chunked), send(&format!("{:x}\r\n{event}\r\n", event.len())), Step::Reset]
     })
@@ -128,11 +128,11 @@ async fn streams_that_break_off_are_marked_and_the_module_sees_that_they_did() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_trickling_services_are_given_up() {
-    let (seen, call) = one(false, |_| vec![pause(3_000)]).await;
+    let (seen, call) = one_call(false, |_| vec![pause(3_000)]).await;
     assert_eq!(seen.unwrap().0, 504);
     assert_marked(&call, "no answer within");
 
-    let (seen, call) = one(true, |_| {
+    let (seen, call) = one_call(true, |_| {
         let mut steps = events([&*delta("a")]);
         steps.push(pause(3_000));
         steps
@@ -142,7 +142,7 @@ async fn slow_and_trickling_services_are_given_up() {
     assert_marked(&call, "nothing came");
 
     // A byte now and then keeps no connection open for ever.
-    let (_, call) = one(true, |_| {
+    let (_, call) = one_call(true, |_| {
         let mut steps = events([]);
         for _ in 0..60 {
             steps.extend([send(":"), pause(100)]);
@@ -173,26 +173,27 @@ async fn what_a_service_refuses_costs_a_call_and_no_token() {
 async fn gigantic_answers_and_bombs_are_cut() {
     let large = vec![b'x'; 3 << 20];
     let body = large.clone();
-    let (seen, call) = one(false, move |_| answer("200 OK", "application/json", &body)).await;
+    let (seen, call) = one_call(false, move |_| answer("200 OK", "application/json", &body)).await;
     assert_eq!(seen.unwrap().0, 502);
     assert_marked(&call, "larger than 1048576 bytes");
 
     let bomb = gzip(&vec![b' '; 64 << 20]);
     assert!(bomb.len() < 1 << 20);
-    let (seen, call) = one(false, {
+    let (seen, call) = one_call(false, {
         let bomb = bomb.clone();
         move |_| compressed("gzip", "application/json", &bomb)
     })
     .await;
     assert_eq!(seen.unwrap().0, 502);
     assert_marked(&call, "larger than");
-    let (seen, call) = one(true, move |_| compressed("gzip", "text/event-stream", &bomb)).await;
+    let (seen, call) =
+        one_call(true, move |_| compressed("gzip", "text/event-stream", &bomb)).await;
     assert_eq!(seen, None);
     assert_marked(&call, "larger than");
 
     // One line without end.
     let line = [b"data: ".to_vec(), large].concat();
-    let (_, call) = one(true, move |_| {
+    let (_, call) = one_call(true, move |_| {
         let mut steps = events([]);
         steps.push(Step::Send(line.clone()));
         steps
@@ -204,19 +205,21 @@ async fn gigantic_answers_and_bombs_are_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn compression_is_read_where_it_is_known_and_refused_where_it_is_not() {
     let body = gzip(completion(4, 2).to_string().as_bytes());
-    let (seen, call) = one(false, move |_| compressed("gzip", "application/json", &body)).await;
+    let (seen, call) =
+        one_call(false, move |_| compressed("gzip", "application/json", &body)).await;
     assert!(seen.unwrap().1.contains("prompt_tokens"));
     assert_eq!((call.outcome, call.llm_in, call.llm_out), (CallOutcome::Complete, 4, 2));
 
     let stream = format!("{}\n\n{}\n\ndata: [DONE]\n\n", delta("a"), usage(4, 2));
     let stream = gzip(stream.as_bytes());
-    let (_, call) = one(true, move |_| compressed("gzip", "text/event-stream", &stream)).await;
+    let (_, call) = one_call(true, move |_| compressed("gzip", "text/event-stream", &stream)).await;
     assert_eq!((call.outcome, call.llm_in, call.llm_out), (CallOutcome::Complete, 4, 2));
 
-    let (seen, call) = one(false, |_| compressed("br", "application/json", b"anything")).await;
+    let (seen, call) = one_call(false, |_| compressed("br", "application/json", b"anything")).await;
     assert_eq!(seen.unwrap().0, 502);
     assert_marked(&call, "\"br\"");
-    let (seen, call) = one(false, |_| compressed("gzip", "application/json", b"no gzip")).await;
+    let (seen, call) =
+        one_call(false, |_| compressed("gzip", "application/json", b"no gzip")).await;
     assert_eq!(seen.unwrap().0, 502);
     assert_marked(&call, "compressed");
 }
@@ -224,17 +227,17 @@ async fn compression_is_read_where_it_is_known_and_refused_where_it_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_events_are_passed_on_and_marked() {
     for bad in ["data: {\"choices\":[", "data: {\"usage\":{\"prompt_tokens\":-5}}", "data: no"] {
-        let (seen, call) = one(true, move |_| events([bad, "data: [DONE]"])).await;
+        let (seen, call) = one_call(true, move |_| events([bad, "data: [DONE]"])).await;
         assert!(seen.unwrap().1.starts_with(bad));
         assert_eq!(call.outcome, CallOutcome::Inconclusive, "{bad}");
         assert_eq!((call.llm_in, call.llm_out), (0, 0), "{bad}");
     }
-    let (seen, call) = one(false, |_| answer("200 OK", "application/json", "not JSON")).await;
+    let (seen, call) = one_call(false, |_| answer("200 OK", "application/json", "not JSON")).await;
     assert_eq!(seen.unwrap(), (200, "not JSON".to_owned()));
     assert_marked(&call, "no JSON");
     let contradicts = json!({ "usage": { "prompt_tokens": 10, "completion_tokens": 5,
         "total_tokens": 12 } });
-    let (_, call) = one(false, move |_| whole(&contradicts)).await;
+    let (_, call) = one_call(false, move |_| whole(&contradicts)).await;
     assert_eq!((call.outcome, call.llm_in, call.llm_out), (CallOutcome::Inconclusive, 10, 2));
 }
 

@@ -92,7 +92,7 @@ impl Fixture {
         let calls = recompute(&report.list, &report.egress).unwrap();
         let listed = String::from_utf8_lossy(&report.list);
         let bodies = String::from_utf8_lossy(&report.bodies);
-        assert!(!listed.contains(KEY) && !bodies.contains(KEY), "the credential is nowhere");
+        assert!(!listed.contains(KEY) && !bodies.contains(KEY), "the credential is not recorded");
         (report, calls)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libc::{c_ulong, sock_filter};
 
-use crate::{World, timed};
+use crate::{Fixture, timed};
 
 const RECEIVE: c_ulong = 0xc050_2100;
 const ANSWER: c_ulong = 0xc018_2101;
@@ -22,8 +22,8 @@ pub(crate) fn works() -> bool {
 }
 
 /// Runs the script.
-pub(crate) fn supervised(world: &World) -> Duration {
-    let (node, root) = (world.node.display().to_string(), world.root.display().to_string());
+pub(crate) fn supervised(fixture: &Fixture) -> Duration {
+    let (node, root) = (fixture.node.display().to_string(), fixture.root.display().to_string());
     timed(|| start(&node, &["main.mjs"], &root).unwrap())
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Way, World};
+use crate::{Fixture, Way};
 
 /// Runs commands one after the other, and says how long each took.
 struct Server {
@@ -24,8 +24,8 @@ pub(crate) fn add(ways: &mut Vec<Way>) -> bool {
         return false;
     }
     let server = RefCell::new(None);
-    let run = move |world: &World, _: &[_]| {
-        server.borrow_mut().get_or_insert_with(|| Server::start(world)).run()
+    let run = move |fixture: &Fixture, _: &[_]| {
+        server.borrow_mut().get_or_insert_with(|| Server::start(fixture)).run()
     };
     ways.push(("sandlock".to_owned(), Box::new(run)));
     true
@@ -37,10 +37,14 @@ fn python() -> Command {
 }
 
 impl Server {
-    fn start(world: &World) -> Self {
+    fn start(fixture: &Fixture) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/sandlock/serve.py");
         let mut command = python();
-        command.arg(script).arg(&world.root).arg(&world.node).arg(world.root.join("main.mjs"));
+        command
+            .arg(script)
+            .arg(&fixture.root)
+            .arg(&fixture.node)
+            .arg(fixture.root.join("main.mjs"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());

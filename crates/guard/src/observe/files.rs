@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{CONTINUE, Decision, Observer, Seen, error};
+use super::{CONTINUE, Decision, Observer, StoppedCall, error};
 use crate::calls::{At, OpenFlags};
 use crate::ledger::Event;
 use crate::neutral_files::NeutralFile;
@@ -15,7 +15,7 @@ use crate::resolved_policy::Zone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::tree;
-use crate::view::{Found, Place, Reading};
+use crate::view::{Destination, Found, Reading};
 
 /// A named target: resolved path and what is there.
 type Named = (PathBuf, Found);
@@ -30,7 +30,7 @@ const TEMPORARY: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 impl Observer<'_> {
     pub(super) fn open(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         at: At,
         flags: OpenFlags,
     ) -> io::Result<Decision> {
@@ -92,11 +92,11 @@ impl Observer<'_> {
     }
 
     /// A name with a slash at its end, which only a directory can have.
-    fn means_directory(&self, seen: &Seen<'_>, at: At) -> io::Result<bool> {
+    fn means_directory(&self, seen: &StoppedCall<'_>, at: At) -> io::Result<bool> {
         Ok(seen.string(seen.arg(at.path))?.ends_with(b"/"))
     }
 
-    pub(super) fn truncate(&mut self, seen: &Seen<'_>, at: At) -> io::Result<Decision> {
+    pub(super) fn truncate(&mut self, seen: &StoppedCall<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, FOLLOWED)? else { return Ok(CONTINUE) };
         if matches!(&found, Found::Missing | Found::Unreachable(_))
             || matches!(&found, Found::Here(stat) if !stat.is_file())
@@ -110,17 +110,22 @@ impl Observer<'_> {
     /// Resolves an argument; nothing for what has no name, which is always the process's own.
     pub(super) fn named(
         &self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         at: At,
         reading: Reading,
     ) -> io::Result<Option<Named>> {
         Ok(match self.place(seen, at, reading)? {
-            Place::File { path, found } => Some((path, found)),
-            Place::Nameless { .. } => None,
+            Destination::File { path, found } => Some((path, found)),
+            Destination::Nameless { .. } => None,
         })
     }
 
-    pub(super) fn place(&self, seen: &Seen<'_>, at: At, reading: Reading) -> io::Result<Place> {
+    pub(super) fn place(
+        &self,
+        seen: &StoppedCall<'_>,
+        at: At,
+        reading: Reading,
+    ) -> io::Result<Destination> {
         let path = seen.string(seen.arg(at.path))?;
         if path.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
@@ -138,7 +143,12 @@ impl Observer<'_> {
         }
     }
 
-    pub(super) fn write(&mut self, seen: &Seen<'_>, zone: Zone, paths: &[&Path]) -> Decision {
+    pub(super) fn write(
+        &mut self,
+        seen: &StoppedCall<'_>,
+        zone: Zone,
+        paths: &[&Path],
+    ) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
         let charge = match zone {
             Zone::Free => return CONTINUE,
@@ -193,7 +203,7 @@ impl Observer<'_> {
         (!self.resolved.may_read(path)).then_some(neutral)
     }
 
-    fn read(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
+    fn read(&mut self, seen: &StoppedCall<'_>, path: &Path, found: &Found) -> Decision {
         if matches!(found, Found::Missing | Found::Unreachable(_)) || !self.watches_reads() {
             return CONTINUE;
         }
@@ -285,7 +295,7 @@ fn shows_tracer(path: &Path) -> bool {
 }
 
 /// Flags and rules of a `struct open_how`.
-fn how(seen: &Seen<'_>, index: usize) -> io::Result<(i32, bool)> {
+fn how(seen: &StoppedCall<'_>, index: usize) -> io::Result<(i32, bool)> {
     const IN_ROOT: u8 = 0x10;
     // Three numbers of 64 bits: flags, mode, and rules of resolution.
     let bytes = seen.view.bytes(seen.arg(index), 24)?;

@@ -6,13 +6,13 @@ use std::io;
 use std::path::PathBuf;
 
 use super::files::{FOLLOWED, LAST};
-use super::{Decision, Observer, Seen, error};
+use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::{At, Change, Clock, Follow, Target};
 use crate::emulate::{self, Handle, Order};
 use crate::resolved_policy::Zone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
-use crate::view::{Found, Place};
+use crate::view::{Destination, Found};
 
 const MAX_NAME: usize = 256;
 /// The kernel's own bound on the value of an extended attribute.
@@ -29,7 +29,7 @@ struct Object {
 impl Observer<'_> {
     pub(super) fn metadata(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         target: Target,
         change: Change,
     ) -> io::Result<Decision> {
@@ -65,7 +65,7 @@ impl Observer<'_> {
     /// Where the handle leads decides; it can no longer be swapped.
     fn carry_out(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         object: &Object,
         handle: &Handle,
         order: &Order,
@@ -129,7 +129,7 @@ impl Observer<'_> {
         }
     }
 
-    fn opened(&self, seen: &Seen<'_>, fd: i32) -> io::Result<Object> {
+    fn opened(&self, seen: &StoppedCall<'_>, fd: i32) -> io::Result<Object> {
         if fd == libc::AT_FDCWD {
             let place = seen.view.resolve(fd, b".", FOLLOWED)?;
             let way = PathBuf::from(format!("/proc/{}/cwd", seen.stopped.tid));
@@ -141,7 +141,7 @@ impl Observer<'_> {
         Ok(Object { way, follow: true, name: named(place) })
     }
 
-    fn object(&self, seen: &Seen<'_>, at: At, follow: Follow) -> io::Result<Object> {
+    fn object(&self, seen: &StoppedCall<'_>, at: At, follow: Follow) -> io::Result<Object> {
         let flags = match follow {
             Follow::UnlessFlag(index) => seen.int(index),
             Follow::Always => 0,
@@ -156,18 +156,20 @@ impl Observer<'_> {
         let last = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
         match self.place(seen, at, if last { LAST } else { FOLLOWED })? {
             // Resolved already: a link at the end is meant itself.
-            Place::File { path, found } => {
+            Destination::File { path, found } => {
                 Ok(Object { way: path.clone(), follow: false, name: Some((path, found)) })
             }
-            Place::Nameless { link, .. } => Ok(Object { way: link, follow: true, name: None }),
+            Destination::Nameless { link, .. } => {
+                Ok(Object { way: link, follow: true, name: None })
+            }
         }
     }
 }
 
-fn named(place: Place) -> Option<(PathBuf, Found)> {
+fn named(place: Destination) -> Option<(PathBuf, Found)> {
     match place {
-        Place::File { path, found } => Some((path, found)),
-        Place::Nameless { .. } => None,
+        Destination::File { path, found } => Some((path, found)),
+        Destination::Nameless { .. } => None,
     }
 }
 
@@ -177,7 +179,7 @@ fn errno(failure: &io::Error) -> Decision {
 
 /// What is to be done, read once from the process's memory. The inner error is what the kernel
 /// would answer.
-fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
+fn order(seen: &StoppedCall<'_>, change: Change) -> io::Result<Result<Order, i32>> {
     let id = |index| {
         let id = seen.int(index).cast_unsigned();
         // All ones: that half stays as it is.
@@ -209,7 +211,7 @@ fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
 }
 
 fn set_attribute(
-    seen: &Seen<'_>,
+    seen: &StoppedCall<'_>,
     name: usize,
     (value, size): (u64, u64),
     flags: u32,
@@ -223,7 +225,7 @@ fn set_attribute(
     Ok(attribute(seen, name)?.map(|name| Order::SetAttribute { name, value, flags }))
 }
 
-fn attribute(seen: &Seen<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
+fn attribute(seen: &StoppedCall<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
     let name = seen.string(seen.arg(name))?;
     Ok(if name.is_empty() || name.len() >= MAX_NAME {
         Err(libc::ERANGE)
@@ -234,7 +236,7 @@ fn attribute(seen: &Seen<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
 
 /// Two times, or none for the present.
 fn times(
-    seen: &Seen<'_>,
+    seen: &StoppedCall<'_>,
     clock: Clock,
     index: usize,
 ) -> io::Result<Result<Option<[emulate::Time; 2]>, i32>> {

@@ -5,27 +5,29 @@ use std::io;
 use std::path::Path;
 
 use super::files::LAST;
-use super::{CONTINUE, Decision, Observer, Seen};
+use super::{CONTINUE, Decision, Observer, StoppedCall};
 use crate::calls::{At, Removal};
 use crate::paths;
 use crate::policy::Capability;
 use crate::resolved_policy::Zone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
-use crate::view::{Found, Place, Reading};
+use crate::view::{Destination, Found, Reading};
 
 impl Observer<'_> {
-    pub(super) fn create(&mut self, seen: &Seen<'_>, at: At) -> io::Result<Decision> {
+    pub(super) fn create(&mut self, seen: &StoppedCall<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, LAST)? else { return Ok(CONTINUE) };
         Ok(self.make(seen, &path, &found))
     }
 
     /// A new name; nothing where it exists or has no directory.
-    pub(super) fn make(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
+    pub(super) fn make(&mut self, seen: &StoppedCall<'_>, path: &Path, found: &Found) -> Decision {
         match found {
             // A name that exists is no effect, whatever is allowed here (M3).
-            Found::Here(_) => return self.in_vain(&[path], Answer::Error(libc::EEXIST)),
-            Found::Unreachable(number) => return self.in_vain(&[path], Answer::Error(*number)),
+            Found::Here(_) => return self.failing_attempt(&[path], Answer::Error(libc::EEXIST)),
+            Found::Unreachable(number) => {
+                return self.failing_attempt(&[path], Answer::Error(*number));
+            }
             Found::Missing | Found::Hidden => {}
         }
         self.write(seen, self.resolved.entry_zone(path), &[path])
@@ -33,7 +35,7 @@ impl Observer<'_> {
 
     pub(super) fn remove(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         at: At,
         kind: Removal,
     ) -> io::Result<Decision> {
@@ -54,14 +56,14 @@ impl Observer<'_> {
             Found::Here(_) | Found::Hidden => None,
         };
         if let Some(number) = fails {
-            return Ok(self.in_vain(&[&path], Answer::Error(number)));
+            return Ok(self.failing_attempt(&[&path], Answer::Error(number)));
         }
         Ok(self.write(seen, self.resolved.entry_zone(&path), &[&path]))
     }
 
     pub(super) fn rename(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         from: At,
         to: At,
         flags: Option<usize>,
@@ -81,7 +83,7 @@ impl Observer<'_> {
             Found::Hidden => None,
         };
         if let Some(answer) = answer {
-            return Ok(self.in_vain(&[&from, &to], answer));
+            return Ok(self.failing_attempt(&[&from, &to], answer));
         }
         // The worse of the two ends decides.
         let zone = self.resolved.entry_zone(&from).max(self.resolved.entry_zone(&to));
@@ -96,7 +98,7 @@ impl Observer<'_> {
 
     pub(super) fn link(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         from: At,
         to: At,
         flags: Option<usize>,
@@ -113,18 +115,18 @@ impl Observer<'_> {
         let entry = self.resolved.entry_zone(&to);
         match source {
             // A temporary file without a name gets one.
-            Place::Nameless { .. } => Ok(self.make(seen, &to, &target)),
-            Place::File { path, found: Found::Missing | Found::Unreachable(_) } => {
-                Ok(self.in_vain(&[&path, &to], Answer::Error(libc::ENOENT)))
+            Destination::Nameless { .. } => Ok(self.make(seen, &to, &target)),
+            Destination::File { path, found: Found::Missing | Found::Unreachable(_) } => {
+                Ok(self.failing_attempt(&[&path, &to], Answer::Error(libc::ENOENT)))
             }
             _ if matches!(target, Found::Here(_) | Found::Unreachable(_)) => {
                 Ok(self.make(seen, &to, &target))
             }
-            Place::File { found: Found::Here(stat), .. } if stat.links() == 0 => {
+            Destination::File { found: Found::Here(stat), .. } if stat.links() == 0 => {
                 Ok(self.write(seen, entry, &[&to]))
             }
             // A second name changes the file too.
-            Place::File { path, found } => {
+            Destination::File { path, found } => {
                 Ok(self.write(seen, entry.max(self.zone(&path, &found)), &[&path, &to]))
             }
         }
@@ -134,7 +136,7 @@ impl Observer<'_> {
     /// change it says so itself, and should things change before it looks, the change is not
     /// unexplained. Elsewhere Landlock would refuse before the kernel finds out, which a program
     /// would take for another answer than it gets without a guard.
-    pub(super) fn in_vain(&mut self, paths: &[&Path], answer: Answer) -> Decision {
+    pub(super) fn failing_attempt(&mut self, paths: &[&Path], answer: Answer) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
         let free = paths.iter().all(|path| match self.resolved.entry_zone(path) {
             Zone::Free => true,

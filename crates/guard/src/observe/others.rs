@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{FOLLOWED, LAST, missing};
-use super::{CONTINUE, Decision, MAX_SHOWN_ARGUMENTS, Observer, Seen, Start, error};
+use super::{CONTINUE, Decision, MAX_SHOWN_ARGUMENTS, Observer, Start, StoppedCall, error};
 use crate::calls::{At, NEW_NAMESPACES};
 use crate::ledger::Event;
 use crate::policy::Capability;
@@ -13,12 +13,12 @@ use crate::shebang;
 use crate::stat::FileStat;
 use crate::text;
 use crate::tree;
-use crate::view::{Found, Place};
+use crate::view::{Destination, Found};
 
 impl Observer<'_> {
     pub(super) fn exec(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         at: At,
         flags: Option<usize>,
     ) -> io::Result<Decision> {
@@ -44,16 +44,18 @@ impl Observer<'_> {
         // Relative to a descriptor, the kernel makes up a name of its own.
         let name = (at.dir.is_none() || name.starts_with(b"/")).then(|| name.to_vec());
         let path = match place {
-            Place::Nameless { shown, .. } => {
+            Destination::Nameless { shown, .. } => {
                 return Ok(self.start(seen, None, shown, arguments, name));
             }
-            Place::File { found: Found::Missing, .. } => return Ok(missing()),
-            Place::File { found: Found::Unreachable(number), .. } => return Ok(error(number)),
-            Place::File { found: Found::Here(stat), .. } if !executable(&stat) => {
+            Destination::File { found: Found::Missing, .. } => return Ok(missing()),
+            Destination::File { found: Found::Unreachable(number), .. } => {
+                return Ok(error(number));
+            }
+            Destination::File { found: Found::Here(stat), .. } if !executable(&stat) => {
                 return Ok(error(libc::EACCES));
             }
-            Place::File { found: Found::Hidden, .. } => return Ok(error(libc::EACCES)),
-            Place::File { path, .. } => path,
+            Destination::File { found: Found::Hidden, .. } => return Ok(error(libc::EACCES)),
+            Destination::File { path, .. } => path,
         };
         if self.is_own_interpreter(seen, &path) {
             self.interpreted = true;
@@ -66,7 +68,7 @@ impl Observer<'_> {
     /// Whether the command's own process, still `env` as the kernel started it for the command's
     /// first line, goes on to the interpreter that the line asks for. Once, and only that program:
     /// what is executed in the end is looked up again.
-    fn is_own_interpreter(&self, seen: &Seen<'_>, path: &Path) -> bool {
+    fn is_own_interpreter(&self, seen: &StoppedCall<'_>, path: &Path) -> bool {
         !self.interpreted
             && seen.stopped.tid == self.main
             && self.resolved.interpreter.as_deref() == Some(path)
@@ -75,7 +77,7 @@ impl Observer<'_> {
 
     fn start(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         path: Option<PathBuf>,
         shown: String,
         arguments: Option<String>,
@@ -119,7 +121,7 @@ impl Observer<'_> {
     /// Lets a program start, to be recorded when it is certain which one it was.
     fn watch_start(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         event: Event,
         path: Option<PathBuf>,
         name: Option<Vec<u8>>,
@@ -137,7 +139,7 @@ impl Observer<'_> {
         Decision::Start(Box::new(Start { pid, tid, who, event, path, name, itself }))
     }
 
-    fn arguments(&self, seen: &Seen<'_>, index: usize) -> String {
+    fn arguments(&self, seen: &StoppedCall<'_>, index: usize) -> String {
         let mut shown = Vec::new();
         for address in seen.view.pointers(seen.arg(index), MAX_SHOWN_ARGUMENTS) {
             let Ok(argument) = seen.view.string(address) else { break };
@@ -148,7 +150,7 @@ impl Observer<'_> {
 
     /// Stopped where no process was declared. It goes on even undeclared, within the limit: the
     /// program it starts is refused by name.
-    pub(super) fn fork(&mut self, seen: &Seen<'_>) -> Decision {
+    pub(super) fn fork(&mut self, seen: &StoppedCall<'_>) -> Decision {
         if seen.call.number == libc::SYS_clone && seen.arg(0) & u64::from(NEW_NAMESPACES) != 0 {
             self.refused(seen.stopped.tid, "clone into a new namespace", String::new());
             return error(libc::EPERM);
@@ -192,7 +194,7 @@ fn executable(stat: &FileStat) -> bool {
 }
 
 /// The start of the command itself, which the caller asked for: listed, and never charged.
-fn own_start(seen: &Seen<'_>) -> Event {
+fn own_start(seen: &StoppedCall<'_>) -> Event {
     Event {
         category: Category::ProcessShell,
         operation: seen.call.name,

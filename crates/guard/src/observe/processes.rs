@@ -3,12 +3,12 @@
 use std::fs;
 use std::io;
 
-use super::{CONTINUE, Decision, Observer, Seen, error};
+use super::{CONTINUE, Decision, Observer, StoppedCall, error};
 use crate::calls::{IO_PRIORITY_OF_USER, PRIORITY_OF_USER};
 use crate::policy::Reads;
 use crate::report::{Category, Charge};
 use crate::tree;
-use crate::view::Place;
+use crate::view::Destination;
 
 /// Whom a call is aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Aim {
 impl Observer<'_> {
     pub(super) fn process(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         pid: usize,
         signal: Option<usize>,
     ) -> Decision {
@@ -40,7 +40,7 @@ impl Observer<'_> {
 
     /// Lets pass what stays in the tree, fails what matches no process, charges the rest. Asking
     /// whether a process exists changes nothing.
-    fn reach(&mut self, seen: &Seen<'_>, aim: Aim, asks: bool) -> Decision {
+    fn reach(&mut self, seen: &StoppedCall<'_>, aim: Aim, asks: bool) -> Decision {
         match aim {
             Aim::Own => return CONTINUE,
             Aim::Process(pid) if tree::contains(self.reaper, pid) => return CONTINUE,
@@ -66,16 +66,16 @@ impl Observer<'_> {
     }
 
     /// `pidfd_send_signal`: the descriptor refers to the process.
-    pub(super) fn signal_handle(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn signal_handle(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let handle = seen.int(0);
         if handle <= SELF_HANDLES {
             return Ok(CONTINUE);
         }
         let asks = seen.int(1) == 0;
         let pid = match seen.view.descriptor(handle)? {
-            Place::Nameless { .. } => self.process_of(seen, handle),
+            Destination::Nameless { .. } => self.process_of(seen, handle),
             // A directory of `/proc` is a handle too.
-            Place::File { path, .. } => path
+            Destination::File { path, .. } => path
                 .strip_prefix("/proc")
                 .ok()
                 .and_then(|rest| rest.iter().next()?.to_str()?.parse().ok()),
@@ -85,14 +85,14 @@ impl Observer<'_> {
         Ok(self.reach(seen, Aim::Process(pid), asks))
     }
 
-    fn process_of(&self, seen: &Seen<'_>, handle: i32) -> Option<u32> {
+    fn process_of(&self, seen: &StoppedCall<'_>, handle: i32) -> Option<u32> {
         let path = format!("/proc/{}/fdinfo/{handle}", seen.stopped.tid);
         let text = fs::read_to_string(path).ok()?;
         text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
     }
 
     /// Signals that come with input or output may be sent to another process, or a group.
-    pub(super) fn owner(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn owner(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let (group, pid) = if seen.int(1) == libc::F_SETOWN {
             (seen.int(2) < 0, seen.int(2).unsigned_abs())
         } else {
@@ -106,7 +106,7 @@ impl Observer<'_> {
     }
 
     /// The same for a socket: an `int` in memory.
-    pub(super) fn socket_owner(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn socket_owner(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let bytes = seen.view.bytes(seen.arg(2), 4)?;
         let who = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         Ok(self.reach(seen, owner(who < 0, who.unsigned_abs()), false))
@@ -114,7 +114,7 @@ impl Observer<'_> {
 
     /// Memory of the own tree may be read; that of others is withheld by the kernel, and counts
     /// like a file of theirs.
-    pub(super) fn peek(&mut self, seen: &Seen<'_>, pid: usize) -> Decision {
+    pub(super) fn peek(&mut self, seen: &StoppedCall<'_>, pid: usize) -> Decision {
         let pid = seen.int(pid).unsigned_abs();
         if tree::contains(self.reaper, pid) {
             return CONTINUE;
@@ -132,7 +132,7 @@ impl Observer<'_> {
     }
 
     /// Tracing, and writing another's memory: always refused, and charged where aimed outside.
-    pub(super) fn refuse_process(&mut self, seen: &Seen<'_>, pid: usize) -> Decision {
+    pub(super) fn refuse_process(&mut self, seen: &StoppedCall<'_>, pid: usize) -> Decision {
         const TRACE_ME: i32 = 0;
         let me = seen.call.number == libc::SYS_ptrace && seen.int(0) == TRACE_ME;
         let pid = seen.int(pid).unsigned_abs();
@@ -156,7 +156,7 @@ fn owner(group: bool, pid: u32) -> Aim {
     }
 }
 
-fn aim(seen: &Seen<'_>, pid: usize) -> Aim {
+fn aim(seen: &StoppedCall<'_>, pid: usize) -> Aim {
     const BY_PROCESS: u32 = 0;
     const BY_GROUP: u32 = 1;
     let which = seen.int(0).cast_unsigned();

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::{CONTINUE, Decision, Observer, Seen, error};
+use super::{CONTINUE, Decision, Observer, StoppedCall, error};
 use crate::calls::OWNER_REQUESTS;
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
 use crate::resolved_policy::Zone;
-use crate::view::{Found, Place};
+use crate::view::{Destination, Found};
 
 const TERMINAL_INPUT: u32 = libc::TIOCSTI as u32;
 const CONSOLE: u32 = 0x541c;
@@ -32,7 +32,7 @@ const SIGNALS_CONFINED: u32 = 6;
 const DEVICES_CONFINED: u32 = 5;
 
 impl Observer<'_> {
-    pub(super) fn ioctl(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn ioctl(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let request = seen.int(1).cast_unsigned();
         if request == TERMINAL_INPUT || request == CONSOLE {
             return self.types_into(seen);
@@ -44,7 +44,7 @@ impl Observer<'_> {
             }
             return self.socket_owner(seen);
         }
-        let Place::File { path, found } = seen.view.descriptor(seen.int(0))? else {
+        let Destination::File { path, found } = seen.view.descriptor(seen.int(0))? else {
             // A pipe, a socket or memory; on older kernels a device could take its number.
             let confined = self.abi >= DEVICES_CONFINED;
             return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
@@ -86,8 +86,9 @@ impl Observer<'_> {
 impl Observer<'_> {
     /// Input for the reader of a terminal, or a request to the console. It is never let go on; it
     /// counts as a write to that terminal, wherever the terminal is.
-    fn types_into(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
-        if let Place::File { path, found: Found::Here(stat) } = seen.view.descriptor(seen.int(0))?
+    fn types_into(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
+        if let Destination::File { path, found: Found::Here(stat) } =
+            seen.view.descriptor(seen.int(0))?
             && stat.is_device()
         {
             let shown = seen.show(&path);

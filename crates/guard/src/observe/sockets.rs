@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
-use super::{CONTINUE, Decision, Observer, Seen, error};
+use super::{CONTINUE, Decision, Observer, StoppedCall, error};
 use crate::calls::{BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS};
 use crate::emulate::Handle;
 use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
@@ -24,7 +24,7 @@ use crate::report::{Category, Charge};
 use crate::sys::{self, Answer};
 use crate::text;
 use crate::tree;
-use crate::view::{Found, Place};
+use crate::view::{Destination, Found};
 
 /// The kernel's own bound on messages of one call, and on the parts of one message.
 const MAX_MESSAGES: u64 = 1_024;
@@ -60,7 +60,7 @@ enum Meaning<'a> {
 impl Observer<'_> {
     /// Sockets other than local ones; exotic families are always refused, whose effects nothing
     /// here understands.
-    pub(super) fn socket(&mut self, seen: &Seen<'_>) -> Decision {
+    pub(super) fn socket(&mut self, seen: &StoppedCall<'_>) -> Decision {
         let family = seen.int(0);
         if family == libc::AF_NETLINK && seen.int(2) == libc::NETLINK_ROUTE {
             // By this socket programs list the host's interfaces. Changing anything by it needs a
@@ -83,7 +83,7 @@ impl Observer<'_> {
     }
 
     /// Only TCP over IPv4 leads to the proxy. Family, type and protocol are registers.
-    fn socket_for_the_proxy(&mut self, seen: &Seen<'_>, target: String) -> Decision {
+    fn socket_for_the_proxy(&mut self, seen: &StoppedCall<'_>, target: String) -> Decision {
         const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         let (family, kind) = (seen.int(0), seen.int(1) & !FLAGS);
         let is_tcp = kind == libc::SOCK_STREAM && matches!(seen.int(2), 0 | libc::IPPROTO_TCP);
@@ -109,7 +109,7 @@ impl Observer<'_> {
 
     /// Charges what is not declared. With a proxy as the only destination, all that comes here is
     /// something else.
-    fn network(&mut self, seen: &Seen<'_>, target: String) -> Decision {
+    fn network(&mut self, seen: &StoppedCall<'_>, target: String) -> Decision {
         if self.policy.reaches_all() {
             return self.charge(seen, Category::Network, Charge::Declared, target, None);
         }
@@ -136,7 +136,7 @@ impl Observer<'_> {
 
     pub(super) fn connect(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         address: u64,
         length: u64,
     ) -> io::Result<Decision> {
@@ -161,7 +161,7 @@ impl Observer<'_> {
 
     /// The supervisor connects the command's socket, to an address that it never had from the
     /// command.
-    fn connect_to_proxy(&mut self, seen: &Seen<'_>, proxy: Proxy) -> io::Result<Decision> {
+    fn connect_to_proxy(&mut self, seen: &StoppedCall<'_>, proxy: Proxy) -> io::Result<Decision> {
         let shown = proxy.shown.to_string();
         let decision = self.charge(seen, Category::Network, Charge::Declared, shown, None);
         if !matches!(decision, Decision::Answer(Answer::Continue)) {
@@ -172,7 +172,7 @@ impl Observer<'_> {
 
     /// Only sockets between processes of this machine may wait for connections. One of the network
     /// that was never bound would get an address by this, and everybody could connect to it.
-    pub(super) fn listen(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn listen(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let socket = match self.duplicate(seen)? {
             Ok(socket) => socket,
             Err(decision) => return Ok(decision),
@@ -188,7 +188,7 @@ impl Observer<'_> {
     /// packets have to take, or an interface. The supervisor connects the command's own socket,
     /// which would keep them. Level, name and length are registers, so what goes on here cannot
     /// become another call.
-    pub(super) fn socket_option(&mut self, seen: &Seen<'_>) -> Decision {
+    pub(super) fn socket_option(&mut self, seen: &StoppedCall<'_>) -> Decision {
         let (level, name, length) = (seen.int(1), seen.int(2), seen.int(4));
         let shown = match (level, name) {
             // Taking options away is what careful programs do.
@@ -201,15 +201,15 @@ impl Observer<'_> {
 
     /// Records an address that is declared whatever it is. The kernel reads it again, so what is
     /// shown is what was asked for when the guard looked.
-    fn show_address(&mut self, seen: &Seen<'_>, bytes: &[u8]) -> io::Result<Decision> {
+    fn show_address(&mut self, seen: &StoppedCall<'_>, bytes: &[u8]) -> io::Result<Decision> {
         match meaning(bytes) {
             Meaning::Nothing | Meaning::Interfaces => Ok(CONTINUE),
             Meaning::Far(shown) => Ok(self.network(seen, shown)),
             Meaning::Path(path) => {
                 let place = seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)?;
                 Ok(match place {
-                    Place::File { path, .. } if is_name_service(&path) => missing(),
-                    Place::File { found: Found::Here(_) | Found::Hidden, .. } => {
+                    Destination::File { path, .. } if is_name_service(&path) => missing(),
+                    Destination::File { found: Found::Here(_) | Found::Hidden, .. } => {
                         self.network(seen, format!("unix:{}", text::escape(path)))
                     }
                     _ => CONTINUE,
@@ -218,7 +218,7 @@ impl Observer<'_> {
         }
     }
 
-    fn judge_address(&mut self, seen: &Seen<'_>, bytes: Vec<u8>) -> io::Result<Judged> {
+    fn judge_address(&mut self, seen: &StoppedCall<'_>, bytes: Vec<u8>) -> io::Result<Judged> {
         let path = match meaning(&bytes) {
             Meaning::Nothing | Meaning::Interfaces => {
                 return Ok(Judged::Perform(Address { bytes, target: None }));
@@ -229,8 +229,8 @@ impl Observer<'_> {
         let shown = format!("unix:{}", text::escape(path));
         let (path, found) = match seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)? {
             // A descriptor's own link: nothing is bound there.
-            Place::Nameless { .. } => return Ok(Judged::Answer(error(libc::ECONNREFUSED))),
-            Place::File { path, found } => (path, found),
+            Destination::Nameless { .. } => return Ok(Judged::Answer(error(libc::ECONNREFUSED))),
+            Destination::File { path, found } => (path, found),
         };
         // The name services of the host are not there for a guarded command: their answers describe
         // the host, and libraries go on without them (M15).
@@ -256,7 +256,7 @@ impl Observer<'_> {
         self.own_sockets.contains(stat.identity()).then(|| handle.into())
     }
 
-    pub(super) fn bind(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn bind(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let bytes = match address_bytes(seen, seen.arg(1), seen.arg(2))? {
             Ok(bytes) => bytes,
             Err(number) => return Ok(error(number)),
@@ -274,11 +274,11 @@ impl Observer<'_> {
             Meaning::Far(shown) => self.network(seen, shown),
             // The last name is the new one, so a link there is not followed.
             Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
-                Place::File { path, found: Found::Here(_) } => {
-                    self.in_vain(&[&path], Answer::Error(libc::EADDRINUSE))
+                Destination::File { path, found: Found::Here(_) } => {
+                    self.failing_attempt(&[&path], Answer::Error(libc::EADDRINUSE))
                 }
-                Place::File { path, found } => self.make(seen, &path, &found),
-                Place::Nameless { .. } => error(libc::EADDRINUSE),
+                Destination::File { path, found } => self.make(seen, &path, &found),
+                Destination::Nameless { .. } => error(libc::EADDRINUSE),
             },
         };
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
@@ -290,7 +290,7 @@ impl Observer<'_> {
     }
 
     /// `sendto` with an address. Without one it does not stop: that is said by a register.
-    pub(super) fn send_to(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+    pub(super) fn send_to(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         if self.policy.reaches_all() {
             return self.connect(seen, seen.arg(4), seen.arg(5));
         }
@@ -310,7 +310,7 @@ impl Observer<'_> {
     }
 
     /// `sendmsg` and `sendmmsg`, whose addresses are in structures in memory.
-    pub(super) fn message(&mut self, seen: &Seen<'_>, many: bool) -> io::Result<Decision> {
+    pub(super) fn message(&mut self, seen: &StoppedCall<'_>, many: bool) -> io::Result<Decision> {
         let count = if many { seen.arg(2).min(MAX_MESSAGES) } else { 1 };
         let declared = self.policy.reaches_all();
         let mut messages = Vec::new();
@@ -361,7 +361,7 @@ impl Observer<'_> {
     }
 
     /// Takes the caller's own socket, whatever its number will mean by the time the call is made.
-    fn perform(&mut self, seen: &Seen<'_>, action: Action) -> io::Result<Decision> {
+    fn perform(&mut self, seen: &StoppedCall<'_>, action: Action) -> io::Result<Decision> {
         match self.duplicate(seen)? {
             Ok(socket) => self.perform_on(seen, socket, action),
             Err(decision) => Ok(decision),
@@ -369,7 +369,7 @@ impl Observer<'_> {
     }
 
     /// A duplicate of the socket in the first argument, or the answer where there is none.
-    fn duplicate(&mut self, seen: &Seen<'_>) -> io::Result<Result<OwnedFd, Decision>> {
+    fn duplicate(&mut self, seen: &StoppedCall<'_>) -> io::Result<Result<OwnedFd, Decision>> {
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
         // By number now; afterwards the number may belong to another socket.
@@ -392,7 +392,7 @@ impl Observer<'_> {
     /// Makes the call on the socket, as the caller.
     fn perform_on(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoppedCall<'_>,
         socket: OwnedFd,
         action: Action,
     ) -> io::Result<Decision> {
@@ -433,7 +433,11 @@ fn is_name_service(path: &Path) -> bool {
 }
 
 /// A copy of an address. The inner error is what the kernel would answer.
-fn address_bytes(seen: &Seen<'_>, address: u64, length: u64) -> io::Result<Result<Vec<u8>, i32>> {
+fn address_bytes(
+    seen: &StoppedCall<'_>,
+    address: u64,
+    length: u64,
+) -> io::Result<Result<Vec<u8>, i32>> {
     // The kernel takes the length as a signed number of 32 bits.
     let length = length & 0xffff_ffff;
     if length > MAX_ADDRESS {
@@ -480,12 +484,12 @@ fn far(family: i32, rest: &[u8]) -> String {
     address.map_or_else(|| format!("address family {family}"), |address| address.to_string())
 }
 
-fn bytes_or_none(seen: &Seen<'_>, address: u64, length: usize) -> io::Result<Vec<u8>> {
+fn bytes_or_none(seen: &StoppedCall<'_>, address: u64, length: usize) -> io::Result<Vec<u8>> {
     if length == 0 { Ok(Vec::new()) } else { seen.view.bytes(address, length) }
 }
 
 /// The parts of a message in one piece, up to the room that is left.
-fn gather(seen: &Seen<'_>, parts: u64, count: u64, room: &mut usize) -> io::Result<Vec<u8>> {
+fn gather(seen: &StoppedCall<'_>, parts: u64, count: u64, room: &mut usize) -> io::Result<Vec<u8>> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if count > MAX_PARTS {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
@@ -504,7 +508,7 @@ fn gather(seen: &Seen<'_>, parts: u64, count: u64, room: &mut usize) -> io::Resu
 /// Duplicates of the descriptors in ancillary data. The inner error is the answer to data that no
 /// supervisor could send for another process.
 fn descriptors(
-    seen: &Seen<'_>,
+    seen: &StoppedCall<'_>,
     control: u64,
     length: u64,
 ) -> io::Result<Result<Vec<OwnedFd>, i32>> {

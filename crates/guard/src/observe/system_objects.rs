@@ -4,12 +4,16 @@
 
 use std::fs;
 
-use super::{Decision, Observer, Seen, error};
+use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::SystemObject;
 use crate::report::{Category, Charge};
 
 impl Observer<'_> {
-    pub(super) fn system_object(&mut self, seen: &Seen<'_>, object: SystemObject) -> Decision {
+    pub(super) fn system_object(
+        &mut self,
+        seen: &StoppedCall<'_>,
+        object: SystemObject,
+    ) -> Decision {
         let (target, exists, changes) = match object {
             SystemObject::Queue => ("POSIX message queue".to_owned(), true, true),
             SystemObject::Key(kind) => {

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::{Found, Place, Reading, View, path_of};
+use super::{Destination, Found, Reading, View, path_of};
 use crate::stat::FileStat;
 use crate::tree;
 
@@ -33,7 +33,7 @@ pub(super) struct Walk<'v> {
 /// What one step came to.
 enum Step {
     On,
-    Ended(Place),
+    Ended(Destination),
 }
 
 impl<'v> Walk<'v> {
@@ -56,7 +56,7 @@ impl<'v> Walk<'v> {
         Ok(Self { view, at, handle, top, links: 0 })
     }
 
-    pub(super) fn run(mut self, given: &Path, reading: Reading) -> io::Result<Place> {
+    pub(super) fn run(mut self, given: &Path, reading: Reading) -> io::Result<Destination> {
         let mut rest = parts(given);
         while let Some(name) = rest.pop_front() {
             if name == ".." {
@@ -68,7 +68,7 @@ impl<'v> Walk<'v> {
             }
         }
         let found = FileStat::of(self.handle).map_or(Found::Hidden, Found::Here);
-        Ok(Place::File { path: self.at, found })
+        Ok(Destination::File { path: self.at, found })
     }
 
     fn up(&mut self) -> io::Result<()> {
@@ -132,7 +132,7 @@ impl<'v> Walk<'v> {
     fn jump(&mut self, link: PathBuf, target: PathBuf) -> io::Result<Step> {
         if is_nameless(&target) {
             let shown = target.to_string_lossy().into_owned();
-            return Ok(Step::Ended(Place::Nameless { shown, link }));
+            return Ok(Step::Ended(Destination::Nameless { shown, link }));
         }
         match open(&link, HELD, Mode::empty()) {
             Ok(held) => (self.at, self.handle) = (target, held),
@@ -166,7 +166,7 @@ impl<'v> Walk<'v> {
 }
 
 /// The rest of the way is taken as written: nothing is there to follow.
-fn ends(mut path: PathBuf, rest: &VecDeque<OsString>, error: Errno) -> Place {
+fn ends(mut path: PathBuf, rest: &VecDeque<OsString>, error: Errno) -> Destination {
     let found = match error {
         Errno::NOENT if rest.is_empty() => Found::Missing,
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
@@ -181,7 +181,7 @@ fn ends(mut path: PathBuf, rest: &VecDeque<OsString>, error: Errno) -> Place {
             path.push(part);
         }
     }
-    Place::File { path, found }
+    Destination::File { path, found }
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

@@ -54,7 +54,7 @@ pub struct Case {
     /// The check says what may change outside.
     pub outside_changes: bool,
     pub argument: &'static str,
-    /// Readies the world.
+    /// Prepares the files and folders.
     pub ready: fn(&mut Setting),
     /// What must be true afterwards beside the verdict.
     pub check: fn(&Setting, &Report) -> Result<(), String>,
@@ -204,8 +204,8 @@ impl Case {
 
 fn unchanged(
     place: &str,
-    before: &crate::setting::State,
-    after: &crate::setting::State,
+    before: &crate::setting::FileStates,
+    after: &crate::setting::FileStates,
 ) -> Result<(), String> {
     let gone = before.iter().find(|(path, _)| !after.contains_key(*path)).map(|(path, _)| path);
     let changed =

@@ -1,4 +1,4 @@
-//! Programs that try to change the world unseen, and programs that only look as if they did: one
+//! Programs that try to make changes unseen, and programs that only look as if they did: one
 //! row a case, each run for real.
 //!
 //! `docs/guard-cases.md` lists them with their results; `cargo test -p side-effect-guard --test

@@ -283,7 +283,7 @@ fn reads() -> Vec<Case> {
             "read-what-is-missing",
             Program::Script(
                 "for (const p of ['../none', \
-            '/etc/none', '/nowhere/none']) try { require('fs').readFileSync(p) } catch (e) { if \
+            '/etc/none', '/missing/none']) try { require('fs').readFileSync(p) } catch (e) { if \
             (e.code != 'ENOENT') throw e }",
             ),
             &[],

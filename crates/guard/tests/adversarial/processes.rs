@@ -262,7 +262,7 @@ fn daemons() -> Vec<Case> {
     ]
 }
 
-/// None of the tree lives on: no process has its working directory in this case's world.
+/// None of the tree lives on: no process has its working directory in this case's folders.
 pub fn nobody_left(setting: &Setting) -> Result<(), String> {
     let names = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let left = names

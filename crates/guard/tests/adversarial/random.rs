@@ -9,7 +9,7 @@ use guard::{Capability, Category, Charge, Code, Report, Verdict};
 
 use crate::case::show;
 use crate::programs;
-use crate::setting::{Setting, State};
+use crate::setting::{FileStates, Setting};
 
 /// Whether the workers of a program get in each other's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ fn run(
     processes: u32,
     ways: Ways,
     declared: &[Capability],
-) -> (Setting, State, State, Report) {
+) -> (Setting, FileStates, FileStates, Report) {
     let mut setting = Setting::new();
     setting.declare(declared);
     let shape =
@@ -141,8 +141,8 @@ fn nothing_lands_that_was_not_declared() {
 /// another name of such a file.
 fn every_change_has_a_cause(
     root: &Path,
-    before: &State,
-    after: &State,
+    before: &FileStates,
+    after: &FileStates,
     report: &Report,
     case: &str,
 ) {

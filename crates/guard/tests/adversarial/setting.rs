@@ -1,4 +1,4 @@
-//! A fresh world for one case: the root, a twin of it outside, and the means to see whether the
+//! Fresh folders for one case: the root, a twin of it outside, and the means to see whether the
 //! outside stayed as it was.
 
 use std::any::Any;
@@ -12,7 +12,7 @@ use guard::{Capability, Command, Identity, Policy, Report, prepare_ownership, ru
 use tempfile::TempDir;
 
 /// Everything that can be looked up about a name, as text; times of access left out.
-pub type State = BTreeMap<PathBuf, String>;
+pub type FileStates = BTreeMap<PathBuf, String>;
 
 /// `base/` with `x y d full/f link victim`, and in it `root/` with the same and more, `scratch/`,
 /// `out/`.
@@ -75,9 +75,9 @@ impl Setting {
         run(command, &self.policy).unwrap()
     }
 
-    /// The world outside the root, the scratch and the free folder; with the times of everything
+    /// Everything outside the root, the scratch and the free folder; with the times of everything
     /// but the folder they are in.
-    pub fn outside(&self) -> State {
+    pub fn outside(&self) -> FileStates {
         let mut state =
             state(&self.base, &[&self.root, &self.base.join("scratch"), &self.base.join("out")]);
         // Services of a case leave their socket files here.
@@ -85,7 +85,7 @@ impl Setting {
         state
     }
 
-    pub fn inside(&self) -> State {
+    pub fn inside(&self) -> FileStates {
         state(&self.root, &[])
     }
 }
@@ -103,8 +103,8 @@ fn furnish(folder: &Path) {
 }
 
 /// Every name below a folder, the folder included.
-pub fn state(folder: &Path, skip: &[&Path]) -> State {
-    let mut found = State::new();
+pub fn state(folder: &Path, skip: &[&Path]) -> FileStates {
+    let mut found = FileStates::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(path) = waiting.pop() {
         if skip.contains(&path.as_path()) {

@@ -142,7 +142,7 @@ fn compilers_and_machines_of_languages_run_where_reads_are_denied() {
     if let Some(java) = tool("java") {
         let report = setting.run(&setting.command(&java).arg("-version"));
         assert_pass(&report);
-        // Its counters are published nowhere, and that it tried is no charge.
+        // Its counters are not published, and that it tried is no charge.
         assert!(
             report
                 .effects

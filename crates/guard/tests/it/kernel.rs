@@ -81,7 +81,7 @@ fn operations_that_change_nothing_are_free() {
         open(\"none\", O_WRONLY); open(\"x\", O_CREAT | O_EXCL | O_WRONLY, 0600); open(\"none/a\", \
         O_CREAT | O_WRONLY, 0600); chmod(\"none\", 0600);
         open(\"x\", O_RDONLY | O_CREAT, 0600); symlink(\"a\", \"x\"); open(\"d\", O_WRONLY); \
-        truncate(\"none\", 0); unlink(\"/nowhere\"); return 0; }";
+        truncate(\"none\", 0); unlink(\"/missing\"); return 0; }";
     let setting = Setting::new();
     std::fs::create_dir(setting.root.join("d")).unwrap();
     let report = setting.c(source);

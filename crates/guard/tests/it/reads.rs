@@ -58,7 +58,7 @@ fn what_is_not_there_may_be_looked_for() {
         return;
     }
     let setting = Setting::new().deny_reads();
-    let script = "for (const p of ['../none', '/etc/none', '/nowhere/none']) try { \
+    let script = "for (const p of ['../none', '/etc/none', '/missing/none']) try { \
         require('fs').readFileSync(p) } catch (e) { console.log(e.code) }";
     let report = setting.cjs(script);
     assert_pass(&report);

@@ -45,7 +45,7 @@ struct Pagination {
 }
 
 /// A place in the order of all transactions: ledger, and position in it from 1.
-type Place = (u32, u32);
+type LedgerPosition = (u32, u32);
 
 pub(super) fn get_transaction(call: &Call<'_>, value: Value) -> Answer {
     let request: TransactionRequest = params(value)?;
@@ -138,7 +138,10 @@ fn entry(transaction: &AppliedTransaction, format: Format) -> Answer {
 }
 
 /// Where the page begins, and how many transactions it may have.
-fn read_page(request: &TransactionsRequest, chain: &Chain) -> Result<(Place, usize), RpcError> {
+fn read_page(
+    request: &TransactionsRequest,
+    chain: &Chain,
+) -> Result<(LedgerPosition, usize), RpcError> {
     let pagination = request.pagination.as_ref();
     let cursor = pagination.map_or("", |pagination| pagination.cursor.as_str());
     let (oldest, latest) = (chain.oldest().0, chain.sequence());

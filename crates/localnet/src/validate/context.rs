@@ -49,7 +49,7 @@ pub(crate) struct Refusal {
 }
 
 /// The outcome of a check.
-pub(crate) type Verdict = Result<(), Box<Refusal>>;
+pub(crate) type Validity = Result<(), Box<Refusal>>;
 
 /// The faults of operations, and what more there is to say about them.
 pub(super) struct Faults {

@@ -7,14 +7,14 @@ use soroban_env_host::xdr::{
     LedgerKey, ScError, ScErrorCode, SorobanTransactionData, SorobanTransactionDataExt,
 };
 
-use super::context::{Context, Verdict, refuse_soroban};
+use super::context::{Context, Validity, refuse_soroban};
 use crate::frame::Frame;
 use crate::settings::Limits;
 use crate::state::is_persistent;
 use crate::xdr;
 
 /// Checks declared resources and the fee offered for them, in stellar-core's order.
-pub(crate) fn check(frame: &Frame, data: &SorobanTransactionData, context: &Context) -> Verdict {
+pub(crate) fn check(frame: &Frame, data: &SorobanTransactionData, context: &Context) -> Validity {
     let limits = &context.settings.limits;
     check_limits(frame, data, limits)?;
     check_keys(data, limits)?;
@@ -85,7 +85,7 @@ pub(crate) fn disk_read_entries(data: &SorobanTransactionData) -> u32 {
     count(classic).saturating_add(count(archived_indexes(data).len()))
 }
 
-fn check_limits(frame: &Frame, data: &SorobanTransactionData, limits: &Limits) -> Verdict {
+fn check_limits(frame: &Frame, data: &SorobanTransactionData, limits: &Limits) -> Validity {
     let budget = || ScError::Budget(ScErrorCode::ExceededLimit);
     let storage = || ScError::Storage(ScErrorCode::ExceededLimit);
     let resources = &data.resources;
@@ -136,7 +136,7 @@ fn check_limits(frame: &Frame, data: &SorobanTransactionData, limits: &Limits) -
     Ok(())
 }
 
-fn check_keys(data: &SorobanTransactionData, limits: &Limits) -> Verdict {
+fn check_keys(data: &SorobanTransactionData, limits: &Limits) -> Validity {
     let footprint = &data.resources.footprint;
     for key in footprint.read_only.iter().chain(footprint.read_write.iter()) {
         let known =
@@ -157,7 +157,7 @@ fn check_keys(data: &SorobanTransactionData, limits: &Limits) -> Verdict {
     Ok(())
 }
 
-fn check_duplicates(data: &SorobanTransactionData) -> Verdict {
+fn check_duplicates(data: &SorobanTransactionData) -> Validity {
     let footprint = &data.resources.footprint;
     let mut seen = BTreeSet::new();
     let mut keys = footprint.read_only.iter().chain(footprint.read_write.iter());
@@ -170,7 +170,7 @@ fn check_duplicates(data: &SorobanTransactionData) -> Verdict {
     Err(refuse_soroban(error, text, &[]))
 }
 
-fn check_archived(data: &SorobanTransactionData) -> Verdict {
+fn check_archived(data: &SorobanTransactionData) -> Validity {
     let error = || ScError::Storage(ScErrorCode::InvalidInput);
     let writes = data.resources.footprint.read_write.as_slice();
     let indexes = archived_indexes(data);
@@ -195,7 +195,7 @@ fn check_archived(data: &SorobanTransactionData) -> Verdict {
     Ok(())
 }
 
-fn check_fee(frame: &Frame, data: &SorobanTransactionData, context: &Context) -> Verdict {
+fn check_fee(frame: &Frame, data: &SorobanTransactionData, context: &Context) -> Validity {
     let error = || ScError::Value(ScErrorCode::ExceededLimit);
     let unsigned = |fee: i64| u64::try_from(fee).unwrap_or(0);
 

@@ -82,7 +82,7 @@ async fn a_loaded_ledger_is_kept_over_a_restart() {
     let at = client.network.latest_ledger();
     client.network.shutdown().await;
     // A kept chain is not loaded over.
-    let client = client_of(builder().state_dir(&directory).ledger_snapshot("/nowhere")).await;
+    let client = client_of(builder().state_dir(&directory).ledger_snapshot("/missing")).await;
     assert_eq!(client.network.latest_ledger(), at + 1);
     assert!(client.account(&source).await.is_some());
 }
@@ -152,8 +152,8 @@ async fn what_cannot_be_loaded_is_refused_by_name_and_changes_nothing() {
         assert_eq!(code, 400, "{expected}: {refusal}");
         assert!(refusal["detail"].as_str().unwrap().contains(expected), "{refusal}");
     }
-    let error = client.network.load_ledger_snapshot("/nowhere").await.unwrap_err().to_string();
-    assert!(error.contains("/nowhere"), "{error}");
+    let error = client.network.load_ledger_snapshot("/missing").await.unwrap_err().to_string();
+    assert!(error.contains("/missing"), "{error}");
     assert_eq!(client.described().await, before);
 }
 

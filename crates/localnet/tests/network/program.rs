@@ -106,6 +106,6 @@ fn wrong_options_exit_with_3_and_help_with_0() {
     assert_eq!(code(&["--ledger-interval-ms", "0"]), Some(3));
     assert_eq!(code(&["--unknown"]), Some(3));
     assert_eq!(code(&["--state-dir", "/dev/null/x"]), Some(3));
-    assert_eq!(code(&["--ledger-snapshot", "/nowhere"]), Some(3));
+    assert_eq!(code(&["--ledger-snapshot", "/missing"]), Some(3));
     assert_eq!(code(&["--help"]), Some(0));
 }

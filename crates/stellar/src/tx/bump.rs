@@ -131,16 +131,20 @@ mod tests {
     use stellar_xdr::SorobanTransactionData;
 
     use super::*;
-    use crate::bridge::{self, Draft};
+    use crate::bridge::{self, TransactionParts};
     use crate::{Call, ContractKind, Invocation, Keypair};
 
     async fn envelope(network: &Network, source: &Keypair, fee: u32) -> (Vec<u8>, TxHash) {
-        let draft =
-            Draft { network, source: source.address(), sequence: 7, max_time: 1_800_000_000 };
+        let parts = TransactionParts {
+            network,
+            source: source.address(),
+            sequence: 7,
+            max_time: 1_800_000_000,
+        };
         let vault = Address::Contract([1; 32]);
         let call = Call::from(Invocation::new(ContractKind::Vault, vault, "sweep", vec![]));
         let data = SorobanTransactionData { resource_fee: 1_000, ..Default::default() };
-        let built = draft.transaction(&call, &[], Some(&data), fee).unwrap();
+        let built = parts.transaction(&call, &[], Some(&data), fee).unwrap();
         bridge::seal(network, source, built).await.unwrap()
     }
 

@@ -37,7 +37,7 @@ pub struct ExecuteRequest {
     #[prost(string, tag = "12")]
     pub vault_run_id: ::prost::alloc::string::String,
     /// The agent's number in the registry; 0 if it is not known. Services that the operator allows by agent are
-    /// reached with it. Stated nowhere.
+    /// reached with it. No statement has it.
     #[prost(uint32, tag = "13")]
     pub agent_id: u32,
     /// The public keys whose signature counts for the caller, 64 hex digits each: the attesters that the vault

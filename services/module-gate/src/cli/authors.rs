@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Common, Judged, json, print, with_local};
 use crate::local::authors::{self, Entry};
 use crate::local::gates::events;
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN};
+use crate::local::output::{FAILED, Misused, OutputFormat, UNKNOWN};
 use crate::module::{compose, manifest, spec};
 use crate::sandbox::outlet::Way;
 use crate::upstreams::{self, Allowed, Asker};
@@ -143,8 +143,8 @@ pub(super) fn run(args: &RunEntry) -> anyhow::Result<ExitCode> {
     let judged = Judged { strict_reads: true, fail_fast: false };
     let ran = with_local(&args.common, judged, |local| authors::run_entry(local, &entry))?;
     match args.common.output {
-        Output::Json => json(&ran)?,
-        Output::Text => print(&authors::run_text(&ran))?,
+        OutputFormat::Json => json(&ran)?,
+        OutputFormat::Text => print(&authors::run_text(&ran))?,
     }
     Ok(match ran.verdict {
         Verdict::Pass => ExitCode::SUCCESS,
@@ -157,8 +157,8 @@ pub(super) fn advise(args: &Advise) -> anyhow::Result<ExitCode> {
     let judged = Judged { strict_reads: true, fail_fast: false };
     let advice = with_local(&args.common, judged, |local| authors::advise(local, &args.module))?;
     match args.common.output {
-        Output::Json => json(&advice)?,
-        Output::Text => print(&authors::advice_text(&advice))?,
+        OutputFormat::Json => json(&advice)?,
+        OutputFormat::Text => print(&authors::advice_text(&advice))?,
     }
     Ok(if advice.is_right() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -16,7 +16,7 @@ use crate::attest;
 use crate::config;
 use crate::local::gates::events::{self, Options};
 use crate::local::gates::{self, GateRun, GateSummary, Mode, formats};
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE, say};
+use crate::local::output::{FAILED, Misused, OutputFormat, UNKNOWN, USAGE, say};
 
 const GATE_HELP: &str = "\
 Examples:
@@ -107,7 +107,7 @@ pub struct GateArgs {
     lenient_reads: bool,
     /// Another form of the result of a plan
     #[arg(long, value_enum, requires = "compose")]
-    form: Option<Form>,
+    form: Option<ReportFormat>,
     /// What all local commands share
     #[command(flatten)]
     common: Common,
@@ -115,7 +115,7 @@ pub struct GateArgs {
 
 /// Forms for other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
+pub enum ReportFormat {
     /// JUnit XML
     Junit,
     /// SARIF 2.1.0
@@ -248,12 +248,12 @@ fn write_statements(file: &Path, summary: &GateSummary, key: &SigningKey) -> any
 
 fn show(summary: &GateSummary, args: &GateArgs) -> anyhow::Result<()> {
     let text = match (args.form, args.common.output) {
-        (Some(Form::Junit), _) => formats::junit(summary),
-        (Some(Form::Sarif), _) => format!("{:#}\n", formats::sarif(summary)),
-        (Some(Form::Tap), _) => formats::tap(summary),
-        (Some(Form::Github), _) => formats::github(summary),
-        (None, Output::Json) => format!("{}\n", serde_json::to_string_pretty(summary)?),
-        (None, Output::Text) => formats::text(summary),
+        (Some(ReportFormat::Junit), _) => formats::junit(summary),
+        (Some(ReportFormat::Sarif), _) => format!("{:#}\n", formats::sarif(summary)),
+        (Some(ReportFormat::Tap), _) => formats::tap(summary),
+        (Some(ReportFormat::Github), _) => formats::github(summary),
+        (None, OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(summary)?),
+        (None, OutputFormat::Text) => formats::text(summary),
     };
     if args.emit_events {
         // Standard output belongs to the events.

@@ -18,7 +18,7 @@ use crate::judging::judge;
 use crate::request::Request;
 use crate::sandbox::conditions::Conditions;
 use crate::sandbox::outlet::{self, OutletError, Way};
-use crate::sandbox::outputs::{self, Output, OutputError};
+use crate::sandbox::outputs::{self, OutputError, OutputFile};
 use crate::sandbox::workspace::Workspace;
 use crate::sandbox::{self, Job, Sandbox};
 
@@ -35,7 +35,7 @@ pub struct Attempt {
     pub wall_ms: u64,
     /// What it left, sorted by path; empty unless it passed. The list of its calls is among them,
     /// also where it failed.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputFile>,
     /// What it asked of services; none where it names none, or never ran.
     pub egress: Option<Egress>,
     /// Calls and tokens that are charged, if anything is.
@@ -114,8 +114,11 @@ pub fn state(
     // E7: calls that were made are charged also when the module then fails; what is our
     // infrastructure's failure is free.
     let used = if verdict == Verdict::Inconclusive { Usage::default() } else { done.used };
-    let listed =
-        |output: Output| Listed { path: output.path, length: output.length, sha256: output.sha256 };
+    let listed = |output: OutputFile| Listed {
+        path: output.path,
+        length: output.length,
+        sha256: output.sha256,
+    };
     Execution {
         run_id: request.key.run,
         attempt: request.key.attempt,
@@ -249,7 +252,7 @@ fn add_calls(attempt: &mut Attempt, used: egress::Report) {
             continue;
         }
         let (length, sha256) = (content.len() as u64, Digest::of(&content));
-        attempt.outputs.push(Output { path: path.to_owned(), length, sha256, content });
+        attempt.outputs.push(OutputFile { path: path.to_owned(), length, sha256, content });
     }
     attempt.outputs.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     attempt.egress = Some(used.egress);

@@ -112,7 +112,7 @@ pub fn capture(
         }
         Err(OutputError::Io(error)) => return Err(error),
     };
-    let left = |output: outputs::Output| {
+    let left = |output: outputs::OutputFile| {
         let content = Content {
             kind: Kind::File,
             digest: Some(output.sha256),

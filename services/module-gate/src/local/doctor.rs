@@ -47,7 +47,7 @@ pub struct Fact {
     /// Which part.
     pub name: &'static str,
     /// Good, missing, or only worth knowing.
-    pub state: State,
+    pub state: Condition,
     /// What was found, and what it means or what to do.
     pub found: String,
 }
@@ -55,7 +55,7 @@ pub struct Fact {
 /// How a part of the host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum Condition {
     /// As it must be.
     Ok,
     /// The guard cannot do without.
@@ -86,13 +86,13 @@ pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
         selftest::all(private.path(), sandbox.ok().map(|sandbox| sandbox.node))
     };
     let healthy = support.tier != Tier::Degraded
-        && facts.iter().all(|fact| fact.state != State::Missing)
+        && facts.iter().all(|fact| fact.state != Condition::Missing)
         && self_tests.iter().all(|test| test.held);
     Ok(Diagnosis { tier: support.tier, healthy, facts, self_tests })
 }
 
 fn fact(name: &'static str, good: bool, found: String) -> Fact {
-    Fact { name, state: if good { State::Ok } else { State::Missing }, found }
+    Fact { name, state: if good { Condition::Ok } else { Condition::Missing }, found }
 }
 
 fn kernel(support: &guard::Support) -> Vec<Fact> {
@@ -137,7 +137,7 @@ fn tier(tier: &TierSupport) -> Fact {
         Tier::Degraded => "tier degraded",
     };
     let available = if tier.available { "yes" } else { "no" };
-    Fact { name, state: State::Note, found: format!("{available}: {}", tier.reason) }
+    Fact { name, state: Condition::Note, found: format!("{available}: {}", tier.reason) }
 }
 
 fn user() -> Fact {
@@ -150,7 +150,7 @@ fn user() -> Fact {
             own.as_raw()
         )
     };
-    Fact { name: "user", state: State::Note, found }
+    Fact { name: "user", state: Condition::Note, found }
 }
 
 fn namespaces() -> Fact {
@@ -164,7 +164,7 @@ fn namespaces() -> Fact {
     } else {
         "open; the guard needs none and gives commands none"
     };
-    Fact { name: "user namespaces", state: State::Note, found: found.to_owned() }
+    Fact { name: "user namespaces", state: Condition::Note, found: found.to_owned() }
 }
 
 fn control_group() -> Fact {
@@ -182,7 +182,7 @@ fn control_group() -> Fact {
     } else {
         "not delegated; memory is bounded by what the processes hold, looked at every 50 ms"
     };
-    Fact { name: "control group", state: State::Note, found: found.to_owned() }
+    Fact { name: "control group", state: Condition::Note, found: found.to_owned() }
 }
 
 fn node(sandbox: &Result<Sandbox, String>) -> Fact {
@@ -191,12 +191,14 @@ fn node(sandbox: &Result<Sandbox, String>) -> Fact {
             let asked = std::process::Command::new(&sandbox.node).arg("--version").output();
             let version = asked.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
             match version {
-                Ok(version) if major(&version) >= 20 => (State::Ok, version),
-                Ok(version) => (State::Missing, format!("{version:?}: Node 20 or later is needed")),
-                Err(error) => (State::Missing, format!("{}: {error}", sandbox.node.display())),
+                Ok(version) if major(&version) >= 20 => (Condition::Ok, version),
+                Ok(version) => {
+                    (Condition::Missing, format!("{version:?}: Node 20 or later is needed"))
+                }
+                Err(error) => (Condition::Missing, format!("{}: {error}", sandbox.node.display())),
             }
         }
-        Err(error) => (State::Missing, format!("{error}; set MODULE_GATE_NODE or --node")),
+        Err(error) => (Condition::Missing, format!("{error}; set MODULE_GATE_NODE or --node")),
     };
     Fact { name: "node", state, found }
 }
@@ -219,9 +221,9 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     )];
     for fact in &diagnosis.facts {
         let state = match fact.state {
-            State::Ok => "ok",
-            State::Missing => "MISSING",
-            State::Note => "note",
+            Condition::Ok => "ok",
+            Condition::Missing => "MISSING",
+            Condition::Note => "note",
         };
         lines.push(format!("  {state:<8} {:<16} {}", fact.name, fact.found));
     }

@@ -53,7 +53,7 @@ pub struct GateSummary {
     /// Who provides which port.
     pub providers: Vec<Provider>,
     /// Everything that speaks against a PASS.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<GateFailure>,
     /// What deserves a word although it decides nothing.
     pub warnings: Vec<Warning>,
     /// What the modules ran on.
@@ -118,7 +118,7 @@ pub struct SideEffects {
 
 /// One thing that speaks against a PASS.
 #[derive(Debug, Clone, Serialize)]
-pub struct Failure {
+pub struct GateFailure {
     /// The code.
     pub code: String,
     /// In words.
@@ -140,7 +140,7 @@ pub struct Failure {
     pub line: Option<u32>,
 }
 
-impl Failure {
+impl GateFailure {
     /// A failure of a module, or of the plan where there is none.
     pub fn new(code: impl ToString, module: Option<&str>, error: impl Into<String>) -> Self {
         Self {

@@ -18,7 +18,7 @@ use guard::{
 
 use self::relay::Relay;
 use crate::local::interrupt;
-use crate::local::output::{self, Output};
+use crate::local::output::{self, OutputFormat};
 use crate::sandbox::{PROGRAMS, look_up, repository};
 
 /// Effects shown as text; JSON has all that were kept.
@@ -49,8 +49,8 @@ pub enum Guard {
     Run {
         /// How to print the result: text on standard error after the command's output, or one JSON
         /// document with it
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        output: Output,
+        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+        output: OutputFormat,
         /// What to run
         #[command(flatten)]
         run: Box<Run>,

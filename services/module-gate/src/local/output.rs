@@ -14,7 +14,7 @@ pub const USAGE: u8 = 3;
 
 /// Forms of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum OutputFormat {
     /// For people
     Text,
     /// For programs

@@ -16,8 +16,8 @@ const MAX_ENTRIES: usize = 100_000;
 /// # Errors
 /// If too many files would have to be looked at.
 pub fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
-    // Other tools give these a meaning: taken as letters, a pattern would match nothing and say so
-    // nowhere.
+    // Other tools give these a meaning: taken as letters, a pattern would match nothing without an
+    // error.
     if let Some(sign) = pattern.chars().find(|letter| "[]{}!".contains(*letter)) {
         return Err(Misused(format!(
             "the pattern {pattern:?} has {sign:?}: expected **, * and ? as the only signs; repeat \

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 513;
 
 /// One file that was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
+pub struct OutputFile {
     /// Path below the output folder, `/`-separated.
     pub path: String,
     /// Length of the content, in bytes.
@@ -45,7 +45,7 @@ pub enum OutputError {
 ///
 /// # Errors
 /// [`OutputError::Refused`] for links, special files, refused paths, and more than the limits.
-pub fn collect(folder: &Path) -> Result<Vec<Output>, OutputError> {
+pub fn collect(folder: &Path) -> Result<Vec<OutputFile>, OutputError> {
     let mut outputs = Vec::new();
     let mut left = MAX_BYTES;
     for entry in WalkDir::new(folder).follow_links(false).min_depth(1).max_depth(MAX_DEPTH) {
@@ -67,7 +67,7 @@ pub fn collect(folder: &Path) -> Result<Vec<Output>, OutputError> {
         let content = read(&entry, &path, left)?;
         let length = content.len() as u64;
         left -= length;
-        outputs.push(Output { path, length, sha256: Digest::of(&content), content });
+        outputs.push(OutputFile { path, length, sha256: Digest::of(&content), content });
     }
     outputs.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     refuse_twins(&outputs)?;
@@ -131,7 +131,7 @@ fn unreadable(error: io::Error) -> OutputError {
 }
 
 /// A store that ignores case or Unicode form would keep only one of two such files.
-fn refuse_twins(outputs: &[Output]) -> Result<(), OutputError> {
+fn refuse_twins(outputs: &[OutputFile]) -> Result<(), OutputError> {
     let mut seen = std::collections::BTreeMap::new();
     for output in outputs {
         if let Some(other) = seen.insert(seal::path::fold(&output.path), &output.path) {

@@ -301,7 +301,7 @@ impl Sandbox {
     }
 }
 
-/// What tells programs and the SDKs of services where those are: addresses of the proxy, and a word
+/// What shows programs and the SDKs of services where those are: addresses of the proxy, and a word
 /// in place of a credential, which SDKs demand. The same in every run.
 fn variables(upstreams: &[Upstream]) -> Vec<(String, String)> {
     let mut variables = Vec::new();

@@ -137,7 +137,7 @@ fn link(original: &DirEntry, place: &Path) -> io::Result<()> {
 }
 
 /// Whether a path below the folder `root`, which is named without links, leads out of it by a link.
-/// What is not there leads nowhere else.
+/// A link to a missing file resolves to no other file.
 pub fn leads_out(root: &Path, path: &Path) -> bool {
     let parts = |path: &Path| {
         path.components().map(|part| part.as_os_str().to_owned()).collect::<Vec<OsString>>()
@@ -207,7 +207,7 @@ mod tests {
         }
         fs::hard_link(at.join("m/pair"), at.join("m/other")).unwrap();
         fs::hard_link(at.join("outside"), at.join("m/shared")).unwrap();
-        symlink("nowhere", at.join("m/dangling")).unwrap();
+        symlink("missing", at.join("m/dangling")).unwrap();
         assert_eq!(
             shared_files(&at.join("m"), &Limits::MODULE).unwrap(),
             [PathBuf::from("shared")]

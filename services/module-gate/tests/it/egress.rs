@@ -115,7 +115,7 @@ async fn calls_and_tokens_are_metered_signed_listed_and_charged() {
     assert_eq!((calls.len(), calls[0].outcome), (1, CallOutcome::Complete));
     assert!(statement.outputs.iter().any(|output| output.path == CALLS_FILE));
 
-    // The service got the operator's credential; the module has it nowhere.
+    // The service got the operator's credential; the module has no copy of it.
     let arrived = setting.service.arrived();
     assert_eq!(arrived[0].header("authorization"), Some(&*format!("Bearer {KEY}")));
     let answer = setting.fixture.staged(&asked, "answer.json").unwrap();

@@ -9,8 +9,8 @@ use wire::statement::Shipping;
 
 use crate::fixture::{Fixture, Running, shipped};
 
-/// Verdict and code.
-type Verdict = (String, Option<String>);
+/// VerdictAndCode and code.
+type VerdictAndCode = (String, Option<String>);
 
 /// Every module of the repository that is a folder of regular files: the examples, and the fixtures
 /// that each break one promise.
@@ -68,12 +68,12 @@ fn broken(folder: &Path) -> Vec<PathBuf> {
     ]
 }
 
-async fn by_service(gate: &Running, fixture: &Fixture, module: &Path) -> Verdict {
+async fn by_service(gate: &Running, fixture: &Fixture, module: &Path) -> VerdictAndCode {
     let stated: Shipping = shipped(&gate.ship(fixture.publish(module)).await.unwrap());
     (stated.verdict.to_string(), stated.code.map(|code| code.to_string()))
 }
 
-fn by_command(module: &Path) -> (Verdict, Value) {
+fn by_command(module: &Path) -> (VerdictAndCode, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_module-gate"))
         .args(["gates", "shipping", "--output", "json", "--module"])
         .arg(module)

@@ -1,4 +1,4 @@
-//! A module is run in a copy, with what surrounds it at home standing round the copy, and
+//! A module is run in a copy, with what surrounds it at home placed round the copy, and
 //! nothing of all that changes (M5).
 
 use std::fs;
@@ -34,7 +34,7 @@ fn what_stands_round_a_module_is_found_as_at_home() {
     home.put("modules/a/own.txt", "own");
     link("../lib/data.txt", home.path("modules/a/data"));
     link("..", home.path("modules/a/up"));
-    link("../nowhere", home.path("modules/a/gone"));
+    link("../missing", home.path("modules/a/gone"));
     link("a", home.path("modules/self"));
     let before = home.state();
 
@@ -87,7 +87,7 @@ fn nothing_round_a_module_can_be_changed() {
     home.module("a", &["FS:write"], &main, &json!(cases));
     link("../lib/data.txt", home.path("modules/a/data"));
     link("..", home.path("modules/a/up"));
-    link("../nowhere", home.path("modules/a/gone"));
+    link("../missing", home.path("modules/a/gone"));
     link(&absolute, home.path("modules/a/far"));
     let before = home.state();
 

@@ -6,7 +6,7 @@ use seal::{Limits, Tree};
 use wire::digest::Digest;
 
 use super::findings::Findings;
-use super::locators::Output;
+use super::locators::LocatedOutput;
 use super::measured::{Known, Measured};
 use super::outcome::Details;
 use super::packs::Pack;
@@ -116,7 +116,7 @@ pub async fn check(
 /// Nothing has the name. A folder is no file, and without an inventory nothing says what is in it.
 async fn missing(
     subject: &Subject<'_>,
-    output: &Output<'_>,
+    output: &LocatedOutput<'_>,
     pack: Option<&Pack>,
     findings: &mut Findings,
     details: &mut Details,

@@ -11,7 +11,7 @@ use crate::objects::Objects;
 use crate::reasons::Reason;
 
 /// A locator whose path may be read.
-pub struct Output<'a> {
+pub struct LocatedOutput<'a> {
     /// The locator.
     pub locator: &'a Locator,
     /// Its path.
@@ -85,7 +85,7 @@ pub fn resolve_paths<'a>(
     rules: &Rules,
     view: &'a RunFactsView,
     findings: &mut Findings,
-) -> Vec<Output<'a>> {
+) -> Vec<LocatedOutput<'a>> {
     let mut seen = BTreeSet::new();
     let mut outputs = Vec::new();
     for locator in &view.locators {
@@ -99,7 +99,7 @@ pub fn resolve_paths<'a>(
                     let text = format!("{}: {}", locator.output_id, path.as_str());
                     findings.add(Reason::LocatorTemplateMismatch, text);
                 }
-                outputs.push(Output { locator, path });
+                outputs.push(LocatedOutput { locator, path });
             }
         }
     }

@@ -10,7 +10,7 @@ use seal::{
 };
 
 use super::findings::Findings;
-use super::locators::Output;
+use super::locators::LocatedOutput;
 use super::measured::{Measured, Plan, Proof};
 use super::outcome::PackDetail;
 use super::rules::Rules;
@@ -86,7 +86,7 @@ pub(crate) struct Opened {
 pub async fn open(
     objects: &Objects,
     rules: &Rules,
-    outputs: &[Output<'_>],
+    outputs: &[LocatedOutput<'_>],
     findings: &mut Findings,
 ) -> Opened {
     let roots: BTreeSet<String> = outputs.iter().map(|output| output.path.pack_root()).collect();

@@ -17,7 +17,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) view: &'a RunFactsView,
     pub(crate) now: OffsetDateTime,
-    pub(crate) outputs: Vec<locators::Output<'a>>,
+    pub(crate) outputs: Vec<locators::LocatedOutput<'a>>,
     pub(crate) packs: Vec<Pack>,
 }
 
@@ -37,14 +37,17 @@ impl Plans {
 
 impl Subject<'_> {
     /// The pack that an output lies in, with its number.
-    pub(crate) fn pack_of(&self, output: &locators::Output<'_>) -> (Option<usize>, Option<&Pack>) {
+    pub(crate) fn pack_of(
+        &self,
+        output: &locators::LocatedOutput<'_>,
+    ) -> (Option<usize>, Option<&Pack>) {
         let root = output.path.pack_root();
         let at = self.packs.iter().position(|pack| pack.root == root);
         (at, at.map(|at| &self.packs[at]))
     }
 
     /// Whether the catalogue says that an output is a folder.
-    pub(crate) fn is_a_folder(&self, output: &locators::Output<'_>) -> bool {
+    pub(crate) fn is_a_folder(&self, output: &locators::LocatedOutput<'_>) -> bool {
         let entry = self.rules.catalogue.output(&output.locator.output_id);
         let template = entry.and_then(|entry| entry.path_template.as_ref());
         template.is_some_and(|template| template.is_folder())

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use wire::event::SealEvent;
 
 use super::check::{Format, report, sarif};
-use super::{Failure, Jobs, block_on, escape, events, named_root, print, progress, store, usage};
+use super::{
+    CommandError, Jobs, block_on, escape, events, named_root, print, progress, store, usage,
+};
 use crate::audit::audit;
 use crate::check::{Outcome, Rules, Status};
 use crate::objects::Objects;
@@ -57,7 +59,7 @@ pub(super) struct Args {
 
 /// Audits, prints, and answers the exit code of C1: what is bad of one pack outranks what could not
 /// be determined of another.
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let (profile, objects) = store(&args.profile)?;
     let mut roots = Vec::new();
     for named in args.pack_roots.iter().cloned().chain(named_in_file(args)?) {
@@ -100,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
             }
             outcomes.push(outcome);
         }
-        Ok::<_, Failure>(outcomes)
+        Ok::<_, CommandError>(outcomes)
     };
     let outcomes = block_on(progress::shown(&meter, work))??;
     print(&match args.output {
@@ -118,12 +120,12 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         (None, true) => Ok(0),
         // The report is printed; that an event is missing must not go unseen.
         (exit, false) => {
-            Err(Failure { exit: exit.unwrap_or(super::UNKNOWN), text: unpublished.join("; ") })
+            Err(CommandError { exit: exit.unwrap_or(super::UNKNOWN), text: unpublished.join("; ") })
         }
     }
 }
 
-fn named_in_file(args: &Args) -> Result<Vec<String>, Failure> {
+fn named_in_file(args: &Args) -> Result<Vec<String>, CommandError> {
     let Some(path) = &args.pack_roots_from else { return Ok(Vec::new()) };
     let wrong = |text: String| usage(format!("--pack-roots-from {}: {text}", path.display()));
     let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
@@ -190,7 +192,7 @@ struct Journal {
 impl Journal {
     /// Opens, or begins, the journal of this store: a new file, or one that begins as a journal of
     /// it does. Any other is left as it is.
-    fn open(path: &Path, objects: &Objects, profile: &Profile) -> Result<Self, Failure> {
+    fn open(path: &Path, objects: &Objects, profile: &Profile) -> Result<Self, CommandError> {
         let wrong = |text: &str| usage(format!("--journal {}: {text}", path.display()));
         let header = Header {
             journal: "oracle-gate-audit-v1".to_owned(),
@@ -230,9 +232,9 @@ impl Journal {
         Ok(Self { known, file })
     }
 
-    fn note(&mut self, root: &str, outcome: &Outcome) -> Result<(), Failure> {
+    fn note(&mut self, root: &str, outcome: &Outcome) -> Result<(), CommandError> {
         let line = Line { pack_root: root.to_owned(), outcome: outcome.clone() };
-        let failed = |text: String| Failure { exit: super::UNKNOWN, text };
+        let failed = |text: String| CommandError { exit: super::UNKNOWN, text };
         let line = serde_json::to_string(&line).map_err(|error| failed(error.to_string()))?;
         let noted = writeln!(self.file, "{line}").and_then(|()| self.file.sync_data());
         noted.map_err(|error| failed(format!("cannot write the journal: {error}")))

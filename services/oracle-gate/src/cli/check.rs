@@ -5,7 +5,7 @@ pub(super) mod sarif;
 
 use clap::ValueEnum;
 
-use super::{Failure, Jobs, block_on, escape, keys, print, progress, read_view, store, usage};
+use super::{CommandError, Jobs, block_on, escape, keys, print, progress, read_view, store, usage};
 use crate::check::rules::Asked;
 use crate::check::{self, Rules};
 use crate::config::KEYS;
@@ -65,7 +65,7 @@ pub(super) enum Format {
 }
 
 /// Checks, prints, and answers the exit code of C1.
-pub(super) fn run(args: Args) -> Result<u8, Failure> {
+pub(super) fn run(args: Args) -> Result<u8, CommandError> {
     let (profile, objects) = store(&args.profile)?;
     let rules = Rules::strict(&profile, keys(&args.attestation_keys)?);
     let rules = rules.asked(Asked {

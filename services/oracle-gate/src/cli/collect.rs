@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::seal::failure;
-use super::{Failure, Output, block_on, escape, print, store, usage};
+use super::{CommandError, OutputFormat, block_on, escape, print, store, usage};
 use crate::collect::{self, Staged};
 use crate::config::EXCHANGE;
 use crate::objects::Objects;
@@ -36,12 +36,12 @@ pub(super) struct Args {
     #[arg(long)]
     apply: bool,
     /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 /// Plans, removes where that is asked for, and prints.
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let (profile, objects) = store(&args.profile)?;
     let days = args.staging_days.or(profile.retention.staging_days).ok_or_else(|| {
         usage("say how old a folder has to be: --staging-days, or the profile's staging_days")
@@ -59,16 +59,16 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let done: Result<(Vec<Staged>, usize), SealingError> = block_on(work)?;
     let (plan, removed) = done.map_err(|error| failure(&error))?;
     print(&match args.output {
-        Output::Json => {
+        OutputFormat::Json => {
             let facts = json!({ "applied": args.apply, "removed": removed, "staging": plan });
             format!("{}\n", escape::json(&facts))
         }
-        Output::Text => text(&plan, removed, args.apply),
+        OutputFormat::Text => text(&plan, removed, args.apply),
     })
 }
 
 /// Where module-gate stages: the folder that is shared with it, or the store itself.
-fn exchange(objects: &Objects) -> Result<Objects, Failure> {
+fn exchange(objects: &Objects) -> Result<Objects, CommandError> {
     let named = chassis::Env::process().optional(EXCHANGE).map(PathBuf::from);
     match named {
         Some(folder) => {

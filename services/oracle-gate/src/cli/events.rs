@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use wire::digest::Digest;
 use wire::event::SealEvent;
 
-use super::{Failure, UNKNOWN, usage};
+use super::{CommandError, UNKNOWN, usage};
 use crate::store::{self, About};
 
 /// Puts events into the outbox, where that is asked for.
@@ -48,7 +48,7 @@ impl Published {
 
 impl Publisher {
     /// Reads where events go.
-    pub(super) fn read(asked: bool) -> Result<Self, Failure> {
+    pub(super) fn read(asked: bool) -> Result<Self, CommandError> {
         if !asked {
             return Ok(Self(None));
         }

@@ -8,8 +8,10 @@ use wire::digest::Digest;
 use wire::event::SealEvent;
 
 use super::seal::failure;
-use super::{Failure, Output, block_on, escape, events, named_root, print, store, usage};
-use crate::governance::{self, Order, State};
+use super::{
+    CommandError, OutputFormat, block_on, escape, events, named_root, print, store, usage,
+};
+use crate::governance::{self, Order, PackState};
 use crate::objects::Objects;
 use crate::profile::Profile;
 use crate::reasons::Reason;
@@ -42,8 +44,8 @@ pub(super) struct Pack {
     #[arg(long)]
     pack_root: String,
     /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 /// What every record needs.
@@ -163,22 +165,22 @@ impl From<SurvivesOption> for Survives {
 }
 
 impl Pack {
-    fn open(&self) -> Result<(Profile, Objects, String), Failure> {
+    fn open(&self) -> Result<(Profile, Objects, String), CommandError> {
         let (profile, objects) = store(&self.profile)?;
         let root = named_root(&objects, &self.pack_root)?;
         Ok((profile, objects, root))
     }
 
-    fn answer(&self, text: &str, facts: &Value) -> Result<u8, Failure> {
+    fn answer(&self, text: &str, facts: &Value) -> Result<u8, CommandError> {
         print(&match self.output {
-            Output::Text => format!("{}\n", escape::line(text)),
-            Output::Json => format!("{}\n", escape::json(facts)),
+            OutputFormat::Text => format!("{}\n", escape::line(text)),
+            OutputFormat::Json => format!("{}\n", escape::json(facts)),
         })
     }
 }
 
 impl Recorded {
-    fn order(&self) -> Result<Order, Failure> {
+    fn order(&self) -> Result<Order, CommandError> {
         let authority = bounded("--authority", &self.authority)?;
         // A wrong setting is named before anything is read or written.
         events::Publisher::read(self.events)?;
@@ -193,7 +195,7 @@ impl Recorded {
         decision: &Decision,
         event: Option<SealEvent>,
         text: impl FnOnce(&Record) -> String,
-    ) -> Result<u8, Failure> {
+    ) -> Result<u8, CommandError> {
         let order = self.order()?;
         let events = events::Publisher::read(self.events)?;
         let recorded = block_on(async {
@@ -211,7 +213,7 @@ impl Recorded {
 }
 
 /// Records that a pack must not be read any more.
-pub(super) fn tombstone(args: &TombstoneArgs) -> Result<u8, Failure> {
+pub(super) fn tombstone(args: &TombstoneArgs) -> Result<u8, CommandError> {
     let recorded = &args.recorded;
     let replacement = args.replacement.as_deref().map(str::parse::<Digest>).transpose();
     let replacement = replacement
@@ -239,7 +241,7 @@ pub(super) fn tombstone(args: &TombstoneArgs) -> Result<u8, Failure> {
 }
 
 /// A pack whose time is not over did not expire.
-fn expired(profile: &Profile, root: &str, state: &State) -> Result<(), SealingError> {
+fn expired(profile: &Profile, root: &str, state: &PackState) -> Result<(), SealingError> {
     let refused = |text: String| Err(SealingError::refused(Reason::RetentionNotOver, text));
     let Some(class) = profile.retention.class_of(root) else {
         return refused(format!("profile {} names no retention class for {root}", profile.id));
@@ -254,7 +256,7 @@ fn expired(profile: &Profile, root: &str, state: &State) -> Result<(), SealingEr
 }
 
 /// Keeps a pack from getting a tombstone.
-pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
+pub(super) fn hold(args: &HoldArgs) -> Result<u8, CommandError> {
     let matter = bounded("--matter", &args.matter)?;
     args.recorded.order()?;
     let (_, objects, root) = args.recorded.pack.open()?;
@@ -265,7 +267,7 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
 }
 
 /// Ends a hold.
-pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
+pub(super) fn release(args: &ReleaseArgs) -> Result<u8, CommandError> {
     args.recorded.order()?;
     let (_, objects, root) = args.recorded.pack.open()?;
     let decision = Decision::Release { hold: args.hold };
@@ -275,7 +277,7 @@ pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
 }
 
 /// Records that the files moved.
-pub(super) fn archive(args: &ArchiveArgs) -> Result<u8, Failure> {
+pub(super) fn archive(args: &ArchiveArgs) -> Result<u8, CommandError> {
     let location = bounded("--location", &args.location)?;
     args.recorded.order()?;
     let (_, objects, root) = args.recorded.pack.open()?;
@@ -286,7 +288,7 @@ pub(super) fn archive(args: &ArchiveArgs) -> Result<u8, Failure> {
 }
 
 /// Prints where a pack is in its life.
-pub(super) fn state(pack: &Pack) -> Result<u8, Failure> {
+pub(super) fn state(pack: &Pack) -> Result<u8, CommandError> {
     let (profile, objects, root) = pack.open()?;
     let state = block_on(governance::state(&objects, &root))?;
     let state = state.map_err(|error| failure(&error))?;
@@ -320,7 +322,7 @@ pub(super) fn state(pack: &Pack) -> Result<u8, Failure> {
     )
 }
 
-fn bounded(option: &str, text: &str) -> Result<String, Failure> {
+fn bounded(option: &str, text: &str) -> Result<String, CommandError> {
     let most = seal::records::MAX_TEXT_BYTES;
     if (1..=most).contains(&text.len()) {
         return Ok(text.to_owned());

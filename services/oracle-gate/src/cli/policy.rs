@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{Failure, UNKNOWN, block_on, escape, print, usage};
+use super::{CommandError, UNKNOWN, block_on, escape, print, usage};
 use crate::policy::{self, Bucket, Role};
 use crate::posture::{self, Found, Point};
 use crate::profile::Profile;
@@ -58,7 +58,7 @@ enum Document {
 }
 
 /// Prints one document.
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let (profile, location) = super::profile(&args.profile)?;
     let Some(at) = location.bucket() else {
         return Err(usage(
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 /// Prints what of the live bucket is as the documents say.
-fn compare(args: &Args, bucket: &Bucket) -> Result<u8, Failure> {
+fn compare(args: &Args, bucket: &Bucket) -> Result<u8, CommandError> {
     let (profile, objects) = super::store(&args.profile)?;
     let looked = posture::look(&objects, bucket, profile.retention.default_class());
     let points = block_on(looked)?.unwrap_or_default();
@@ -114,7 +114,7 @@ fn compare(args: &Args, bucket: &Bucket) -> Result<u8, Failure> {
     })
 }
 
-fn lock(profile: &Profile) -> Result<serde_json::Value, Failure> {
+fn lock(profile: &Profile) -> Result<serde_json::Value, CommandError> {
     let class = profile.retention.default_class().ok_or_else(|| {
         usage("the profile names no default class: set policy.retention.default_class")
     })?;
@@ -125,7 +125,7 @@ fn lock(profile: &Profile) -> Result<serde_json::Value, Failure> {
 }
 
 /// Folders as they are written in documents: no wildcard may widen what a role may do.
-fn roots(option: &str, named: &[String]) -> Result<Vec<String>, Failure> {
+fn roots(option: &str, named: &[String]) -> Result<Vec<String>, CommandError> {
     let root = |text: &String| {
         let root = text.trim_end_matches('/');
         seal::path::check(root)

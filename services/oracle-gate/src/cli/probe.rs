@@ -3,7 +3,7 @@
 use seal::StoreProbe;
 use serde_json::json;
 
-use super::{Failure, Output, block_on, escape, print, store};
+use super::{CommandError, OutputFormat, block_on, escape, print, store};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
@@ -15,12 +15,12 @@ pub(super) struct Args {
     #[arg(long)]
     profile: String,
     /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 /// Probes, prints, and answers the exit code of C1.
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let (_, objects) = store(&args.profile)?;
     let scratch = hex::encode(rand::random::<[u8; 16]>());
     let now = chassis::clock::now();
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let probe = probed.map_err(|error| super::seal::failure(&SealingError::Store(error)))?;
     let root = objects.names().first().cloned().unwrap_or_default();
     print(&match args.output {
-        Output::Json => format!(
+        OutputFormat::Json => format!(
             "{}\n",
             escape::json(
                 &json!({"store": root, "write_once": probe.write_once(), "store_probe": probe})
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     }
     let row = Reason::StoreNotWriteOnce.row();
     let text = format!("{}: {} ({}; do not repeat)", row.code, row.meaning, row.action);
-    Err(Failure { exit: row.class.exit(), text })
+    Err(CommandError { exit: row.class.exit(), text })
 }
 
 fn text(root: &str, probe: &StoreProbe) -> String {

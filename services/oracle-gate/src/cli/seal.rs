@@ -19,7 +19,8 @@ use time::OffsetDateTime;
 use inventory::Journal;
 
 use super::{
-    Failure, Jobs, Output, block_on, escape, named_root, print, progress, read_view, store, usage,
+    CommandError, Jobs, OutputFormat, block_on, escape, named_root, print, progress, read_view,
+    store, usage,
 };
 use crate::locator::{Contained, path_reason};
 use crate::objects::{Leftovers, Objects};
@@ -57,8 +58,8 @@ pub(super) struct Args {
     #[arg(long)]
     journal: Option<PathBuf>,
     /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t = Output::Json)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
+    output: OutputFormat,
     #[command(flatten)]
     jobs: Jobs,
 }
@@ -72,7 +73,7 @@ enum Status {
 }
 
 /// Seals, prints, and answers the exit code of C1.
-pub(super) fn run(args: Args) -> Result<u8, Failure> {
+pub(super) fn run(args: Args) -> Result<u8, CommandError> {
     let release = args.engine_release.as_str();
     if release.is_empty() || release.len() > MAX_RELEASE_BYTES {
         return Err(usage("--engine-release needs 1 to 256 bytes"));
@@ -100,7 +101,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let (root, sealed) = block_on(progress::shown(&meter, work))??;
     let status = sealed.status.as_str();
     print(&match args.output {
-        Output::Json => format!(
+        OutputFormat::Json => format!(
             "{}\n",
             escape::json(&json!({
                 "pack_root": root,
@@ -111,7 +112,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
                 "existed": sealed.existed,
             }))
         ),
-        Output::Text => {
+        OutputFormat::Text => {
             let known = if sealed.existed { " (it was there already)" } else { "" };
             format!(
                 "pack {} in {}: {status}{known}\nseal {}\n",
@@ -123,14 +124,14 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     })
 }
 
-pub(super) fn failure(error: &SealingError) -> Failure {
+pub(super) fn failure(error: &SealingError) -> CommandError {
     let row = error.reason().row();
     let repeat = if row.retryable { "repeat" } else { "do not repeat" };
     let text = match error {
         SealingError::Refused { .. } => error.to_string(),
         _ => format!("{}: {error}", row.code),
     };
-    Failure { exit: row.class.exit(), text: format!("{text} ({}; {repeat})", row.action) }
+    CommandError { exit: row.class.exit(), text: format!("{text} ({}; {repeat})", row.action) }
 }
 
 async fn facts(objects: &Objects, reference: &str) -> Result<RunFactsView, SealingError> {

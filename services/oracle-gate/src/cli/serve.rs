@@ -7,14 +7,14 @@ use std::time::Duration;
 use chassis::Env;
 use chassis::process::{self, Process};
 
-use super::{Failure, usage};
+use super::{CommandError, usage};
 use crate::config::{Config, EXCHANGE, LOG_LEVEL, ROOT};
 
 /// How long open calls may take to end: whoever asked for a stop waits ten seconds at most.
 const GRACE: Duration = Duration::from_secs(9);
 
 /// Serves until a signal. A failed start is one line and exit code 3.
-pub(super) fn run() -> Result<ExitCode, Failure> {
+pub(super) fn run() -> Result<ExitCode, CommandError> {
     let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
     let folders = [(ROOT, config.location.folder()), (EXCHANGE, config.exchange.as_deref())];
     let folders: Vec<_> =

@@ -49,14 +49,14 @@ pub(super) enum Put {
 
 /// A file as a walk or an open saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct EntryState {
     pub(super) length: u64,
     pub(super) mark: String,
     /// When it was changed last, in nanoseconds since 1970.
     pub(super) changed: i128,
 }
 
-impl Seen {
+impl EntryState {
     pub(super) fn of(meta: &std::fs::Metadata) -> Self {
         let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
         Self { length: meta.len(), mark: mark(meta), changed }
@@ -210,11 +210,11 @@ fn changed(path: &str) -> StoreError {
 }
 
 /// Length and mark of a file without opening it; `None` where there is no regular file.
-pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> {
+pub(super) fn look(root: &Path, path: &str) -> Result<Option<EntryState>, StoreError> {
     match open(root, path)? {
         Opened::File(file, length) => {
             let meta = file.metadata().map_err(|error| from_io(path, &error))?;
-            Ok(Some(Seen { length, ..Seen::of(&meta) }))
+            Ok(Some(EntryState { length, ..EntryState::of(&meta) }))
         }
         Opened::Folder | Opened::Absent => Ok(None),
     }
@@ -358,7 +358,7 @@ fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {
 
 /// One folder's entries, as far as they can be read.
 pub(super) struct Entries {
-    pub(super) files: Vec<(String, Seen)>,
+    pub(super) files: Vec<(String, EntryState)>,
     pub(super) folders: Vec<String>,
     /// Whatever has no place in a store: links, special files, names that mean two things.
     pub(super) odd: Vec<StoreError>,
@@ -407,7 +407,7 @@ pub(super) fn entries(
         if meta.is_dir() {
             found.folders.push(name.to_owned());
         } else if meta.is_file() {
-            found.files.push((name.to_owned(), Seen::of(&meta)));
+            found.files.push((name.to_owned(), EntryState::of(&meta)));
         } else {
             found.odd.push(StoreError::Link { path: shown });
         }

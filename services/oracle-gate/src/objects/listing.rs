@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::failure::{StoreError, classify};
-use super::folder::{self, Opened, Seen};
+use super::folder::{self, EntryState, Opened};
 use super::{MAX_LISTED, Objects};
 
 /// Most bytes of a file that are looked at to see whether we began it.
@@ -250,7 +250,7 @@ fn matching(root: &Path, folder: &str, head: &str) -> Result<Listing, StoreError
     }
     let found = folder::entries(root, folder, |name| name.starts_with(head.as_bytes()))?;
     listing.odd = found.odd;
-    for (name, Seen { length, mark, changed }) in found.files {
+    for (name, EntryState { length, mark, changed }) in found.files {
         match seal::path::check(&name) {
             Ok(()) => listing.entries.push(Entry { path: name, length, mark, changed }),
             Err(error) => listing.odd.push(refused(folder, &name, error.reason)),
@@ -349,7 +349,7 @@ fn read_folder(
     let found = folder::entries(top, folder, |_| true)?;
     let folders = found.folders.into_iter().map(|name| format!("{below}{name}")).collect();
     let mut listing = Listing { entries: Vec::new(), odd: found.odd };
-    for (name, Seen { length, mark, changed }) in found.files {
+    for (name, EntryState { length, mark, changed }) in found.files {
         let path = format!("{below}{name}");
         match seal::path::check(&path) {
             _ if leftovers.hold(top, &path) => {}

@@ -8,7 +8,7 @@ use object_store::{GetOptions, ObjectStore};
 
 use super::Objects;
 use super::failure::{StoreError, classify, from_io, is_absent};
-use super::folder::{self, Seen};
+use super::folder::{self, EntryState};
 
 /// One version of an object, by the name that the store gives the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,9 @@ impl Objects {
         if self.is_direct() {
             let at = path.to_owned();
             let seen = self.on_disk(move |root| folder::look(root, &at)).await?;
-            return Ok(seen.map(|Seen { length, mark, .. }| Version { length, mark: Some(mark) }));
+            return Ok(
+                seen.map(|EntryState { length, mark, .. }| Version { length, mark: Some(mark) })
+            );
         }
         self.refuse_links(path).await?;
         let options = GetOptions { head: true, ..GetOptions::default() };
@@ -64,7 +66,7 @@ pub(super) fn of_file(
     // Without an end of its own, so that a file that grows is noticed.
     let Some(Part { range, of }) = part else { return Ok((file.take(u64::MAX), length)) };
     let seen = file.metadata().map_err(|error| from_io(path, &error))?;
-    let seen = Seen::of(&seen);
+    let seen = EntryState::of(&seen);
     if seen.length != of.length || of.mark.as_ref() != Some(&seen.mark) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }

@@ -151,7 +151,7 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
         .arg("serve")
         .env_clear()
         .env("ORACLE_GATE_ROOT", "s3://x")
-        .env("ORACLE_GATE_BIND", "nowhere")
+        .env("ORACLE_GATE_BIND", "no-address")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr.clone()).unwrap();

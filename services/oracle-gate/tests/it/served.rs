@@ -346,14 +346,15 @@ async fn callers_that_give_up_leave_no_transaction_open_and_a_run_is_sealed_once
     let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
     let mut served = serve(&fixture, &db, &bus).await;
     let draft = fixture.passed(1);
-    let nowhere = "sr/run_facts_view/00000000-0000-4000-8000-000000000000.1.json";
+    let unpublished = "sr/run_facts_view/00000000-0000-4000-8000-000000000000.1.json";
     for turn in 0..60_u64 {
         // From at once to longer than an answer takes.
         let after = Duration::from_micros(turn * 401 % 20_000);
         let [mut sealing, mut checking, mut reading] =
             std::array::from_fn(|_| served.client.clone());
-        let check = CheckRequest { run_facts_ref: nowhere.to_owned(), ..CheckRequest::default() };
-        let pack = GetPackRequest { run_facts_ref: nowhere.to_owned() };
+        let check =
+            CheckRequest { run_facts_ref: unpublished.to_owned(), ..CheckRequest::default() };
+        let pack = GetPackRequest { run_facts_ref: unpublished.to_owned() };
         let calls = (
             timeout(after, sealing.seal(request(draft.clone()))),
             timeout(after, checking.check(check)),

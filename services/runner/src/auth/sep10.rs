@@ -17,7 +17,7 @@ use stellar_xdr::{
     TimePoint, Transaction, TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
 };
-use wire::Digest;
+use wire::{Digest, TxHash};
 
 use crate::auth::{CHALLENGE_SECS, Login, Proof, invalid, now, refused};
 use crate::error::{Error, Result};
@@ -162,7 +162,7 @@ pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
     Ok(Proof {
         subject: challenge.client.subject(),
         account: challenge.client.address(),
-        challenge: challenge.hash,
+        challenge: (*challenge.hash.as_bytes()).into(),
         expires_at: challenge.expires_at,
     })
 }
@@ -171,7 +171,7 @@ pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
 #[derive(Debug)]
 struct Challenge {
     client: Client,
-    hash: Digest,
+    hash: TxHash,
     expires_at: u64,
     signatures: Vec<DecoratedSignature>,
 }
@@ -320,12 +320,12 @@ fn manage_data(source: MuxedAccount, name: &str, value: &[u8]) -> Result<Operati
     })
 }
 
-fn hash(network: &Network, tx: &Transaction) -> Result<Digest> {
+fn hash(network: &Network, tx: &Transaction) -> Result<TxHash> {
     let payload = TransactionSignaturePayload {
         network_id: Hash(*network.id().as_bytes()),
         tagged_transaction: TransactionSignaturePayloadTaggedTransaction::Tx(tx.clone()),
     };
-    Ok(Digest::of(&scval::to_xdr(&payload)?))
+    Ok((*Digest::of(&scval::to_xdr(&payload)?).as_bytes()).into())
 }
 
 fn encode() -> Error {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     fn accepts(account: Option<&AccountEntry>, signers: &[u8]) -> bool {
-        let hash = Digest::of(b"challenge");
+        let hash = TxHash::from([7; 32]);
         let sign = |seed: &u8| key(*seed).sign_decorated(hash.as_bytes()).unwrap();
         let challenge = Challenge {
             client: Client { key: *key(1).address().as_bytes(), muxed: None, memo: None },

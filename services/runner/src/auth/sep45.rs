@@ -157,7 +157,7 @@ pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
     Ok(Proof {
         subject: account_text,
         account: claim.account,
-        challenge: Digest::of(claim.nonce.as_bytes()),
+        challenge: (*Digest::of(claim.nonce.as_bytes()).as_bytes()).into(),
         expires_at: claim.expires_at,
     })
 }

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use wire::{Digest, Problem};
+use wire::{ChallengeId, Problem};
 
 use crate::auth::{Login, Proof};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct Session {
     /// The account on the network.
     pub account: String,
     /// The challenge that was answered.
-    pub challenge: Digest,
+    pub challenge: ChallengeId,
     /// The number of the newest refresh token.
     pub number: i64,
     /// When it ends.
@@ -148,13 +148,13 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
         rotated.execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    let challenge = <[u8; 32]>::try_from(row.challenge)
-        .map_err(|_| Error::Broken("a session's challenge is no digest".to_owned()))?;
+    let challenge = ChallengeId::try_from(row.challenge.as_slice())
+        .map_err(|_| Error::Broken("a session's challenge has not 32 bytes".to_owned()))?;
     Ok(Session {
         id,
         subject: row.subject,
         account: row.account,
-        challenge: Digest::from(challenge),
+        challenge,
         number: next,
         expires_at: row.expires_at,
     })

@@ -17,7 +17,7 @@ use crate::chain::client::ChainClient;
 use crate::chain::outcomes::{self, Shortage};
 use crate::chain::store::channels::{self, Channel, Order};
 use crate::chain::store::{self, ChannelLease};
-use crate::chain::transaction::{Kind, State, Transaction};
+use crate::chain::transaction::{Kind, Transaction, TransactionState};
 use crate::error::{Error, Result};
 use crate::signer::Key;
 
@@ -189,7 +189,7 @@ impl ChainClient {
             signed_ledger: signed.ledger,
             envelope: signed.envelope,
             max_fee: FEE.into(),
-            state: State::Prepared,
+            state: TransactionState::Prepared,
             last_answer: None,
             contract_error: None,
             landed: None,
@@ -212,11 +212,11 @@ impl ChainClient {
     }
 
     /// What a refused or failed payment lacks, in words for the operator.
-    pub(super) fn order_words(state: State, words: &str) -> String {
+    pub(super) fn order_words(state: TransactionState, words: &str) -> String {
         let lacks_money = outcomes::result(words) == Shortage::Money;
         match state {
             // The ledger names the operation's own reason in the result, and these are all of them.
-            State::Failed => format!(
+            TransactionState::Failed => format!(
                 "{words}: the paying account has too little beyond its reserve, or the other account \
                  does not exist (a payment), or exists already (a new channel)"
             ),

@@ -24,11 +24,11 @@ use crate::chain::decide::{
 };
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::sign::codes;
-use crate::chain::store::calls::{self, Verdict};
+use crate::chain::store::calls::{self, CallUpdate};
 use crate::chain::store::channels;
 use crate::chain::store::fees::{self, Bump};
 use crate::chain::store::{self, ChannelLease, Ended};
-use crate::chain::transaction::{Kind, State, Transaction};
+use crate::chain::transaction::{Kind, Transaction, TransactionState};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -78,7 +78,7 @@ impl ChainClient {
         let mut send_at = Instant::now();
         let mut doubt = transaction.last_answer.as_deref() == Some(BAD_SEQUENCE);
         // What may have been sent before is looked up before it is sent again.
-        let mut look_first = transaction.state != State::Prepared;
+        let mut look_first = transaction.state != TransactionState::Prepared;
         loop {
             if !look_first && Instant::now() >= send_at {
                 match self.send(channel, transaction, bumps.last()).await? {
@@ -137,7 +137,7 @@ impl ChainClient {
         // What is refused of a bump is the bump: what it carries may land by another envelope.
         if bump.is_none() && after_send(sends == 1, answer) == AfterSend::Rejected {
             let ended = Ended {
-                state: State::Rejected,
+                state: TransactionState::Rejected,
                 words: words.clone(),
                 contract_error: None,
                 landed: None,
@@ -213,10 +213,10 @@ impl ChainClient {
         let (contract_error, words) = failure(&status.outcome);
         let (state, words) = match after_lookup(transaction.signed(), lookup, high_water) {
             AfterLookup::Again => return Ok(Looked::Waits(status.clock.latest_ledger)),
-            AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
-            AfterLookup::Failed => (State::Failed, words),
-            AfterLookup::Expired => (State::Expired, EXPIRED.to_owned()),
-            AfterLookup::Forgotten => (State::Forgotten, FORGOTTEN.to_owned()),
+            AfterLookup::Succeeded => (TransactionState::Succeeded, "SUCCESS".to_owned()),
+            AfterLookup::Failed => (TransactionState::Failed, words),
+            AfterLookup::Expired => (TransactionState::Expired, EXPIRED.to_owned()),
+            AfterLookup::Forgotten => (TransactionState::Forgotten, FORGOTTEN.to_owned()),
         };
         self.crash_point(kind, "after_land");
         let ended = Ended { state, words, contract_error, landed: landed(&status.outcome)? };
@@ -229,7 +229,7 @@ impl ChainClient {
             let is_live = self.is_live(transaction).await?;
             return Ok(if is_live { Looked::Nothing } else { Looked::Ended });
         }
-        if state == State::Succeeded {
+        if state == TransactionState::Succeeded {
             self.shortages.clear();
         }
         self.crash_point(kind, "after_result");
@@ -271,7 +271,7 @@ impl ChainClient {
         over.last_answer = Some(ended.words.clone());
         over.landed.clone_from(&ended.landed);
         let members = calls::members(&self.db, over.id).await?;
-        let verdicts = self.judge(&over, &members, applied).await?;
+        let updates = self.judge(&over, &members, applied).await?;
         let runs: Vec<_> = members.iter().map(|member| member.run).collect();
 
         let mut tx = chassis::postgres::begin(&self.db).await?;
@@ -279,7 +279,7 @@ impl ChainClient {
         if !store::end(&mut tx, over.id, &ended).await? {
             return Ok(false);
         }
-        match calls::conclude(&mut tx, &over, &verdicts).await {
+        match calls::conclude(&mut tx, &over, &updates).await {
             Ok(()) => {}
             Err(Error::CallGone) => return Ok(false),
             Err(error) => return Err(error),
@@ -289,10 +289,10 @@ impl ChainClient {
             channels::conclude(&mut tx, &over, ended.state, &words).await?;
         }
         tx.commit().await?;
-        metrics::transaction_ended(&over, &ended, &verdicts);
+        metrics::transaction_ended(&over, &ended, &updates);
         tracing::info!(
             hash = %over.hash,
-            calls = verdicts.len(),
+            calls = updates.len(),
             "{} ended: {}",
             over.kind,
             ended.words
@@ -310,7 +310,7 @@ impl ChainClient {
         let members = calls::members(&self.db, transaction.id).await?;
         let status = match transaction.state {
             // Answers of single calls are kept; those of a batch are in its events.
-            State::Succeeded if members.iter().any(|member| member.together > 1) => {
+            TransactionState::Succeeded if members.iter().any(|member| member.together > 1) => {
                 let bumps = fees::bumps(&self.db, transaction.id).await?;
                 Some(self.status(transaction, &bumps).await?)
             }
@@ -320,11 +320,11 @@ impl ChainClient {
             Outcome::Applied(applied) => Some(applied.as_ref()),
             Outcome::NotFound => None,
         });
-        let verdicts = self.judge(transaction, &members, applied).await?;
+        let updates = self.judge(transaction, &members, applied).await?;
         let runs: Vec<_> = members.iter().map(|member| member.run).collect();
         let mut tx = chassis::postgres::begin(&self.db).await?;
         calls::lock_runs(&mut tx, &runs).await?;
-        match calls::conclude(&mut tx, transaction, &verdicts).await {
+        match calls::conclude(&mut tx, transaction, &updates).await {
             Ok(()) => Ok(tx.commit().await?),
             // Another process was faster.
             Err(Error::CallGone) => Ok(()),
@@ -338,12 +338,12 @@ impl ChainClient {
         transaction: &Transaction,
         members: &[Member],
         applied: Option<&Applied>,
-    ) -> Result<Vec<Verdict>> {
-        let mut verdicts = Vec::with_capacity(members.len());
+    ) -> Result<Vec<CallUpdate>> {
+        let mut updates = Vec::with_capacity(members.len());
         for member in members {
-            verdicts.push(self.judge_call(transaction, member, applied).await?);
+            updates.push(self.judge_call(transaction, member, applied).await?);
         }
-        Ok(verdicts)
+        Ok(updates)
     }
 
     async fn judge_call(
@@ -351,16 +351,16 @@ impl ChainClient {
         transaction: &Transaction,
         member: &Member,
         applied: Option<&Applied>,
-    ) -> Result<Verdict> {
+    ) -> Result<CallUpdate> {
         let kind = transaction.kind;
         let words = transaction.last_answer.clone().unwrap_or_default();
-        let verdict = |state| Verdict::new(member.call, member.run, state, words.clone());
+        let update = |state| CallUpdate::new(member.call, member.run, state, words.clone());
         let end = match transaction.state {
-            State::Succeeded => End::Succeeded,
-            State::Failed => End::Failed,
-            State::Rejected => End::Rejected,
-            State::Expired | State::Forgotten => End::Gone,
-            State::Prepared | State::Sent | State::Unknown => {
+            TransactionState::Succeeded => End::Succeeded,
+            TransactionState::Failed => End::Failed,
+            TransactionState::Rejected => End::Rejected,
+            TransactionState::Expired | TransactionState::Forgotten => End::Gone,
+            TransactionState::Prepared | TransactionState::Sent | TransactionState::Unknown => {
                 return Err(Error::Broken("a live transaction is not judged".into()));
             }
         };
@@ -372,32 +372,33 @@ impl ChainClient {
         Ok(match after_end(end, member.together, part.answered(), proof) {
             AfterEnd::Done => match part {
                 Part::Done(result) => {
-                    Verdict { code: Some(0), result: Some(result), ..verdict(CallState::Done) }
+                    CallUpdate { code: Some(0), result: Some(result), ..update(CallState::Done) }
                 }
                 // It was done before this transaction, whose answer has no receipt: the vault
                 // answers the kept one to a call of its own.
-                _ => Verdict {
+                _ => CallUpdate {
                     bundle: Some(alone(member.call)),
                     repeats: true,
-                    ..verdict(CallState::Wanted)
+                    ..update(CallState::Wanted)
                 },
             },
-            AfterEnd::DoneByState => self.done_by_state(kind, member, verdict),
+            AfterEnd::DoneByState => self.done_by_state(kind, member, update),
             AfterEnd::Again => {
                 let shortage = match end {
                     End::Rejected => outcomes::result(&words),
                     End::Succeeded | End::Failed | End::Gone => Shortage::Network,
                 };
-                self.wait(shortage, member.failures, verdict(CallState::Wanted))
+                self.wait(shortage, member.failures, update(CallState::Wanted))
             }
-            AfterEnd::Split => {
-                Verdict { bundle: Some(half(transaction.id, member)), ..verdict(CallState::Wanted) }
-            }
+            AfterEnd::Split => CallUpdate {
+                bundle: Some(half(transaction.id, member)),
+                ..update(CallState::Wanted)
+            },
             AfterEnd::Refused => match part {
                 Part::Error(error) => {
-                    Verdict { code: Some(error.code), ..self.refused(kind, member, &error) }
+                    CallUpdate { code: Some(error.code), ..self.refused(kind, member, &error) }
                 }
-                Part::Done(_) | Part::DoneBefore | Part::Nothing => verdict(CallState::Unknown),
+                Part::Done(_) | Part::DoneBefore | Part::Nothing => update(CallState::Unknown),
             },
             AfterEnd::Unknown if end == End::Succeeded => {
                 let words = format!(
@@ -405,7 +406,7 @@ impl ChainClient {
                      with this release's, then resume the run",
                     transaction.hash
                 );
-                Verdict { words, ..verdict(CallState::Unknown) }
+                CallUpdate { words, ..update(CallState::Unknown) }
             }
             AfterEnd::Unknown => {
                 let words = format!(
@@ -413,7 +414,7 @@ impl ChainClient {
                      whether it did",
                     transaction.hash
                 );
-                Verdict { words, ..verdict(CallState::Unknown) }
+                CallUpdate { words, ..update(CallState::Unknown) }
             }
         })
     }
@@ -423,8 +424,8 @@ impl ChainClient {
         &self,
         kind: Kind,
         member: &Member,
-        verdict: impl Fn(CallState) -> Verdict,
-    ) -> Verdict {
+        update: impl Fn(CallState) -> CallUpdate,
+    ) -> CallUpdate {
         let answer = match kind {
             Kind::Open => member.vault_run_id.and_then(|id| scval::bytes(id.as_bytes()).ok()),
             Kind::Void | Kind::Reclaim => Some(ScVal::Void),
@@ -433,26 +434,27 @@ impl ChainClient {
         };
         match answer.and_then(|answer| scval::to_xdr(&answer).ok()) {
             Some(result) => {
-                Verdict { code: Some(0), result: Some(result), ..verdict(CallState::Done) }
+                CallUpdate { code: Some(0), result: Some(result), ..update(CallState::Done) }
             }
-            None => Verdict {
+            None => CallUpdate {
                 bundle: Some(alone(member.call)),
                 repeats: true,
-                ..verdict(CallState::Wanted)
+                ..update(CallState::Wanted)
             },
         }
     }
 
     /// What a transaction that has landed says about one of its calls.
     fn part(&self, transaction: &Transaction, member: &Member, applied: Option<&Applied>) -> Part {
-        if transaction.state == State::Failed {
+        if transaction.state == TransactionState::Failed {
             let error = transaction.contract_error;
             return error.map_or(Part::Nothing, |code| {
                 Part::Error(ContractError::new(ContractKind::Vault, code))
             });
         }
         let result = transaction.landed.as_ref().and_then(|landed| landed.result.clone());
-        let Some(result) = result.filter(|_| transaction.state == State::Succeeded) else {
+        let Some(result) = result.filter(|_| transaction.state == TransactionState::Succeeded)
+        else {
             return Part::Nothing;
         };
         if member.together < 2 {
@@ -507,7 +509,7 @@ impl ChainClient {
     }
 
     /// What follows for a call that the vault refused in a transaction.
-    fn refused(&self, kind: Kind, member: &Member, error: &ContractError) -> Verdict {
+    fn refused(&self, kind: Kind, member: &Member, error: &ContractError) -> CallUpdate {
         let subject = Refused {
             call: member.call,
             run: member.run,
@@ -524,11 +526,14 @@ impl ChainClient {
         kind: Kind,
         subject: &Refused,
         error: &ContractError,
-    ) -> Verdict {
+    ) -> CallUpdate {
         let words = error.to_string();
-        let verdict = |state| Verdict::new(subject.call, subject.run, state, words.clone());
-        let refused =
-            |is_final| Verdict { error: Some(error.code), is_final, ..verdict(CallState::Refused) };
+        let update = |state| CallUpdate::new(subject.call, subject.run, state, words.clone());
+        let refused = |is_final| CallUpdate {
+            error: Some(error.code),
+            is_final,
+            ..update(CallState::Refused)
+        };
         // A batch names the agent's terms in its head, and they may have changed since the run's
         // chances were looked at. They are looked at again before the vault's word counts.
         let now = chassis::clock::now().unix_timestamp();
@@ -537,25 +542,25 @@ impl ChainClient {
         let follow = outcomes::contract(kind, error);
         let is_refusal = matches!(follow, Follow::Refused | Follow::AskRecord);
         if kind == Kind::Open && is_refusal && (is_stale || head_changed) {
-            return verdict(CallState::Late);
+            return update(CallState::Late);
         }
         match follow {
             Follow::Refused => refused(true),
             Follow::AskRecord => refused(false),
             Follow::Wait(shortage) => {
-                self.wait(shortage, subject.failures, verdict(CallState::Wanted))
+                self.wait(shortage, subject.failures, update(CallState::Wanted))
             }
             Follow::SignAgain => {
-                self.wait(Shortage::Network, subject.failures, verdict(CallState::Wanted))
+                self.wait(Shortage::Network, subject.failures, update(CallState::Wanted))
             }
-            Follow::Operator => verdict(CallState::Unknown),
+            Follow::Operator => update(CallState::Unknown),
         }
     }
 
     /// Waits because of `shortage`, longer each time, and lets the service be degraded (R16).
-    pub(crate) fn wait(&self, shortage: Shortage, failures: u32, verdict: Verdict) -> Verdict {
-        self.shortages.note(shortage, &verdict.words);
-        Verdict { pause: backoff(failures), ..verdict }
+    pub(crate) fn wait(&self, shortage: Shortage, failures: u32, update: CallUpdate) -> CallUpdate {
+        self.shortages.note(shortage, &update.words);
+        CallUpdate { pause: backoff(failures), ..update }
     }
 }
 

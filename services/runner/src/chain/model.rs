@@ -18,7 +18,7 @@ const CALLS: usize = 5;
 const LIFE: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ModelState {
     Wanted,
     Signed,
     Done,
@@ -56,7 +56,7 @@ struct Network {
 struct Model {
     network: Network,
     /// What is stored, all of which survives whoever stops.
-    calls: Vec<(State, usize)>,
+    calls: Vec<(ModelState, usize)>,
     transactions: Vec<Transaction>,
     high_water: u32,
 }
@@ -70,7 +70,7 @@ impl Model {
         Self {
             network: Network { ledger: 10, ..Network::default() },
             // Each call goes with up to all others at first.
-            calls: vec![(State::Wanted, CALLS); CALLS],
+            calls: vec![(ModelState::Wanted, CALLS); CALLS],
             ..Self::default()
         }
     }
@@ -84,13 +84,13 @@ impl Model {
         if self.live(channel).is_some() {
             return;
         }
-        let wanted = (0..CALLS).filter(|call| self.calls[*call].0 == State::Wanted);
+        let wanted = (0..CALLS).filter(|call| self.calls[*call].0 == ModelState::Wanted);
         let chosen: Vec<usize> = wanted.filter(|call| choice >> call & 1 == 1).collect();
         let Some(most) = chosen.iter().map(|call| self.calls[*call].1).min() else { return };
         let calls: Vec<usize> = chosen.into_iter().take(most.max(1)).collect();
         for call in &calls {
             self.nothing_can_land(*call);
-            self.calls[*call].0 = State::Signed;
+            self.calls[*call].0 = ModelState::Signed;
         }
         let used = self.network.used.keys().filter(|(of, _)| *of == channel);
         let sequence = used.map(|(_, sequence)| sequence + 1).max().unwrap_or(1);
@@ -247,13 +247,13 @@ impl Model {
             };
             let proof = (end == End::Gone).then(|| self.proof(*call, lag));
             let (state, most) = match after_end(end, known.calls.len(), answered, proof) {
-                AfterEnd::Done | AfterEnd::DoneByState => (State::Done, 1),
-                AfterEnd::Again => (State::Wanted, self.calls[*call].1),
-                AfterEnd::Split => (State::Wanted, known.calls.len().div_ceil(2)),
-                AfterEnd::Refused => (State::Refused, 1),
-                AfterEnd::Unknown => (State::Unknown, 1),
+                AfterEnd::Done | AfterEnd::DoneByState => (ModelState::Done, 1),
+                AfterEnd::Again => (ModelState::Wanted, self.calls[*call].1),
+                AfterEnd::Split => (ModelState::Wanted, known.calls.len().div_ceil(2)),
+                AfterEnd::Refused => (ModelState::Refused, 1),
+                AfterEnd::Unknown => (ModelState::Unknown, 1),
             };
-            assert_eq!(self.calls[*call].0, State::Signed, "call {call} is judged twice");
+            assert_eq!(self.calls[*call].0, ModelState::Signed, "call {call} is judged twice");
             self.calls[*call] = (state, most);
         }
     }
@@ -274,12 +274,18 @@ impl Model {
         for (call, (state, _)) in self.calls.iter().enumerate() {
             let live = self.transactions.iter().filter(|known| known.live);
             let live = live.filter(|known| known.calls.contains(&call)).count();
-            assert_eq!(live, usize::from(*state == State::Signed), "call {call} is {state:?}");
+            assert_eq!(live, usize::from(*state == ModelState::Signed), "call {call} is {state:?}");
             let done = self.network.done.get(&call).map_or(0, Vec::len);
             assert!(done <= 1, "call {call} was done {done} times");
-            assert!(done == 1 || *state != State::Done, "call {call} is believed done");
-            assert!(done == 0 || *state != State::Refused, "call {call} was done and is refused");
-            assert!(done == 0 || *state != State::Wanted, "call {call} was done and is wanted");
+            assert!(done == 1 || *state != ModelState::Done, "call {call} is believed done");
+            assert!(
+                done == 0 || *state != ModelState::Refused,
+                "call {call} was done and is refused"
+            );
+            assert!(
+                done == 0 || *state != ModelState::Wanted,
+                "call {call} was done and is wanted"
+            );
         }
         for at in self.network.applied.keys().chain(&self.network.queue) {
             assert!(self.transactions[*at].sends > 0, "transaction {at} was never stored and sent");
@@ -319,7 +325,8 @@ proptest! {
         }
         for (call, (state, _)) in model.calls.iter().enumerate() {
             prop_assert!(
-                !matches!(state, State::Wanted | State::Signed), "call {call} stays {state:?}"
+                !matches!(state, ModelState::Wanted | ModelState::Signed),
+                "call {call} stays {state:?}"
             );
         }
     }

@@ -11,7 +11,7 @@ use crate::chain::client::ChainClient;
 use crate::chain::fees::Exceeded;
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::store::ChannelLease;
-use crate::chain::transaction::{Kind, State, Transaction};
+use crate::chain::transaction::{Kind, Transaction, TransactionState};
 use crate::crash;
 use crate::error::Result;
 
@@ -102,7 +102,7 @@ impl ChainClient {
             signed_ledger: prepared.ledger,
             envelope: prepared.envelope,
             max_fee: prepared.fee,
-            state: State::Prepared,
+            state: TransactionState::Prepared,
             last_answer: None,
             contract_error: None,
             landed: None,

@@ -9,7 +9,7 @@ use wire::NetworkId;
 
 use crate::chain::call::SignedCall;
 use crate::chain::network::LedgerMark;
-use crate::chain::transaction::{Landed, State, Transaction};
+use crate::chain::transaction::{Landed, Transaction, TransactionState};
 use crate::error::{Error, Result};
 use crate::rows;
 
@@ -270,7 +270,7 @@ pub async fn note(db: &PgPool, id: i64, answer: &str) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// One of the states in which nothing more happens.
-    pub state: State,
+    pub state: TransactionState,
     /// The last words about it.
     pub words: String,
     /// The number of the vault's error by which it did nothing.

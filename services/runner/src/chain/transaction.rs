@@ -24,7 +24,7 @@ pub enum Kind {
 
 /// How far a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum TransactionState {
     /// Stored, not sent.
     Prepared,
     /// A send has begun.
@@ -65,7 +65,7 @@ pub struct Transaction {
     /// Most stroops that it can cost; 0 for what an older release signed.
     pub max_fee: u64,
     /// How far it is.
-    pub state: State,
+    pub state: TransactionState,
     /// The last thing a node said about it.
     pub last_answer: Option<String>,
     /// The number of the vault's error by which it did nothing.
@@ -100,7 +100,10 @@ impl Transaction {
 
     /// Whether it may still land, as far as is proven.
     pub const fn is_live(&self) -> bool {
-        matches!(self.state, State::Prepared | State::Sent | State::Unknown)
+        matches!(
+            self.state,
+            TransactionState::Prepared | TransactionState::Sent | TransactionState::Unknown
+        )
     }
 }
 
@@ -130,7 +133,7 @@ impl Kind {
     }
 }
 
-impl State {
+impl TransactionState {
     /// The name in the database.
     pub const fn name(self) -> &'static str {
         match self {
@@ -155,7 +158,7 @@ impl FromStr for Kind {
     }
 }
 
-impl FromStr for State {
+impl FromStr for TransactionState {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {

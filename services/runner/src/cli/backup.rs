@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chassis::postgres;
 
-use super::{Output, plain, print_json, refused};
+use super::{OutputFormat, plain, print_json, refused};
 use crate::config::Config;
 use crate::operations::backup::{self, Judge, Judged, Tables};
 use crate::sight::Followed;
@@ -54,7 +54,7 @@ pub(super) async fn export(to: &Path) -> ExitCode {
 }
 
 /// `runner restore`.
-pub(super) async fn restore(from: Option<&Path>, output: Output) -> ExitCode {
+pub(super) async fn restore(from: Option<&Path>, output: OutputFormat) -> ExitCode {
     let config = match Config::load(None) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
@@ -75,7 +75,7 @@ pub(super) async fn restore(from: Option<&Path>, output: Output) -> ExitCode {
             Err(error) => return refused(&error, 3),
         };
         match backup::restore(&db, &followed(&config), &mut BufReader::new(file)).await {
-            Ok(tables) if output == Output::Text => print(&tables, "restored to"),
+            Ok(tables) if output == OutputFormat::Text => print(&tables, "restored to"),
             Ok(_) => {}
             Err(error) => return refused(&error.context("nothing was restored"), 1),
         }
@@ -112,8 +112,8 @@ fn print(tables: &Tables, what: &str) {
     }
 }
 
-fn say(judged: &Judged, output: Output) -> ExitCode {
-    if output == Output::Json {
+fn say(judged: &Judged, output: OutputFormat) -> ExitCode {
+    if output == OutputFormat::Json {
         if let Err(code) = print_json(judged) {
             return code;
         }

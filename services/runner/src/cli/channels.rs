@@ -10,7 +10,7 @@ use stellar::Address;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Output, print_json, refused};
+use super::{OutputFormat, print_json, refused};
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
@@ -46,7 +46,7 @@ enum ChannelsCommand {
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
-        output: Output,
+        output: OutputFormat,
     },
     /// Make channels, and fund them from the first account of RUNNER_SOURCE_SECRET.
     Add {
@@ -86,47 +86,47 @@ struct Wait {
     wait: u64,
     /// `text` or `json`; both say the same.
     #[arg(long, default_value = "text")]
-    output: Output,
+    output: OutputFormat,
 }
 
 /// What the commands need.
-struct Place {
+struct ChannelContext {
     chain: ChainClient,
     least: i64,
 }
 
 /// Why a command did not do it.
-struct Failure {
+struct CommandError {
     error: anyhow::Error,
     code: u8,
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for CommandError {
     fn from(error: anyhow::Error) -> Self {
         Self { error: error.context("nothing is known; try again"), code: 2 }
     }
 }
 
-impl From<crate::error::Error> for Failure {
+impl From<crate::error::Error> for CommandError {
     fn from(error: crate::error::Error) -> Self {
         anyhow::Error::from(error).into()
     }
 }
 
-impl From<stellar::ChainError> for Failure {
+impl From<stellar::ChainError> for CommandError {
     fn from(error: stellar::ChainError) -> Self {
         anyhow::Error::from(error).into()
     }
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for CommandError {
     fn from(error: sqlx::Error) -> Self {
         anyhow::Error::from(error).into()
     }
 }
 
-fn cannot(text: String) -> Failure {
-    Failure { error: anyhow::anyhow!(text), code: 1 }
+fn cannot(text: String) -> CommandError {
+    CommandError { error: anyhow::anyhow!(text), code: 1 }
 }
 
 pub(super) async fn run(arguments: ChannelsArgs) -> ExitCode {
@@ -135,26 +135,28 @@ pub(super) async fn run(arguments: ChannelsArgs) -> ExitCode {
         Err(error) => return refused(&error.into(), 3),
     };
     let done = async {
-        let place = Place::open(config).await?;
+        let context = ChannelContext::open(config).await?;
         match arguments.command {
-            ChannelsCommand::List { output } => place.list(output).await,
-            ChannelsCommand::Add { count, stroops, wait } => place.add(count, stroops, &wait).await,
+            ChannelsCommand::List { output } => context.list(output).await,
+            ChannelsCommand::Add { count, stroops, wait } => {
+                context.add(count, stroops, &wait).await
+            }
             ChannelsCommand::TopUp { account, stroops, wait } => {
-                place.top_up(&account.to_string(), stroops, &wait).await
+                context.top_up(&account.to_string(), stroops, &wait).await
             }
             ChannelsCommand::Drain { account, wait } => {
-                place.drain(&account.to_string(), &wait).await
+                context.drain(&account.to_string(), &wait).await
             }
         }
     };
     match done.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { error, code }) => refused(&error, code),
+        Err(CommandError { error, code }) => refused(&error, code),
     }
 }
 
-impl Place {
-    async fn open(config: Config) -> Result<Self, Failure> {
+impl ChannelContext {
+    async fn open(config: Config) -> Result<Self, CommandError> {
         let db = postgres::connect(&config.database_url).await?;
         let least = config.channel_least;
         let opened = crate::chain_client(config, db, crate::Shortages::default())?;
@@ -169,7 +171,7 @@ impl Place {
         Ok(Self { chain, least })
     }
 
-    async fn list(&self, output: Output) -> Result<(), Failure> {
+    async fn list(&self, output: OutputFormat) -> Result<(), CommandError> {
         let all = channels::list(&self.chain.db).await?;
         let addresses = all.iter().map(|channel| address(&channel.account));
         let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
@@ -181,7 +183,7 @@ impl Place {
             found.extend(self.chain.rpc.accounts(some).await?);
         }
         let balances = found.iter().map(|state| state.as_ref().map(|state| state.balance));
-        if output == Output::Json {
+        if output == OutputFormat::Json {
             let row = |(channel, balance): (&Channel, Option<i64>)| json!({ "channel": channel, "balanceStroops": balance.map(|held| held.to_string()) });
             let rows: Vec<_> = all.iter().zip(balances).map(row).collect();
             return print_json(&rows).map_err(|_| cannot("it cannot be printed".to_owned()));
@@ -192,7 +194,7 @@ impl Place {
         Ok(())
     }
 
-    async fn add(&self, count: u32, stroops: Option<i64>, wait: &Wait) -> Result<(), Failure> {
+    async fn add(&self, count: u32, stroops: Option<i64>, wait: &Wait) -> Result<(), CommandError> {
         let payer = self.payer()?;
         let stroops = stroops.unwrap_or_else(|| self.least.saturating_mul(2).max(20_000_000));
         let db = &self.chain.db;
@@ -245,7 +247,7 @@ impl Place {
         payer: &str,
         first: u32,
         count: u32,
-    ) -> Result<Vec<(String, bool)>, Failure> {
+    ) -> Result<Vec<(String, bool)>, CommandError> {
         let mut addresses = Vec::new();
         for number in (first..).take(usize::try_from(count).unwrap_or_default()) {
             addresses.push(self.chain.derived_key(payer, number)?.address());
@@ -256,7 +258,7 @@ impl Place {
         Ok(named.zip(found.iter().map(Option::is_some)).collect())
     }
 
-    async fn top_up(&self, account: &str, stroops: i64, wait: &Wait) -> Result<(), Failure> {
+    async fn top_up(&self, account: &str, stroops: i64, wait: &Wait) -> Result<(), CommandError> {
         let payer = self.payer()?;
         let known = self.known(account).await?;
         if known.account == payer {
@@ -279,7 +281,7 @@ impl Place {
         self.carried_out(order, &payer, (account, "was topped up"), wait).await
     }
 
-    async fn drain(&self, account: &str, wait: &Wait) -> Result<(), Failure> {
+    async fn drain(&self, account: &str, wait: &Wait) -> Result<(), CommandError> {
         let known = self.known(account).await?;
         let Some(payer) = known.payer.clone() else {
             let text = format!(
@@ -323,7 +325,7 @@ impl Place {
         source: &str,
         (account, what): (&str, &str),
         wait: &Wait,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let give_up_at = Instant::now() + Duration::from_secs(wait.wait);
         let stop = CancellationToken::new();
         loop {
@@ -334,14 +336,14 @@ impl Place {
                 "failed" => return Err(cannot(format!("{account}: nothing was done: {words}"))),
                 "unknown" => {
                     let text = format!("{account}: whether it was done is not known: {words}");
-                    return Err(Failure { error: anyhow::anyhow!(text), code: 2 });
+                    return Err(CommandError { error: anyhow::anyhow!(text), code: 2 });
                 }
                 _ => {}
             }
             let left = give_up_at.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let text = format!("{account}: it is not done yet; it goes on. {words}");
-                return Err(Failure { error: anyhow::anyhow!(text), code: 2 });
+                return Err(CommandError { error: anyhow::anyhow!(text), code: 2 });
             }
             let owner = &self.chain.owner;
             // An order of another channel may have to be done first.
@@ -362,7 +364,7 @@ impl Place {
         }
     }
 
-    fn payer(&self) -> Result<String, Failure> {
+    fn payer(&self) -> Result<String, CommandError> {
         let mut own = self.chain.sources.iter().filter_map(Key::local);
         let first = own.next().map(|key| key.address().to_string());
         first.ok_or_else(|| {
@@ -372,7 +374,7 @@ impl Place {
         })
     }
 
-    async fn known(&self, account: &str) -> Result<Channel, Failure> {
+    async fn known(&self, account: &str) -> Result<Channel, CommandError> {
         let all = channels::list(&self.chain.db).await?;
         all.into_iter().find(|channel| channel.account == account).ok_or_else(|| {
             cannot(format!("{account} is no channel; `runner channels list` names them"))
@@ -395,8 +397,8 @@ fn line(channel: &Channel, balance: Option<i64>, least: i64) -> String {
     format!("{} {:<9} {held:<5} {balance:>16} {paid_by}", channel.account, channel.state)
 }
 
-fn say(output: Output, account: &str, what: &str) -> Result<(), Failure> {
-    if output == Output::Json {
+fn say(output: OutputFormat, account: &str, what: &str) -> Result<(), CommandError> {
+    if output == OutputFormat::Json {
         let value = json!({ "account": account, "outcome": what });
         return print_json(&value).map_err(|_| cannot("it cannot be printed".to_owned()));
     }

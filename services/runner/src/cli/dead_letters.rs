@@ -4,36 +4,38 @@ use std::process::ExitCode;
 
 use wire::RunId;
 
-use super::proof::{Place, say, unknown};
-use super::{DeadLettersCommand, Output, plain, print_json, refused};
+use super::proof::{ProofContext, say, unknown};
+use super::{DeadLettersCommand, OutputFormat, plain, print_json, refused};
 use crate::gateway::operator::{self, RowsQuery, WorkView};
 use crate::operations::dead_letters;
 
 /// Carries out one of the commands.
 pub(super) async fn run(command: DeadLettersCommand) -> ExitCode {
-    let place = match Place::open().await {
-        Ok(place) => place,
+    let context = match ProofContext::open().await {
+        Ok(context) => context,
         Err(code) => return code,
     };
     match command {
         DeadLettersCommand::List { output } => {
-            match operator::dead_letters(&place.db, &RowsQuery::default()).await {
+            match operator::dead_letters(&context.db, &RowsQuery::default()).await {
                 Ok(rows) => list(&rows, output),
                 Err(error) => unknown(&error.into()),
             }
         }
-        DeadLettersCommand::Show { id } => match dead_letters::show(&place.evidence(), id).await {
-            Ok(Some(letter)) => {
-                print_json(&letter).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+        DeadLettersCommand::Show { id } => {
+            match dead_letters::show(&context.evidence(), id).await {
+                Ok(Some(letter)) => {
+                    print_json(&letter).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+                }
+                Ok(None) => refused(&anyhow::anyhow!("there is no such run"), 1),
+                Err(error) => unknown(&error.into()),
             }
-            Ok(None) => refused(&anyhow::anyhow!("there is no such run"), 1),
-            Err(error) => unknown(&error.into()),
-        },
+        }
         DeadLettersCommand::Replay { ids, all, output } => {
-            each(&place, ids, all, &Order::Replay, output).await
+            each(&context, ids, all, &Order::Replay, output).await
         }
         DeadLettersCommand::Discard { ids, reason, output } => {
-            each(&place, ids, false, &Order::Discard(reason), output).await
+            each(&context, ids, false, &Order::Discard(reason), output).await
         }
     }
 }
@@ -46,15 +48,15 @@ enum Order {
 /// Carries an order out for each run, whatever becomes of the others. The exit code is that of the
 /// worst.
 async fn each(
-    place: &Place,
+    context: &ProofContext,
     ids: Vec<RunId>,
     all: bool,
     order: &Order,
-    output: Output,
+    output: OutputFormat,
 ) -> ExitCode {
     let mut ids = ids;
     if all {
-        match operator::dead_letters(&place.db, &RowsQuery::default()).await {
+        match operator::dead_letters(&context.db, &RowsQuery::default()).await {
             Ok(rows) => ids = rows.into_iter().map(|row| row.id).collect(),
             Err(error) => return unknown(&error.into()),
         }
@@ -65,7 +67,7 @@ async fn each(
     }
     let mut worst = 0;
     for id in ids {
-        let (evidence, prefix) = (place.evidence(), &place.nats_prefix);
+        let (evidence, prefix) = (context.evidence(), &context.nats_prefix);
         let outcome = match order {
             Order::Replay => dead_letters::replay(&evidence, prefix, id).await,
             Order::Discard(reason) => dead_letters::discard(&evidence, prefix, id, reason).await,
@@ -81,8 +83,8 @@ async fn each(
     ExitCode::from(worst)
 }
 
-fn list(rows: &[WorkView], output: Output) -> ExitCode {
-    if output == Output::Json {
+fn list(rows: &[WorkView], output: OutputFormat) -> ExitCode {
+    if output == OutputFormat::Json {
         return print_json(&rows).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     if rows.is_empty() {

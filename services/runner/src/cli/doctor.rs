@@ -2,30 +2,30 @@
 
 use std::process::ExitCode;
 
-use super::{Output, plain, print_json, refused};
+use super::{OutputFormat, plain, print_json, refused};
 use crate::config::Config;
-use crate::operations::doctor::{self, State};
+use crate::operations::doctor::{self, Condition};
 
 /// Looks at everything, and prints a line for each thing.
-pub(super) async fn run(output: Output) -> ExitCode {
+pub(super) async fn run(output: OutputFormat) -> ExitCode {
     let config = match Config::load(None) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
     let checks = doctor::examine(&config).await;
     match output {
-        Output::Json => {
+        OutputFormat::Json => {
             if let Err(code) = print_json(&checks) {
                 return code;
             }
         }
-        Output::Text => {
+        OutputFormat::Text => {
             for check in &checks {
                 let mark = match check.state {
-                    State::Ok => "ok",
-                    State::Warning => "warning",
-                    State::Unknown => "unknown",
-                    State::Bad => "BAD",
+                    Condition::Ok => "ok",
+                    Condition::Warning => "warning",
+                    Condition::Unknown => "unknown",
+                    Condition::Bad => "BAD",
                 };
                 println!("{mark:<8} {:<10} {}", check.name, plain(&check.text));
             }
@@ -33,8 +33,8 @@ pub(super) async fn run(output: Output) -> ExitCode {
     }
     // Warnings are no failures (C1).
     match checks.iter().map(|check| check.state).max() {
-        Some(State::Bad) => ExitCode::from(1),
-        Some(State::Unknown) => ExitCode::from(2),
+        Some(Condition::Bad) => ExitCode::from(1),
+        Some(Condition::Unknown) => ExitCode::from(2),
         _ => ExitCode::SUCCESS,
     }
 }

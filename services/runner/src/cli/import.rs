@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chassis::postgres;
 
-use super::{Output, database_url, print_json, refused};
+use super::{OutputFormat, database_url, print_json, refused};
 use crate::operations::import::{self, Imported};
 
 /// Takes the runs of an earlier runner's state file over, or only says what they are.
-pub(super) async fn run(file: &Path, confirm: bool, output: Output) -> ExitCode {
+pub(super) async fn run(file: &Path, confirm: bool, output: OutputFormat) -> ExitCode {
     let url = match database_url() {
         Ok(url) => url,
         Err(code) => return code,
@@ -41,7 +41,7 @@ pub(super) async fn run(file: &Path, confirm: bool, output: Output) -> ExitCode 
         let text = format!("{kept} runs were imported; the same command goes on with the rest");
         return refused(&error.context(text), 2);
     }
-    if output == Output::Json {
+    if output == OutputFormat::Json {
         return print_json(&imported).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     println!("{finalized} finalized and {failed} failed runs were imported; {known} were here");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chassis::postgres;
 
 use super::proof::unknown;
-use super::{IntakeCommand, Output, Whose, database_url, plain, print_json, refused};
+use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_json, refused};
 use crate::operations::intake::{self, PauseView, Scope};
 
 /// Who pauses, as it is kept.
@@ -55,7 +55,7 @@ pub(super) async fn run(command: IntakeCommand) -> ExitCode {
 enum Order {
     Pause(Scope, String),
     Resume(Scope),
-    List(Output),
+    List(OutputFormat),
 }
 
 fn read(command: IntakeCommand) -> crate::error::Result<Order> {
@@ -69,8 +69,8 @@ fn read(command: IntakeCommand) -> crate::error::Result<Order> {
     })
 }
 
-fn list(pauses: &[PauseView], output: Output) -> ExitCode {
-    if output == Output::Json {
+fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
+    if output == OutputFormat::Json {
         return print_json(&pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     for pause in pauses {

@@ -8,7 +8,7 @@ use chassis::postgres;
 use serde_json::json;
 use wire::RunId;
 
-use super::{Output, plain, print_json, refused};
+use super::{OutputFormat, plain, print_json, refused};
 use crate::config::Config;
 use crate::operations::by_hand::{self, Ending, Outcome};
 use crate::operations::reconcile::{Reconciler, Reconciliation};
@@ -16,7 +16,7 @@ use crate::sight::Followed;
 use crate::sight::proof::Evidence;
 
 /// What these commands need.
-pub(super) struct Place {
+pub(super) struct ProofContext {
     /// Where runs are kept.
     pub(super) db: sqlx::PgPool,
     rpc: stellar::Rpc,
@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub(super) nats_prefix: String,
 }
 
-impl Place {
+impl ProofContext {
     /// Reaches database and node as the settings name them.
     pub(super) async fn open() -> Result<Self, ExitCode> {
         let config = Config::load(None).map_err(|error| refused(&error.into(), 3))?;
@@ -47,16 +47,16 @@ impl Place {
 }
 
 /// `runner reconcile`.
-pub(super) async fn reconcile(repair: bool, output: Output) -> ExitCode {
-    let place = match Place::open().await {
-        Ok(place) => place,
+pub(super) async fn reconcile(repair: bool, output: OutputFormat) -> ExitCode {
+    let context = match ProofContext::open().await {
+        Ok(context) => context,
         Err(code) => return code,
     };
     let reconciler = Reconciler {
-        db: &place.db,
-        rpc: &place.rpc,
-        followed: &place.followed,
-        nats_prefix: &place.nats_prefix,
+        db: &context.db,
+        rpc: &context.rpc,
+        followed: &context.followed,
+        nats_prefix: &context.nats_prefix,
         repair,
     };
     let done = match reconciler.run().await {
@@ -64,12 +64,12 @@ pub(super) async fn reconcile(repair: bool, output: Output) -> ExitCode {
         Err(error) => return unknown(&error.into()),
     };
     match output {
-        Output::Json => {
+        OutputFormat::Json => {
             if let Err(code) = print_json(&done) {
                 return code;
             }
         }
-        Output::Text => print(&done, repair),
+        OutputFormat::Text => print(&done, repair),
     }
     match (done.is_clean(), done.is_unknown()) {
         (true, _) => ExitCode::SUCCESS,
@@ -109,12 +109,12 @@ fn print(done: &Reconciliation, repair: bool) {
 }
 
 /// `runner runs resume`.
-pub(super) async fn resume(id: RunId, output: Output) -> ExitCode {
-    let place = match Place::open().await {
-        Ok(place) => place,
+pub(super) async fn resume(id: RunId, output: OutputFormat) -> ExitCode {
+    let context = match ProofContext::open().await {
+        Ok(context) => context,
         Err(code) => return code,
     };
-    let resumed = by_hand::resume(&place.evidence(), &place.nats_prefix, id).await;
+    let resumed = by_hand::resume(&context.evidence(), &context.nats_prefix, id).await;
     match resumed {
         Ok(outcome) => ExitCode::from(say(id, &outcome, output)),
         Err(error) => unknown(&error.into()),
@@ -127,13 +127,13 @@ pub(super) async fn end(
     ending: Ending,
     reason: &str,
     wait_secs: u64,
-    output: Output,
+    output: OutputFormat,
 ) -> ExitCode {
-    let place = match Place::open().await {
-        Ok(place) => place,
+    let context = match ProofContext::open().await {
+        Ok(context) => context,
         Err(code) => return code,
     };
-    let ended = by_hand::end(&place.evidence(), &place.nats_prefix, id, ending, reason).await;
+    let ended = by_hand::end(&context.evidence(), &context.nats_prefix, id, ending, reason).await;
     let outcome = match ended {
         Ok(outcome) => outcome,
         Err(error) => return unknown(&error.into()),
@@ -141,7 +141,7 @@ pub(super) async fn end(
     if !matches!(outcome, Outcome::Started(_)) {
         return ExitCode::from(say(id, &outcome, output));
     }
-    let outcome = match by_hand::ended(&place.db, id, Duration::from_secs(wait_secs)).await {
+    let outcome = match by_hand::ended(&context.db, id, Duration::from_secs(wait_secs)).await {
         Ok(true) => Outcome::Ended("it has ended".to_owned()),
         Ok(false) => Outcome::Unknown(format!(
             "it has not ended after {wait_secs} s; workers go on with it: is an engine running?"
@@ -152,7 +152,7 @@ pub(super) async fn end(
 }
 
 /// Prints what came of an order; its exit code.
-pub(super) fn say(id: RunId, outcome: &Outcome, output: Output) -> u8 {
+pub(super) fn say(id: RunId, outcome: &Outcome, output: OutputFormat) -> u8 {
     let (name, text, code) = match outcome {
         Outcome::Started(text) => ("started", text, 0),
         Outcome::Ended(text) => ("ended", text, 0),
@@ -160,14 +160,14 @@ pub(super) fn say(id: RunId, outcome: &Outcome, output: Output) -> u8 {
         Outcome::Unknown(text) => ("unknown", text, 2),
     };
     match output {
-        Output::Json => {
+        OutputFormat::Json => {
             let body = json!({ "run": id, "outcome": name, "text": text });
             if print_json(&body).is_err() {
                 return 1;
             }
         }
-        Output::Text if code == 0 => println!("run {id}: {}", plain(text)),
-        Output::Text => {
+        OutputFormat::Text if code == 0 => println!("run {id}: {}", plain(text)),
+        OutputFormat::Text => {
             refused(&anyhow::anyhow!("run {id}: {}", plain(text)), code);
         }
     }

@@ -24,7 +24,7 @@ use wire::{Digest, Nonce, Problem, RunId};
 use crate::error::{self, Error, Result};
 use crate::gateway::commands::{Created, Key};
 use crate::gateway::create_request::NewRun;
-use crate::gateway::intake::Place;
+use crate::gateway::intake::QueueSlot;
 use crate::model::run::{Attempt, Escrow, Run, Snapshot};
 use crate::model::state::{Phase, Status};
 use crate::operations::intake;
@@ -68,7 +68,7 @@ pub struct Offer {
     /// What is answered: the run as it is when it is accepted, a JSON document.
     pub body: String,
     /// Its place among the runs that wait; or why it is refused unless its key was answered before.
-    pub place: Result<Place>,
+    pub place: Result<QueueSlot>,
 }
 
 impl Offer {
@@ -80,7 +80,7 @@ impl Offer {
     /// [`Error::Broken`], when it has no JSON form.
     pub fn new(
         (new, subject, key): (NewRun, Option<&str>, Option<Key>),
-        place: Result<Place>,
+        place: Result<QueueSlot>,
         nats_prefix: &str,
         now: OffsetDateTime,
     ) -> Result<Self> {

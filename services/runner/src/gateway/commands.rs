@@ -8,7 +8,7 @@ use wire::{Problem, RunId};
 use crate::error::{Error, Result};
 use crate::gateway::accept::{Acceptor, Offer};
 use crate::gateway::create_request::NewRun;
-use crate::gateway::intake::{Intake, Place};
+use crate::gateway::intake::{Intake, QueueSlot};
 use crate::gateway::store;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::CANCELLED;
@@ -95,7 +95,7 @@ impl RunCommands {
     }
 
     /// A place for this run among those that wait.
-    fn place(&self, new: &NewRun, now: OffsetDateTime) -> Result<Place> {
+    fn place(&self, new: &NewRun, now: OffsetDateTime) -> Result<QueueSlot> {
         // An answer to the key that went away a moment ago: its repetition brings the input along.
         if new.input.is_empty() {
             let text = "the answer to this Idempotency-Key was removed meanwhile; try again";

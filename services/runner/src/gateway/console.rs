@@ -116,7 +116,7 @@ impl Found {
                 !name.is_empty() && name.bytes().all(is_plain),
                 "{shown}: expected a name of letters, digits, dots, dashes and underscores"
             );
-            // A link may lead anywhere inside of the folder, and nowhere else.
+            // A link may lead anywhere inside of the folder, and not out of it.
             let real = fs::canonicalize(&path).with_context(|| format!("cannot open {shown}"))?;
             ensure!(real.starts_with(&self.root), "{shown} is a link out of the folder");
 

@@ -36,7 +36,7 @@ struct Counters {
 
 /// A place among the runs that wait. It is free again when it is dropped, unless it was kept.
 #[derive(Debug)]
-pub struct Place {
+pub struct QueueSlot {
     intake: Intake,
     scheduled: bool,
     is_taken: bool,
@@ -85,14 +85,14 @@ impl Intake {
     /// # Errors
     ///
     /// As [`Self::check`].
-    pub fn reserve(&self, scheduled: bool) -> Result<Place> {
+    pub fn reserve(&self, scheduled: bool) -> Result<QueueSlot> {
         let counter = self.counter(scheduled);
         let mut waiting = counter.load(Ordering::Relaxed);
         loop {
             self.admits(scheduled, waiting)?;
             let (relaxed, more) = (Ordering::Relaxed, waiting.saturating_add(1));
             match counter.compare_exchange_weak(waiting, more, relaxed, relaxed) {
-                Ok(_) => return Ok(Place { intake: self.clone(), scheduled, is_taken: false }),
+                Ok(_) => return Ok(QueueSlot { intake: self.clone(), scheduled, is_taken: false }),
                 Err(now) => waiting = now,
             }
         }
@@ -126,14 +126,14 @@ impl Intake {
     }
 }
 
-impl Place {
+impl QueueSlot {
     /// Its run was accepted: it counts until the runs are counted again.
     pub fn keep(mut self) {
         self.is_taken = true;
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         if self.is_taken {
             return;

@@ -22,7 +22,7 @@ use crate::gateway::market::{Market, VerdictView, verdict_view};
 use crate::gateway::store::{self, Load};
 use crate::model::settlement::Seal;
 use crate::model::terms::Terms;
-use crate::operations::account::{self, Extent, Finding, Place, Sources};
+use crate::operations::account::{self, Extent, Finding, FindingPlace, Sources};
 use crate::operations::intake::{self, PauseView};
 use crate::rows;
 use crate::runs::verdict;
@@ -192,7 +192,7 @@ pub struct ReconciliationView {
     pub broken: bool,
     /// How many things were compared in each place.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
-    pub compared: BTreeMap<Place, u64>,
+    pub compared: BTreeMap<FindingPlace, u64>,
     /// What does not agree or is unknown.
     #[schema(value_type = Vec<Object>)]
     pub findings: Vec<Finding>,

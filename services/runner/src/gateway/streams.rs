@@ -60,7 +60,7 @@ pub struct Streams {
 
 /// A stream's place among those that are open, until it is dropped.
 #[derive(Debug)]
-struct Place {
+struct StreamSlot {
     _permit: OwnedSemaphorePermit,
     account: Option<Address>,
     open: Arc<Mutex<HashMap<Address, usize>>>,
@@ -114,7 +114,7 @@ impl Streams {
         Self { feed: Feed::default(), stop, places, open: Arc::default() }
     }
 
-    fn place(&self, caller: &Caller) -> Result<Place> {
+    fn place(&self, caller: &Caller) -> Result<StreamSlot> {
         let refused = |text: String| Error::refused(Problem::RateLimited, text);
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(refused(format!("{MOST_STREAMS} streams are open; try again later")));
@@ -132,7 +132,7 @@ impl Streams {
             }
             *count += 1;
         }
-        Ok(Place { _permit: permit, account, open: Arc::clone(&self.open) })
+        Ok(StreamSlot { _permit: permit, account, open: Arc::clone(&self.open) })
     }
 
     /// `GET /runs/:id/events`: the run's facts from the first, or after the cursor.
@@ -253,7 +253,7 @@ fn answer(pieces: ReceiverStream<Piece>) -> Response {
     (headers, Body::from_stream(body)).into_response()
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let Some(account) = &self.account else { return };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -63,7 +63,7 @@ pub struct Sources<'a> {
 /// A place that was compared with Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum FindingPlace {
     /// The rows of Postgres among themselves.
     Postgres,
     /// The vault's events.
@@ -83,7 +83,7 @@ pub enum Place {
 /// How a comparison ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum FindingKind {
     /// Two places say different things.
     Broken,
     /// A place could not say anything.
@@ -95,9 +95,9 @@ pub enum Verdict {
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// Which of the two it is.
-    pub verdict: Verdict,
+    pub verdict: FindingKind,
     /// Where it was found.
-    pub place: Place,
+    pub place: FindingPlace,
     /// The run, if it is about one that Postgres knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
@@ -109,7 +109,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Account {
     /// How many things were compared in each place.
-    pub compared: BTreeMap<Place, u64>,
+    pub compared: BTreeMap<FindingPlace, u64>,
     /// What does not agree or is unknown.
     pub findings: Vec<Finding>,
 }
@@ -117,25 +117,31 @@ pub struct Account {
 impl Account {
     /// Whether anything is broken.
     pub fn is_broken(&self) -> bool {
-        self.findings.iter().any(|finding| finding.verdict == Verdict::Broken)
+        self.findings.iter().any(|finding| finding.verdict == FindingKind::Broken)
     }
 
-    fn count(&mut self, place: Place) {
+    fn count(&mut self, place: FindingPlace) {
         *self.compared.entry(place).or_default() += 1;
     }
 
-    fn broken(&mut self, place: Place, run: Option<RunId>, text: impl Into<String>) {
-        let verdict = Verdict::Broken;
+    fn broken(&mut self, place: FindingPlace, run: Option<RunId>, text: impl Into<String>) {
+        let verdict = FindingKind::Broken;
         self.findings.push(Finding { verdict, place, run, text: text.into() });
     }
 
-    fn unknown(&mut self, place: Place, run: Option<RunId>, text: impl Into<String>) {
-        let verdict = Verdict::Unknown;
+    fn unknown(&mut self, place: FindingPlace, run: Option<RunId>, text: impl Into<String>) {
+        let verdict = FindingKind::Unknown;
         self.findings.push(Finding { verdict, place, run, text: text.into() });
     }
 
     /// Notes `text` unless what was found is what was expected.
-    fn expect(&mut self, place: Place, run: RunId, holds: bool, text: impl FnOnce() -> String) {
+    fn expect(
+        &mut self,
+        place: FindingPlace,
+        run: RunId,
+        holds: bool,
+        text: impl FnOnce() -> String,
+    ) {
         self.count(place);
         if !holds {
             self.broken(place, Some(run), text());
@@ -178,16 +184,16 @@ pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
-        away.push((Place::Events, error.to_string()));
+        away.push((FindingPlace::Events, error.to_string()));
     }
     match sources.bus {
         Some(bus) => {
             let compared = stream::compare(&mut account, sources.db, bus, sources.extent).await;
             if let Err(error) = compared {
-                away.push((Place::Stream, error.to_string()));
+                away.push((FindingPlace::Stream, error.to_string()));
             }
         }
-        None => away.push((Place::Stream, "it was not read".to_owned())),
+        None => away.push((FindingPlace::Stream, "it was not read".to_owned())),
     }
     for (place, error) in away {
         account.unknown(place, None, error);
@@ -202,7 +208,7 @@ fn within_postgres(
     attempts: &[AttemptRow],
     transactions: &[TransactionRow],
 ) {
-    const PLACE: Place = Place::Postgres;
+    const PLACE: FindingPlace = FindingPlace::Postgres;
     let mut by_attempt: BTreeMap<(RunId, u32), Vec<&TransactionRow>> = BTreeMap::new();
     for row in transactions {
         by_attempt.entry((row.run, row.attempt)).or_default().push(row);
@@ -305,7 +311,7 @@ async fn on_the_node(
     transactions: &[TransactionRow],
     oldest: u32,
 ) -> anyhow::Result<()> {
-    const PLACE: Place = Place::Transactions;
+    const PLACE: FindingPlace = FindingPlace::Transactions;
     for row in transactions.iter().filter(|row| row.ledger.is_some()) {
         if row.ledger.is_some_and(|ledger| ledger < i64::from(oldest)) {
             account.unknown(PLACE, Some(row.run), format!("the node keeps {} no more", row.hash));
@@ -341,7 +347,7 @@ async fn records(
     attempts: &[AttemptRow],
     now: u64,
 ) -> anyhow::Result<()> {
-    const PLACE: Place = Place::Records;
+    const PLACE: FindingPlace = FindingPlace::Records;
     for attempt in attempts {
         let (Some(id), Some(terms)) = (attempt.vault_run_id, &attempt.terms) else { continue };
         let record = Vault(sources.vault).read_run(sources.rpc, &id).await?.record;
@@ -379,7 +385,7 @@ async fn records(
 
 /// module-gate's statement on each execution is the one that was kept.
 async fn executions(account: &mut Account, gates: &Gates, attempts: &[AttemptRow]) {
-    const PLACE: Place = Place::Executions;
+    const PLACE: FindingPlace = FindingPlace::Executions;
     for attempt in attempts {
         let Some(kept) = attempt.statement else { continue };
         let asked = gates.execution(attempt.run, attempt.number);

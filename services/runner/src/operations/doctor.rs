@@ -25,7 +25,7 @@ const FRESH_SECS: u64 = 60;
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum Condition {
     /// As it should be.
     Ok,
     /// It works, and should be looked at.
@@ -42,13 +42,13 @@ pub struct Check {
     /// What.
     pub name: &'static str,
     /// How it is.
-    pub state: State,
+    pub state: Condition,
     /// What was found, and what to do if it is not well.
     pub text: String,
 }
 
 /// What was found, and what is wrong with it.
-type Found = Result<String, (State, String)>;
+type Found = Result<String, (Condition, String)>;
 
 /// Looks at everything that the settings name.
 pub async fn examine(config: &Config) -> Vec<Check> {
@@ -80,12 +80,12 @@ pub async fn examine(config: &Config) -> Vec<Check> {
 async fn add<T>(
     checks: &mut Vec<Check>,
     name: &'static str,
-    asking: impl Future<Output = Result<(T, String), (State, String)>>,
+    asking: impl Future<Output = Result<(T, String), (Condition, String)>>,
 ) -> Option<T> {
-    let late = || Err((State::Unknown, "it took too long to answer".to_owned()));
+    let late = || Err((Condition::Unknown, "it took too long to answer".to_owned()));
     match timeout(PATIENCE + PATIENCE, asking).await.unwrap_or_else(|_| late()) {
         Ok((value, text)) => {
-            checks.push(Check { name, state: State::Ok, text });
+            checks.push(Check { name, state: Condition::Ok, text });
             Some(value)
         }
         Err((state, text)) => {
@@ -103,17 +103,17 @@ async fn add_text(
     add(checks, name, async { asking.await.map(|text| ((), text)) }).await;
 }
 
-fn unknown(error: impl std::fmt::Display) -> (State, String) {
-    (State::Unknown, error.to_string())
+fn unknown(error: impl std::fmt::Display) -> (Condition, String) {
+    (Condition::Unknown, error.to_string())
 }
 
-fn bad(text: impl Into<String>) -> (State, String) {
-    (State::Bad, text.into())
+fn bad(text: impl Into<String>) -> (Condition, String) {
+    (Condition::Bad, text.into())
 }
 
-async fn database(config: &Config) -> Result<(PgPool, String), (State, String)> {
+async fn database(config: &Config) -> Result<(PgPool, String), (Condition, String)> {
     let db = postgres::connect_at_most(&config.database_url, 2).await;
-    let db = db.map_err(|error| (State::Bad, format!("{error:#}")))?;
+    let db = db.map_err(|error| (Condition::Bad, format!("{error:#}")))?;
     let version = sqlx::query_scalar!(r#"SELECT current_setting('server_version') AS "version!""#);
     let version = version.fetch_one(&db).await.map_err(unknown)?;
     Ok((db, format!("version {version} answers")))
@@ -137,7 +137,7 @@ async fn schema(db: &PgPool) -> Found {
     }
     match applied.iter().filter(|version| !ours.contains(version)).count() {
         0 => Ok(format!("{} migrations, all applied", ours.len())),
-        newer => Err((State::Warning, format!("{newer} migrations are of a newer release"))),
+        newer => Err((Condition::Warning, format!("{newer} migrations are of a newer release"))),
     }
 }
 
@@ -147,7 +147,7 @@ async fn bus(config: &Config) -> Found {
     let give_up_at = Instant::now() + PATIENCE;
     while let Err(error) = bus.probe() {
         if Instant::now() >= give_up_at {
-            return Err((State::Unknown, format!("{error}; see NATS_URL and the server")));
+            return Err((Condition::Unknown, format!("{error}; see NATS_URL and the server")));
         }
         sleep(Duration::from_millis(100)).await;
     }
@@ -158,7 +158,7 @@ async fn bus(config: &Config) -> Found {
     Ok("connected; its streams are there".to_owned())
 }
 
-async fn node(config: &Config) -> Result<(Rpc, String), (State, String)> {
+async fn node(config: &Config) -> Result<(Rpc, String), (Condition, String)> {
     let rpc = Rpc::new(&config.rpc_url).map_err(|error| bad(error.to_string()))?;
     let node = rpc.require_network(&config.network).await.map_err(|error| match error {
         stellar::ChainError::Invalid(text) => bad(text),
@@ -220,7 +220,7 @@ async fn signer(keys: &ChainKeys) -> Found {
 async fn gates(config: &Config) -> Found {
     let Some(addresses) = &config.gates else {
         let text = "none are configured: runs are settled with zero usage";
-        return Err((State::Warning, text.to_owned()));
+        return Err((Condition::Warning, text.to_owned()));
     };
     let gates = crate::connect(addresses).map_err(|error| bad(format!("{error:#}")))?;
     probes::reach_gates(&gates).await.map_err(bad)?;
@@ -229,9 +229,9 @@ async fn gates(config: &Config) -> Found {
 
 async fn events(config: &Config, db: &PgPool) -> Found {
     let followed = Followed::new(&config.network, config.vault, config.registry, config.runner);
-    let place = sight::store::place(db, &followed).await.map_err(unknown)?;
-    place.check().map_err(|text| (State::Warning, text))?;
-    Ok(format!("read to {} ledgers behind the newest that was seen", place.behind))
+    let position = sight::store::position(db, &followed).await.map_err(unknown)?;
+    position.check().map_err(|text| (Condition::Warning, text))?;
+    Ok(format!("read to {} ledgers behind the newest that was seen", position.behind))
 }
 
 async fn paused(db: &PgPool) -> Found {
@@ -246,7 +246,7 @@ async fn paused(db: &PgPool) -> Found {
         pauses.len(),
         first.reason
     );
-    Err((State::Warning, text))
+    Err((Condition::Warning, text))
 }
 
 async fn queue(db: &PgPool) -> Found {
@@ -254,7 +254,7 @@ async fn queue(db: &PgPool) -> Found {
     let total: u64 = waiting.by_status.values().sum();
     if waiting.unknown > 0 || waiting.overdue_escrows > 0 {
         return Err((
-            State::Warning,
+            Condition::Warning,
             format!(
                 "{} runs wait for an operator and {} escrows are overdue: see `runner reconcile`",
                 waiting.unknown, waiting.overdue_escrows
@@ -271,7 +271,7 @@ async fn outbox(db: &PgPool) -> Found {
     let waits = waits.fetch_one(db).await.map_err(unknown)?;
     if waits > 1_000 {
         let text = format!("{waits} events wait to be published: see NATS and the engine's log");
-        return Err((State::Warning, text));
+        return Err((Condition::Warning, text));
     }
     Ok(format!("{waits} events wait to be published"))
 }

@@ -106,7 +106,7 @@ impl Reconciliation {
         self.findings.iter().all(|finding| finding.repaired)
     }
 
-    /// Whether something could not be told.
+    /// Whether something could not be found out.
     pub fn is_unknown(&self) -> bool {
         self.findings.iter().any(|finding| finding.proof == Some("unknown"))
     }
@@ -202,7 +202,7 @@ impl Reconciler<'_> {
     async fn act(&self, finding: &mut Finding, row: &Row, proof: &Proof) -> Result<()> {
         let planned = match (finding.kind, proof) {
             (_, Proof::Unknown(_)) => {
-                finding.action = "none: only a node with full history can tell".to_owned();
+                finding.action = "none: only a node with full history can answer".to_owned();
                 return Ok(());
             }
             (Kind::ClosedOtherwise, _) if row.has_ended => {

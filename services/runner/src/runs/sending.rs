@@ -21,7 +21,7 @@ use crate::chain::fees::Exceeded;
 use crate::chain::follow::{Refused, alone, backoff, judged_at};
 use crate::chain::outcomes::Shortage;
 use crate::chain::sign::{Batch, NotSigned, Times};
-use crate::chain::store::calls::{self, Ready, Verdict};
+use crate::chain::store::calls::{self, CallUpdate, Ready};
 use crate::chain::store::channels;
 use crate::chain::store::{self, ChannelLease};
 use crate::chain::transaction::Kind;
@@ -361,10 +361,10 @@ impl RunDriver {
         why: NotSigned,
     ) -> Result<Vec<WantedCall>> {
         let together = wanted.len();
-        let again = |call: &WantedCall, words: &str| {
-            Verdict::new(call.id, call.run, CallState::Wanted, words)
+        let retry = |call: &WantedCall, words: &str| {
+            CallUpdate::new(call.id, call.run, CallState::Wanted, words)
         };
-        let (mut verdicts, mut rest) = (Vec::new(), Vec::new());
+        let (mut updates, mut rest) = (Vec::new(), Vec::new());
         match why {
             NotSigned::Refused(refused) => {
                 for (place, call) in wanted.into_iter().enumerate() {
@@ -377,7 +377,7 @@ impl RunDriver {
                                 judged_at: judged_at(Some(&call.arguments)),
                                 together,
                             };
-                            verdicts.push(self.chain.after_refusal(kind, &subject, error));
+                            updates.push(self.chain.after_refusal(kind, &subject, error));
                         }
                         None => rest.push(call),
                     }
@@ -387,7 +387,7 @@ impl RunDriver {
                 for (place, call) in wanted.into_iter().enumerate() {
                     if places.contains(&place) {
                         let bundle = Some(alone(call.id));
-                        verdicts.push(Verdict { bundle, ..again(&call, "") });
+                        updates.push(CallUpdate { bundle, ..retry(&call, "") });
                     } else {
                         rest.push(call);
                     }
@@ -396,8 +396,8 @@ impl RunDriver {
             NotSigned::Ceiling(exceeded) => {
                 for call in wanted {
                     if exceeded.runs.contains(&call.run) {
-                        let verdict = again(&call, &exceeded.words);
-                        verdicts.push(self.chain.wait(Shortage::Ceiling, call.failures, verdict));
+                        let update = retry(&call, &exceeded.words);
+                        updates.push(self.chain.wait(Shortage::Ceiling, call.failures, update));
                     } else {
                         rest.push(call);
                     }
@@ -411,21 +411,21 @@ impl RunDriver {
                 for (place, call) in wanted.iter().enumerate() {
                     let first = firsts[usize::from(place >= middle)];
                     let bundle = if together == 2 { alone(call.id) } else { shared(first) };
-                    verdicts.push(Verdict { bundle: Some(bundle), ..again(call, "") });
+                    updates.push(CallUpdate { bundle: Some(bundle), ..retry(call, "") });
                 }
             }
             NotSigned::Wait(shortage, words) => {
                 for call in &wanted {
-                    verdicts.push(self.chain.wait(shortage, call.failures, again(call, &words)));
+                    updates.push(self.chain.wait(shortage, call.failures, retry(call, &words)));
                 }
             }
             NotSigned::Operator(words) => {
                 for call in &wanted {
-                    verdicts.push(Verdict::new(call.id, call.run, CallState::Unknown, &*words));
+                    updates.push(CallUpdate::new(call.id, call.run, CallState::Unknown, &*words));
                 }
             }
         }
-        calls::conclude_unsigned(&self.db, &verdicts).await?;
+        calls::conclude_unsigned(&self.db, &updates).await?;
         Ok(rest)
     }
 
@@ -466,8 +466,13 @@ impl RunDriver {
     }
 }
 
-fn too_late(call: &WantedCall) -> Verdict {
-    Verdict::new(call.id, call.run, CallState::Late, "it cannot land before its deadline any more")
+fn too_late(call: &WantedCall) -> CallUpdate {
+    CallUpdate::new(
+        call.id,
+        call.run,
+        CallState::Late,
+        "it cannot land before its deadline any more",
+    )
 }
 
 /// The bundle of calls that go with each other only, from the first one's number. Bundles of a

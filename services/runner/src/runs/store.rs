@@ -287,7 +287,7 @@ pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
     );
     let resumed = done.execute(&mut *tx).await?.rows_affected() == 1;
     if resumed {
-        // What was unknown is asked again: the chain may tell by now.
+        // What was unknown is asked again: the chain may answer by now.
         calls::judge_again(&mut tx, id).await?;
     }
     tx.commit().await?;

@@ -10,7 +10,7 @@ use wire::PublicKey;
 use wire::event::{ChainData, Data as _, Fact};
 
 use crate::error::Result;
-use crate::sight::{Followed, Place};
+use crate::sight::{Followed, ReadPosition};
 
 /// What the reader's transactions notify when they commit.
 pub const CHANNEL: &str = "lumio_runner_sight";
@@ -59,7 +59,7 @@ pub async fn start(
     Ok(())
 }
 
-/// Moves the place from `from` to `next`. `false` if it was not at `from` any more.
+/// Moves the reader from `from` to `next`. `false` if it was not at `from` any more.
 pub async fn advance(
     conn: &mut PgConnection,
     followed: &Followed,
@@ -441,7 +441,7 @@ pub async fn forget_grant(
 }
 
 /// Where the reader is, and the gaps that no operator took note of.
-pub async fn place(db: &PgPool, followed: &Followed) -> Result<Place> {
+pub async fn position(db: &PgPool, followed: &Followed) -> Result<ReadPosition> {
     let row = sqlx::query!(
         r#"SELECT
             (SELECT next_ledger - 1 FROM contract_cursors
@@ -469,7 +469,7 @@ pub async fn place(db: &PgPool, followed: &Followed) -> Result<Place> {
         (Some(read), Some(newest)) => (newest - read).max(0),
         _ => 0,
     };
-    Ok(Place {
+    Ok(ReadPosition {
         behind: behind.unsigned_abs(),
         behind_secs: behind_secs.unsigned_abs(),
         gaps: row.gaps.unsigned_abs(),

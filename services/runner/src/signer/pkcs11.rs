@@ -1,6 +1,6 @@
 //! Keys that a PKCS #11 token keeps: a hardware security module, a smart card, SoftHSM.
 //!
-//! The library is a stranger's C code that may block for as long as it likes, and whose state is
+//! The library is third-party C code that may block for as long as it likes, and whose state is
 //! the process's: it is initialised once, and a login holds for every session. So one thread has
 //! it, and does one thing after the other; whoever asks waits for a bounded time and never on a
 //! thread of the runtime.
@@ -88,7 +88,7 @@ enum Said {
 
 /// Why it says nothing.
 #[derive(Debug)]
-enum Failure {
+enum TokenError {
     /// It may be there when it is asked again from the beginning.
     Lost(String),
     /// It is not, whenever it is asked.
@@ -249,7 +249,7 @@ impl LibraryThread {
                 continue;
             }
             let said = match self.ask(&token, &ask) {
-                Err(Failure::Lost(first)) => {
+                Err(TokenError::Lost(first)) => {
                     tracing::debug!("the PKCS #11 library begins anew: {first}");
                     self.end();
                     self.ask(&token, &ask)
@@ -257,14 +257,14 @@ impl LibraryThread {
                 said => said,
             };
             let said = said.map_err(|failure| match failure {
-                Failure::Lost(text) | Failure::Final(text) => text,
+                TokenError::Lost(text) | TokenError::Final(text) => text,
             });
             // The caller may have given up waiting.
             let _ = answer.send(said);
         }
     }
 
-    fn ask(&mut self, token: &Token, ask: &Ask) -> Result<Said, Failure> {
+    fn ask(&mut self, token: &Token, ask: &Ask) -> Result<Said, TokenError> {
         self.begin()?;
         let login = match self.open.remove(&token.label) {
             Some(login) => login,
@@ -273,7 +273,7 @@ impl LibraryThread {
         let login = self.open.entry(token.label.clone()).or_insert(login);
         let (session, keys) = match login {
             Login::Open(session, keys) => (session, keys),
-            Login::Refused(words) => return Err(Failure::Final(words.clone())),
+            Login::Refused(words) => return Err(TokenError::Final(words.clone())),
         };
         match ask {
             Ask::Look(label) => find(session, token, label).map(|_| Said::Nothing),
@@ -285,16 +285,18 @@ impl LibraryThread {
                 keys.insert(label.clone(), key);
                 let scheme = EddsaParams::new(EddsaSignatureScheme::Ed25519);
                 let signed = session.sign(&Mechanism::Eddsa(scheme), key, message);
-                signed.map(Said::Signature).map_err(|error| lost(token, "did not sign", &error))
+                signed
+                    .map(Said::Signature)
+                    .map_err(|error| unreachable(token, "did not sign", &error))
             }
             Ask::List => list(session)
                 .map(Said::Keys)
-                .map_err(|error| lost(token, "did not list its keys", &error)),
+                .map_err(|error| unreachable(token, "did not list its keys", &error)),
         }
     }
 
     /// Initialises the library, if it is not.
-    fn begin(&mut self) -> Result<(), Failure> {
+    fn begin(&mut self) -> Result<(), TokenError> {
         if self.is_initialised {
             return Ok(());
         }
@@ -302,7 +304,7 @@ impl LibraryThread {
         match self.library.initialize(arguments) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => {
-                return Err(Failure::Lost(format!(
+                return Err(TokenError::Lost(format!(
                     "{MODULE}: the library does not begin: {error}"
                 )));
             }
@@ -320,8 +322,8 @@ impl LibraryThread {
         self.is_initialised = false;
     }
 
-    fn log_in(&self, token: &Token) -> Result<Login, Failure> {
-        let unknown = |error: Error| lost(token, "cannot be reached", &error);
+    fn log_in(&self, token: &Token) -> Result<Login, TokenError> {
+        let unknown = |error: Error| unreachable(token, "cannot be reached", &error);
         let slots = self.library.get_slots_with_token().map_err(unknown)?;
         let is_it = |slot: &_| {
             let info = self.library.get_token_info(*slot);
@@ -330,7 +332,7 @@ impl LibraryThread {
             })
         };
         let slot = slots.into_iter().find(is_it).ok_or_else(|| {
-            Failure::Lost(format!("{TOKEN}: there is no token with the label `{}`", token.label))
+            TokenError::Lost(format!("{TOKEN}: there is no token with the label `{}`", token.label))
         })?;
         let session = self.library.open_ro_session(slot).map_err(unknown)?;
         let pin = AuthPin::from(token.pin.expose().to_owned());
@@ -356,27 +358,27 @@ impl LibraryThread {
 }
 
 /// Most tokens say what is wrong, and all of it may pass.
-fn lost(token: &Token, what: &str, error: &Error) -> Failure {
-    Failure::Lost(format!("{TOKEN}: the token `{}` {what}: {error}", token.label))
+fn unreachable(token: &Token, what: &str, error: &Error) -> TokenError {
+    TokenError::Lost(format!("{TOKEN}: the token `{}` {what}: {error}", token.label))
 }
 
 /// The one private key of this label.
-fn find(session: &Session, token: &Token, label: &str) -> Result<ObjectHandle, Failure> {
+fn find(session: &Session, token: &Token, label: &str) -> Result<ObjectHandle, TokenError> {
     let template = [
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::KeyType(KeyType::EC_EDWARDS),
         Attribute::Label(label.as_bytes().to_vec()),
     ];
     let found = session.find_objects(&template);
-    let found = found.map_err(|error| lost(token, "did not search its keys", &error))?;
+    let found = found.map_err(|error| unreachable(token, "did not search its keys", &error))?;
     match found.as_slice() {
         [key] => Ok(*key),
         // A token that went away may show an empty one in its place.
-        [] => Err(Failure::Lost(format!(
+        [] => Err(TokenError::Lost(format!(
             "{TOKEN}: the token `{}` has no Ed25519 private key with the label `{label}`",
             token.label
         ))),
-        _ => Err(Failure::Final(format!(
+        _ => Err(TokenError::Final(format!(
             "{TOKEN}: the token `{}` has several Ed25519 private keys with the label `{label}`; \
              give each a label of its own",
             token.label

@@ -18,13 +18,13 @@ const RUNNER: [u8; 32] = [61; 32];
 const SOURCE: [u8; 32] = [62; 32];
 
 /// A token with a runner's key and a source's.
-struct Held {
+struct TokenKeys {
     hsm: SoftHsm,
     runner: Keypair,
     source: Keypair,
 }
 
-impl Held {
+impl TokenKeys {
     /// Both accounts exist, and the agent lists the runner.
     async fn new(fixture: &Fixture) -> Self {
         let hsm = SoftHsm::new();
@@ -104,23 +104,23 @@ async fn transactions(fixture: &Fixture) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_away_is_waited_for_and_nothing_is_signed_twice() {
     let fixture = Fixture::new().await;
-    let held = Held::new(&fixture).await;
-    held.is_granted(&fixture).await;
+    let token = TokenKeys::new(&fixture).await;
+    token.is_granted(&fixture).await;
 
     // Away at the start: the run waits, and nothing of it is stored as a transaction.
-    held.hsm.take_away();
-    let (_process, gateway) = held.start(&fixture, &[]).await;
+    token.hsm.take_away();
+    let (_process, gateway) = token.start(&fixture, &[]).await;
     signer_says(&gateway, "RUNNER_PKCS11_TOKEN: there is no token").await;
     let id = gateway.accepted(&fixture.body()).await;
     degraded_by(&gateway, "signer").await;
     let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!((&run["status"], &run["escrow"]), (&"pending".into(), &"none".into()), "{run:#}");
     assert_eq!((transactions(&fixture).await, fixture.account().await.balance), (0, DEPOSIT));
-    held.hsm.bring_back();
+    token.hsm.bring_back();
     gateway.until(&id, |run| run["phase"] == "escrow_open").await;
 
     // Away in the middle: what is open stays open until the token is back, and is settled once.
-    held.hsm.take_away();
+    token.hsm.take_away();
     let asked = gateway.post(&format!("/runs/{id}/retry"), &Value::Null).await;
     assert_eq!(asked.status(), 200);
     signer_says(&gateway, "RUNNER_PKCS11_TOKEN").await;
@@ -128,7 +128,7 @@ async fn a_token_that_is_away_is_waited_for_and_nothing_is_signed_twice() {
     let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!((&run["attempt"], &run["escrow"]), (&1.into(), &"open".into()), "{run:#}");
     assert_eq!(fixture.succeeded(&id, "finalize").await, 0);
-    held.hsm.bring_back();
+    token.hsm.bring_back();
     gateway.until(&id, |run| run["attempt"] == 2 && run["phase"] == "escrow_open").await;
     assert_eq!(
         (fixture.succeeded(&id, "open").await, fixture.succeeded(&id, "finalize").await),
@@ -137,7 +137,7 @@ async fn a_token_that_is_away_is_waited_for_and_nothing_is_signed_twice() {
     let account = fixture.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT - PRICE, 1));
 
-    let voided = held.command(&fixture, &["runs", "void", &id]);
+    let voided = token.command(&fixture, &["runs", "void", &id]);
     assert!(voided.status.success(), "{}", said(&voided));
     gateway.ended(&id, "failed").await;
     assert_eq!(fixture.account().await.balance, DEPOSIT);
@@ -162,18 +162,18 @@ async fn a_local_key_is_replaced_by_one_in_a_token_while_runs_are_under_way() {
     assert_eq!(opened_by(&first).await, local);
 
     // The registry lists the new key, its engine starts, and only then users grant it.
-    let held = Held::new(&fixture).await;
-    let (_process, gateway) = held.start(&fixture, &[]).await;
+    let token = TokenKeys::new(&fixture).await;
+    let (_process, gateway) = token.start(&fixture, &[]).await;
     let second = gateway.accepted(&fixture.body()).await;
     gateway.until(&second, |run| run["phase"] == "escrow_open").await;
     assert_eq!(opened_by(&second).await, local, "only the old key is granted");
-    held.is_granted(&fixture).await;
+    token.is_granted(&fixture).await;
     let user = fixture.user.address();
     let revoke = fixture.vault.revoke_runner(user, fixture.runner.address(), fixture.agent_id);
     fixture.submit(&fixture.user, revoke.into()).await;
     let third = old.gateway.accepted(&fixture.body()).await;
     old.gateway.until(&third, |run| run["phase"] == "escrow_open").await;
-    assert_eq!(opened_by(&third).await, held.runner.address().to_string());
+    assert_eq!(opened_by(&third).await, token.runner.address().to_string());
 
     // Each key ends what it opened.
     for id in [&first, &second, &third] {
@@ -188,10 +188,10 @@ async fn a_local_key_is_replaced_by_one_in_a_token_while_runs_are_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_of_another_key_is_never_used_and_a_refused_pin_is_offered_once() {
     let fixture = Fixture::new().await;
-    let held = Held::new(&fixture).await;
-    held.is_granted(&fixture).await;
-    held.hsm.import(TOKEN, "other", &[63; 32]);
-    let (process, gateway) = held.start(&fixture, &[("RUNNER_PKCS11_KEY", "other")]).await;
+    let token = TokenKeys::new(&fixture).await;
+    token.is_granted(&fixture).await;
+    token.hsm.import(TOKEN, "other", &[63; 32]);
+    let (process, gateway) = token.start(&fixture, &[("RUNNER_PKCS11_KEY", "other")]).await;
     let id = gateway.accepted(&fixture.body()).await;
     degraded_by(&gateway, "RUNNER_PKCS11_KEY: the key `other`").await;
     let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
@@ -200,48 +200,48 @@ async fn a_signature_of_another_key_is_never_used_and_a_refused_pin_is_offered_o
     drop(process);
 
     let (process, gateway) =
-        held.start(&fixture, &[("RUNNER_PKCS11_PIN", "canary7f3a-wrong")]).await;
+        token.start(&fixture, &[("RUNNER_PKCS11_PIN", "canary7f3a-wrong")]).await;
     signer_says(&gateway, "RUNNER_PKCS11_PIN: the token `lumio` refuses the PIN").await;
     let health = gateway.get("/health").await.text().await.unwrap();
     assert!(health.contains("not offered again") && !health.contains("canary7f3a"), "{health}");
     drop(process);
 
     // With the right ones it goes on by itself.
-    let (_process, gateway) = held.start(&fixture, &[]).await;
+    let (_process, gateway) = token.start(&fixture, &[]).await;
     gateway.until(&id, |run| run["phase"] == "escrow_open").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_which_keys_the_token_has_and_whether_it_is_there() {
     let fixture = Fixture::new().await;
-    let held = Held::new(&fixture).await;
-    let listed = held.command(&fixture, &["signer-keys"]);
+    let token = TokenKeys::new(&fixture).await;
+    let listed = token.command(&fixture, &["signer-keys"]);
     assert!(listed.status.success(), "{}", said(&listed));
-    let [runner, source] = [&held.runner, &held.source].map(Keypair::address);
+    let [runner, source] = [&token.runner, &token.source].map(Keypair::address);
     assert_eq!(
         String::from_utf8_lossy(&listed.stdout),
         format!("{source} fees\n{runner} runner\n")
     );
-    let listed = held.command(&fixture, &["signer-keys", "--output", "json"]);
+    let listed = token.command(&fixture, &["signer-keys", "--output", "json"]);
     let keys: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(keys[1]["account"], runner.to_string());
 
-    assert!(held.command(&fixture, &["migrate"]).status.success());
+    assert!(token.command(&fixture, &["migrate"]).status.success());
     let signer = |output: &Output| {
         let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
         let mut checks = checks.as_array().unwrap().iter();
         checks.find(|check| check["name"] == "signer").unwrap()["state"].clone()
     };
     let doctor = ["doctor", "--output", "json"];
-    assert_eq!(signer(&held.command(&fixture, &doctor)), "ok");
+    assert_eq!(signer(&token.command(&fixture, &doctor)), "ok");
     // A channel needs a key that others follow from.
-    let refused = held.command(&fixture, &["channels", "add"]);
+    let refused = token.command(&fixture, &["channels", "add"]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert!(said(&refused).contains("RUNNER_PKCS11_SOURCE_KEYS"), "{}", said(&refused));
 
-    held.hsm.take_away();
-    assert_eq!(signer(&held.command(&fixture, &doctor)), "unknown");
-    let away = held.command(&fixture, &["signer-keys"]);
+    token.hsm.take_away();
+    assert_eq!(signer(&token.command(&fixture, &doctor)), "unknown");
+    let away = token.command(&fixture, &["signer-keys"]);
     assert_eq!(away.status.code(), Some(2), "{}", said(&away));
     assert!(!said(&away).contains(PIN), "{}", said(&away));
 }

@@ -17,7 +17,7 @@ pub struct Reader {
 
 /// One event of a stream.
 #[derive(Debug)]
-struct Seen {
+struct Received {
     id: i64,
     event: Value,
 }
@@ -44,13 +44,13 @@ impl Reader {
         }
     }
 
-    async fn next(&mut self) -> Option<Seen> {
+    async fn next(&mut self) -> Option<Received> {
         loop {
             let piece = self.piece().await?;
             let field = |name: &str| piece.lines().find_map(|line| line.strip_prefix(name));
             if let Some(data) = field("data: ") {
                 let id = field("id: ").unwrap().parse().unwrap();
-                return Some(Seen { id, event: serde_json::from_str(data).unwrap() });
+                return Some(Received { id, event: serde_json::from_str(data).unwrap() });
             }
         }
     }

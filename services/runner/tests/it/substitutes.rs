@@ -150,7 +150,7 @@ async fn the_record_alone_names_the_substitute_when_the_event_is_lost() {
     let (runner, id, frozen) = delisted(&fixture).await;
     fixture.sql(A_LOST_EVENT).await;
     fixture.settle_as_helper(frozen).await;
-    // Nobody tells the runner: it finds out when it gives the escrow back after the deadline.
+    // The runner is not informed: it finds out when it gives the escrow back after the deadline.
     fixture.localnet.advance_time(800);
 
     let run = runner.gateway.ended(&id, "failed").await;

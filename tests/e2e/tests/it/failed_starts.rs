@@ -13,12 +13,12 @@ async fn a_failed_start_names_the_setting_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();
     let other = stellar::Address::Contract([7; 32]).to_string();
-    let nowhere = "postgres://nobody:nothing@127.0.0.1:1/nothing";
+    let unreachable = "postgres://nobody:nothing@127.0.0.1:1/nothing";
 
     let runner = stack.runner_variables();
     refused("runner", &with(&runner, "RUNNER_PORT", &taken), "RUNNER_PORT");
     refused("runner", &with(&runner, "RUNNER_SECRET", "SNOTASECRET"), "RUNNER_SECRET");
-    refused("runner", &with(&runner, "DATABASE_URL", nowhere), "DATABASE_URL");
+    refused("runner", &with(&runner, "DATABASE_URL", unreachable), "DATABASE_URL");
     refused("runner", &with(&runner, "RUNNER_CONTRACT_ID", &other), "RUNNER_CONTRACT_ID");
     let oracle = stack.oracle_gate_variables();
     refused(
@@ -26,7 +26,7 @@ async fn a_failed_start_names_the_setting_in_one_line() {
         &with(&oracle, "ORACLE_GATE_BIND", &format!("127.0.0.1:{taken}")),
         "ORACLE_GATE_BIND",
     );
-    refused("oracle-gate", &with(&oracle, "DATABASE_URL", nowhere), "DATABASE_URL");
+    refused("oracle-gate", &with(&oracle, "DATABASE_URL", unreachable), "DATABASE_URL");
     let module = stack.module_gate_variables();
     refused(
         "module-gate",
@@ -38,7 +38,7 @@ async fn a_failed_start_names_the_setting_in_one_line() {
         &with(&module, "MODULE_GATE_ATTESTATION_SECRET", "short"),
         "MODULE_GATE_ATTESTATION_SECRET",
     );
-    refused("module-gate", &with(&module, "DATABASE_URL", nowhere), "DATABASE_URL");
+    refused("module-gate", &with(&module, "DATABASE_URL", unreachable), "DATABASE_URL");
 }
 
 fn with(variables: &Variables, name: &str, value: &str) -> Variables {

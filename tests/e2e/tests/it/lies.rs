@@ -88,8 +88,8 @@ impl Question<'_> {
         Context::new(self.cli(proxy).settings).unwrap()
     }
 
-    /// Tells every lie, or a sample of them, and asks each time what is proven: whatever it is, it
-    /// was proven without the lie.
+    /// Makes every change, or a sample of them, and asks each time what is proven: whatever it is,
+    /// it was proven without the change.
     async fn lie(&self) {
         let proxy = self.proxy(Vec::new()).await;
         let truth = self.verify(&self.context(&proxy), &proxy).await;

@@ -82,11 +82,11 @@ async fn verify_names_the_broken_link() {
     let output = stack.lumio_output(&["--output", "json", "verify", &id]).unwrap();
     assert_ne!(output.status.code(), Some(0), "a changed store is not proven");
 
-    let nowhere = verify(&stack, &id, &honest, &["--rpc-url", "http://127.0.0.1:1"]);
+    let unreachable = verify(&stack, &id, &honest, &["--rpc-url", "http://127.0.0.1:1"]);
     assert_eq!(
-        nowhere.status.code(),
+        unreachable.status.code(),
         Some(2),
-        "an RPC that does not answer proves nothing and refutes nothing: {nowhere:?}"
+        "an RPC that does not answer proves nothing and refutes nothing: {unreachable:?}"
     );
     let offline = verify(&stack, &id, &honest, &["--rpc-url", "http://127.0.0.1:1", "--offline"]);
     assert_eq!(

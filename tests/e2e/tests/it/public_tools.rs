@@ -1,5 +1,5 @@
-//! The steps of `docs/verification.md` that a stranger takes with public tools, tried as they are written
-//! there.
+//! The steps of `docs/verification.md` that a third party takes with public tools, tried as they
+//! are written there.
 
 use std::path::Path;
 use std::process::Command;

@@ -33,7 +33,7 @@ async fn a_module_that_breaks_its_word_is_refused_and_costs_nothing() {
         assert_eq!(run["errorCode"], code, "{deed}: {run:#}");
         assert!(
             run["error"].as_str().is_some_and(|text| !text.is_empty()),
-            "{deed}: the reason is told"
+            "{deed}: the reason is given"
         );
         assert_eq!(run["usage"]["runtimeMs"], 0, "{deed}: {run:#}");
         assert_eq!(run["receipt"]["actualCharge"], "0", "{deed}: {run:#}");

@@ -13,7 +13,7 @@ use wire::{Digest, Usage};
 
 use super::super::Name;
 use super::fixture::Fixture;
-use crate::verify::link::State;
+use crate::verify::link::LinkState;
 
 const REQUEST: &str = "{\"model\":\"m\"}";
 const ANSWER: &str = "{\"usage\":{}}";
@@ -117,7 +117,7 @@ impl Metered {
 fn the_calls_of_a_run_are_shown_and_add_up() {
     let fixture = Metered::new().seal();
     let proof = fixture.judge();
-    assert_eq!(proof.state(Name::Calls), Some(State::Ok), "{:#?}", proof.links);
+    assert_eq!(proof.state(Name::Calls), Some(LinkState::Ok), "{:#?}", proof.links);
     assert_eq!(proof.exit_code(), 0, "{:#?}", proof.links);
     let report = proof.report();
     let text = &report.text;

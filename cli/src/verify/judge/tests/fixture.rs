@@ -326,7 +326,7 @@ impl Fixture {
     }
 
     /// As [`Fixture::judge`] where the bundle itself may be refused.
-    pub(super) fn try_judge(&self) -> crate::failure::Result<Proof> {
+    pub(super) fn try_judge(&self) -> crate::error::Result<Proof> {
         let bundle = Bundle::open(self.folder.path().to_owned())?;
         judge(&bundle, &self.facts, &self.own, &self.asked)
     }

@@ -168,7 +168,7 @@ fn stories() -> Vec<Story> {
     ]
 }
 
-/// Every how-manyth lie of the stories after the first is told: all with `LUMIO_LONG=1`.
+/// Every how-manyth mutation of the stories after the first is tried: all with `LUMIO_LONG=1`.
 fn step(story: usize) -> usize {
     if story == 0 || std::env::var_os("LUMIO_LONG").is_some() { 1 } else { 4 }
 }

@@ -72,7 +72,7 @@ async fn facts_that_a_trusted_key_signed_are_proven_as_far_as_that_key() {
     assert_eq!(verify(&fixture, &["--trust", &address]).await, 1);
 }
 
-/// The commands of docs/verification.md, one step after the other, as a stranger runs them.
+/// The commands of docs/verification.md, one step after the other, as a third party runs them.
 #[test]
 fn the_pages_commands_repeat_the_proof_with_public_tools() {
     let tools = ["jq", "xxd", "openssl", "sha256sum", "base64"];

@@ -1,5 +1,5 @@
-//! The stories that a proof must not be made to tell, each beside the honest one. A test is named
-//! after what is told.
+//! What a proof must not be made to show, each beside the honest case. A test is named after what
+//! would be shown.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::Name;
 use super::fixture::{Fixture, OPENED};
 use crate::verify::facts::Settlement;
 use crate::verify::judge::Outcome;
-use crate::verify::link::State;
+use crate::verify::link::LinkState;
 
 /// An hour's deadline, as the fixture's attempt has it.
 const DEADLINE: u64 = OPENED + 3_600;
@@ -95,7 +95,7 @@ fn attempts_that_cannot_be_looked_for_make_the_sum_at_least() {
     list.before = list.receipts.remove(0).hash;
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
-    assert_eq!(proof.state(Name::Attempts), Some(State::Unknown));
+    assert_eq!(proof.state(Name::Attempts), Some(LinkState::Unknown));
     let text = proof.report().text;
     assert!(
         text.contains("at least 0.0005 XLM (5000 stroops); other attempts could not"),
@@ -312,7 +312,7 @@ fn a_substitute_whose_event_is_gone_took_no_fee_and_the_usage_is_its() {
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
     assert_eq!(proof.attempts[0].outcome, Outcome::Settled { charge: 5_000, fee: 0 });
-    assert_eq!(proof.state(Name::Usage), Some(State::Ok));
+    assert_eq!(proof.state(Name::Usage), Some(LinkState::Ok));
     assert!(proof.report().text.contains("at least 0.0005 XLM"), "{}", proof.report().text);
 }
 
@@ -321,7 +321,7 @@ fn a_settler_that_nothing_names_any_more_is_not_known_and_nothing_is_called_brok
     let fixture = substituted();
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
-    assert_eq!(proof.state(Name::Usage), Some(State::Unknown));
+    assert_eq!(proof.state(Name::Usage), Some(LinkState::Unknown));
     let outcome = Outcome::FeeUnknown { charge: 5_000, highest_fee: 7_000 };
     assert_eq!(proof.attempts[0].outcome, outcome);
     let text = proof.report().text;
@@ -362,7 +362,7 @@ fn a_receipt_that_is_not_the_accounts_newest_is_proven_by_the_list() {
     let other = stellar::vault::SettledRun { run_id, ..fixture.receipt() };
     fixture.add_receipt(&other);
     let proof = fixture.judge();
-    assert_eq!(proof.state(Name::Account), Some(State::Ok), "{:#?}", proof.links);
+    assert_eq!(proof.state(Name::Account), Some(LinkState::Ok), "{:#?}", proof.links);
     assert!(proof.report().text.contains("receipt 1 of 2"));
 
     // Also when the node has forgotten the events, and the records have ended.

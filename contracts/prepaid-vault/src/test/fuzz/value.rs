@@ -176,7 +176,7 @@ impl<'a> Maker<'a> {
                 let length = self.pick(&[0usize, 31, 32, 33, 2_000]);
                 self.bytes(length)
             }
-            9 => ScVal::Address(self.strange_address()),
+            9 => ScVal::Address(self.odd_address()),
             10 => {
                 let length = self.pick(&[0usize, 1, 5, 300]);
                 list((0..length).map(|_| self.anything(depth + 1)).collect())
@@ -189,7 +189,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn strange_address(&mut self) -> ScAddress {
+    fn odd_address(&mut self) -> ScAddress {
         let key = [self.next() as u8; 32];
         let id = self.next();
         match self.below(4) {

@@ -41,7 +41,7 @@ impl Network {
                 let asked = self.asked(&asked, asked.runner, self.nonce);
                 self.open(&asked, late)
             }
-            Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
+            Step::OpenAgain { run, other_request } => match self.opened_again(run, other_request) {
                 Some(asked) => self.open(&asked, false),
                 None => Ok(Reply::Done),
             },
@@ -142,7 +142,7 @@ impl Network {
     }
 
     /// A run's opening once more, perhaps asking for something else.
-    pub fn again(&self, run: usize, other_request: bool) -> Option<model::Open> {
+    pub fn opened_again(&self, run: usize, other_request: bool) -> Option<model::Open> {
         let mut asked = self.model.runs[self.run(run)?].asked.clone();
         asked.request += u8::from(other_request);
         Some(asked)

@@ -31,7 +31,7 @@ impl Network {
                 self.nonce = self.nonce.wrapping_add(1);
                 changing(self.model.open(&asked))
             }
-            Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
+            Step::OpenAgain { run, other_request } => match self.opened_again(run, other_request) {
                 Some(asked) => changing(self.model.open(&asked)),
                 None => changing(Ok(false)),
             },

@@ -245,7 +245,7 @@ PROBE(nothing_can_change) {
     open("none", O_WRONLY), open("x", O_CREAT | O_EXCL | O_WRONLY, 0600);
     open("none/a", O_CREAT | O_WRONLY, 0600), open("x", O_RDONLY | O_CREAT, 0600);
     chmod("none", 0600), symlink("a", "x"), open("d", O_WRONLY), truncate("none", 0);
-    unlink("/nowhere"), utimes("none", 0), removexattr("none", "user.a"), link("none", "a");
+    unlink("/missing"), utimes("none", 0), removexattr("none", "user.a"), link("none", "a");
     open("none/../a", O_CREAT | O_WRONLY, 0600), mkdir("x/a", 0700), unlink("x/"),
         open("", O_CREAT | O_WRONLY, 0600);
     openat(-1, "a", O_CREAT | O_WRONLY, 0600), fchmod(-1, 0600), close(-1);

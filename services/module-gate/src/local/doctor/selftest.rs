@@ -21,7 +21,7 @@ pub struct SelfTest {
 }
 
 /// The verdict on a run, or why there is none.
-type Seen = Result<(Verdict, Option<Code>, String), String>;
+type Outcome = Result<(Verdict, Option<Code>, String), String>;
 
 /// What a self-test must see.
 type Owed = (Verdict, Option<Code>);
@@ -90,7 +90,7 @@ pub(super) fn all(private: &Path, node: Option<PathBuf>) -> Vec<SelfTest> {
     tests
 }
 
-fn verdict(name: &'static str, owed: Owed, seen: Seen) -> SelfTest {
+fn verdict(name: &'static str, owed: Owed, seen: Outcome) -> SelfTest {
     match seen {
         Ok((verdict, code, reason)) => {
             let reported =
@@ -107,11 +107,11 @@ fn shell(
     script: &str,
     declared: &[Capability],
     change: impl Fn(&mut Policy),
-) -> Seen {
+) -> Outcome {
     run(private, |root| Command::new("/bin/sh", root).args(["-c", script]), declared, change)
 }
 
-fn javascript(private: &Path, node: &Path, script: &str) -> Seen {
+fn javascript(private: &Path, node: &Path, script: &str) -> Outcome {
     let strict = |policy: &mut Policy| {
         policy.reads = Reads::Deny { allow: PROGRAMS.map(PathBuf::from).to_vec() };
     };
@@ -124,7 +124,7 @@ fn run(
     command: impl Fn(&Path) -> Command,
     declared: &[Capability],
     change: impl Fn(&mut Policy),
-) -> Seen {
+) -> Outcome {
     let made = || -> std::io::Result<tempfile::TempDir> {
         let folder = tempfile::tempdir_in(private)?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;

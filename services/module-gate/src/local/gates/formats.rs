@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use wire::statement::Verdict;
 
-use super::{Failure, GateSummary, Status};
+use super::{GateFailure, GateSummary, Status};
 use crate::judging::judge::TestStatus;
 
 /// Most annotations that GitHub takes of one step.
@@ -224,7 +224,7 @@ pub fn sarif(summary: &GateSummary) -> Value {
         summary.failures.iter().map(|failure| failure.code.as_str()).collect();
     codes.sort_unstable();
     codes.dedup();
-    let result = |failure: &Failure| {
+    let result = |failure: &GateFailure| {
         let module = failure.module.as_deref().unwrap_or("plan");
 
         // A reader of SARIF shows a result at a file; without a better one it is the manifest.

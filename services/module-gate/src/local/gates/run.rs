@@ -13,7 +13,7 @@ use wire::statement::{Code, Verdict};
 
 use super::events::{Events, Options};
 use super::{
-    Failure, GateSummary, ModuleDetail, NpmPack, OracleTotals, Phase, Results, Runtime,
+    GateFailure, GateSummary, ModuleDetail, NpmPack, OracleTotals, Phase, Results, Runtime,
     SideEffects, Status, TestTotals, Warning, npm,
 };
 use crate::judging::checks;
@@ -92,7 +92,7 @@ struct Gate<'a> {
     local: &'a Local<'a>,
     run: &'a GateRun<'a>,
     events: Events<'a>,
-    failures: Vec<Failure>,
+    failures: Vec<GateFailure>,
     warnings: Vec<Warning>,
     phases: Vec<Phase>,
 }
@@ -145,7 +145,11 @@ pub fn run<'a>(local: &'a Local<'a>, run: &'a GateRun<'a>) -> anyhow::Result<Gat
     let manifests: Vec<Manifest> = candidates.iter().map(|one| one.manifest.clone()).collect();
     let (providers, mistakes) = compose::analyse(&plan, &manifests);
     for mistake in mistakes {
-        gate.failures.push(Failure::new(mistake.code, mistake.module.as_deref(), mistake.error));
+        gate.failures.push(GateFailure::new(
+            mistake.code,
+            mistake.module.as_deref(),
+            mistake.error,
+        ));
     }
     gate.end_phase("manifest_validation", started, 0)?;
     gate.lint(&candidates)?;
@@ -220,7 +224,8 @@ impl Gate<'_> {
         let all = modules::modules(self.run.modules_root)?;
         let mut candidates = Vec::new();
         for planned in &plan.modules {
-            let fails = |code: &str, error: String| Failure::new(code, Some(&planned.id), error);
+            let fails =
+                |code: &str, error: String| GateFailure::new(code, Some(&planned.id), error);
             let folder = match find_module(&all, &planned.id) {
                 Ok(folder) => folder,
                 Err(error) => {
@@ -257,7 +262,7 @@ impl Gate<'_> {
                 self.failures.push(fails("E_COMPOSE", error));
             }
             let flaws = checks::requirements(&manifest, self.run.mode == Mode::Shipping);
-            self.failures.extend(flaws.iter().map(|flaw| Failure::of(flaw, &manifest.id)));
+            self.failures.extend(flaws.iter().map(|flaw| GateFailure::of(flaw, &manifest.id)));
             candidates.push(Candidate {
                 manifest,
                 workspace,
@@ -275,7 +280,7 @@ impl Gate<'_> {
             let (module, began) = (&one.manifest.id, Instant::now());
             self.events.emit("LINT_START", json!({ "module": module, "lint_tool": "imports" }))?;
             let flaws = checks::lint(&one.workspace.pristine(), &one.files);
-            let failures: Vec<_> = flaws.iter().map(|flaw| Failure::of(flaw, module)).collect();
+            let failures: Vec<_> = flaws.iter().map(|flaw| GateFailure::of(flaw, module)).collect();
             for failure in &failures {
                 let detail = json!({ "module": module, "lint_tool": "imports", "code": failure.code,
                     "error": failure.error,
@@ -326,9 +331,9 @@ impl Gate<'_> {
                 };
                 self.events.emit(name, detail)?;
                 if let Some(finding) = &result.finding {
-                    self.failures.push(Failure {
+                    self.failures.push(GateFailure {
                         test: Some(result.test.clone()),
-                        ..Failure::new(finding.code, Some(module), &finding.reason)
+                        ..GateFailure::new(finding.code, Some(module), &finding.reason)
                     });
                 }
             }
@@ -345,7 +350,7 @@ impl Gate<'_> {
         for one in candidates {
             let (module, began) = (&one.manifest.id, Instant::now());
             let flaws = checks::ports(&one.manifest, &one.workspace.pristine());
-            let failures: Vec<_> = flaws.iter().map(|flaw| Failure::of(flaw, module)).collect();
+            let failures: Vec<_> = flaws.iter().map(|flaw| GateFailure::of(flaw, module)).collect();
             let without = checks::ports_without_export(&one.manifest);
             if !without.is_empty() {
                 let message = format!("port_exports names no file for {}", without.join(", "));
@@ -386,7 +391,7 @@ impl Gate<'_> {
             let message = "no oracle spec matches a module of the plan: oracles are skipped";
             self.local.say(message);
             if self.run.require_oracles {
-                self.failures.push(Failure::new(
+                self.failures.push(GateFailure::new(
                     Code::OracleMissing,
                     None,
                     "no oracle spec matches a module of the plan",
@@ -419,9 +424,9 @@ impl Gate<'_> {
                         let detail = json!({ "module": module, "case": case.name,
                             "code": finding.code, "error": finding.reason });
                         self.events.emit("ORACLE_FAIL", detail)?;
-                        self.failures.push(Failure {
+                        self.failures.push(GateFailure {
                             case: Some(case.name.clone()),
-                            ..Failure::new(finding.code, Some(&module), &finding.reason)
+                            ..GateFailure::new(finding.code, Some(&module), &finding.reason)
                         });
                     }
                 }
@@ -474,7 +479,7 @@ impl Gate<'_> {
                         "NPM_PACK_FAIL",
                         json!({ "module": module, "code": "E_NPM_PACK", "error": error }),
                     )?;
-                    self.failures.push(Failure::new("E_NPM_PACK", Some(module), error));
+                    self.failures.push(GateFailure::new("E_NPM_PACK", Some(module), error));
                 }
             }
         }
@@ -542,7 +547,7 @@ impl Gate<'_> {
         // Asked before the last event, which states the result that these decide.
         let mistakes = self.events.mistakes().to_vec();
         if !mistakes.is_empty() {
-            self.failures.push(Failure::new("E_EVENT_SCHEMA", None, mistakes.join("; ")));
+            self.failures.push(GateFailure::new("E_EVENT_SCHEMA", None, mistakes.join("; ")));
         }
         let decisive = decisive(&self.failures).cloned();
         let verdict = decisive.as_ref().map_or(Verdict::Pass, |failure| {
@@ -591,7 +596,7 @@ impl Gate<'_> {
             && let Err(error) = run_hook(command, &serde_json::to_value(&summary)?)
         {
             let error = format!("{error:#}");
-            summary.failures.push(Failure::new("E_HOOK", None, error.clone()));
+            summary.failures.push(GateFailure::new("E_HOOK", None, error.clone()));
 
             // A failure that was found before stays the one that decides.
             if summary.code.is_none() {
@@ -603,11 +608,15 @@ impl Gate<'_> {
         Ok(summary)
     }
 
-    fn emit_end(&mut self, summary: &GateSummary, decisive: Option<&Failure>) -> io::Result<()> {
+    fn emit_end(
+        &mut self,
+        summary: &GateSummary,
+        decisive: Option<&GateFailure>,
+    ) -> io::Result<()> {
         let Some(code) = &summary.code else {
             return self.events.emit("GATES_PASS", json!({ "dur_ms": summary.duration_ms }));
         };
-        let about = |member: fn(&Failure) -> &Option<String>| {
+        let about = |member: fn(&GateFailure) -> &Option<String>| {
             decisive.and_then(|failure| member(failure).clone())
         };
         let detail = json!({
@@ -682,7 +691,7 @@ fn totals(candidates: &[Candidate]) -> TestTotals {
 
 /// The failure that decides: as in the service, forbidden before undeclared before all others, and
 /// what the host could not decide last (M1, M2).
-fn decisive(failures: &[Failure]) -> Option<&Failure> {
+fn decisive(failures: &[GateFailure]) -> Option<&GateFailure> {
     failures.iter().min_by_key(|failure| match failure.code.as_str() {
         "E_SIDEEFFECTS_FORBIDDEN" => 0,
         "E_SIDEEFFECTS_DECLARATION" => 1,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::scope::{foreign_pin, states};
 use crate::catalogue::method::Method;
-use crate::catalogue::{Output, Pin};
+use crate::catalogue::{DeclaredOutput, Pin};
 use crate::check::findings::Findings;
 use crate::check::measured::Measured;
 use crate::check::rules::Rules;
@@ -53,7 +53,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// A signed statement that authorises the output names each of its files by digest.
-fn proven_by_gate(rules: &Rules, output: &Output, output_id: &str) -> bool {
+fn proven_by_gate(rules: &Rules, output: &DeclaredOutput, output_id: &str) -> bool {
     let names_it = |id: &String| {
         rules.gate_map.gate(id).is_some_and(|gate| {
             matches!(gate.method, Method::Statement { .. })
@@ -64,7 +64,7 @@ fn proven_by_gate(rules: &Rules, output: &Output, output_id: &str) -> bool {
 }
 
 /// A pin of the output's scope that its proof does not state.
-fn lacks(output: &Output, proof: &InstanceReceipt) -> Option<Pin> {
+fn lacks(output: &DeclaredOutput, proof: &InstanceReceipt) -> Option<Pin> {
     Pin::named_in(&output.scope).find(|pin| !states(&proof.scope, *pin))
 }
 

@@ -12,7 +12,7 @@ use wire::statement::{
 use super::fault::{Fault, same_place};
 use super::freshness;
 use crate::catalogue::Gate;
-use crate::check::locators::Output;
+use crate::check::locators::LocatedOutput;
 use crate::check::measured::Measured;
 use crate::check::packs::Pack;
 use crate::check::rules::Rules;
@@ -47,7 +47,7 @@ pub(super) async fn verify(
         let text = format!("the receipt has digest {}, the evidence is {found}", stated.hex);
         faults.push(Fault::Bad(Reason::GateEvidenceMismatch, text));
     }
-    let here: Vec<&Output<'_>> =
+    let here: Vec<&LocatedOutput<'_>> =
         subject.outputs.iter().filter(|output| output.path.pack_root() == pack.root).collect();
     let stated = statement(subject, gate, predicate_type, &envelope, &here, measured);
     faults.extend(stated.err().map(|(reason, text)| Fault::Bad(reason, text)));
@@ -61,7 +61,7 @@ fn statement(
     gate: &Gate,
     predicate_type: &str,
     envelope: &[u8],
-    outputs: &[&Output<'_>],
+    outputs: &[&LocatedOutput<'_>],
     measured: &Measured,
 ) -> Result<(), Wrong> {
     let (rules, view) = (subject.rules, subject.view);
@@ -69,17 +69,17 @@ fn statement(
         Some(text) => Err((Reason::GateEvidenceMismatch, text)),
         None => Ok(()),
     };
-    let young = |made| freshness::signed(subject, made).map_or(Ok(()), Err);
+    let is_fresh = |made| freshness::signed(subject, made).map_or(Ok(()), Err);
     match predicate_type {
         Execution::TYPE => {
             let statement: ExecutionStatement = open(rules, envelope)?;
             mismatch(execution(view, gate, statement.predicate(), outputs, measured))?;
-            young(statement.predicate().finished_at)
+            is_fresh(statement.predicate().finished_at)
         }
         Shipping::TYPE => {
             let statement: ShippingStatement = open(rules, envelope)?;
             mismatch(shipping(view, statement.predicate()))?;
-            young(statement.predicate().issued_at)
+            is_fresh(statement.predicate().issued_at)
         }
         other => Err((Reason::GateMethodUnknown, format!("predicate type {other}"))),
     }
@@ -100,7 +100,7 @@ fn execution(
     view: &RunFactsView,
     gate: &Gate,
     stated: &Execution,
-    outputs: &[&Output<'_>],
+    outputs: &[&LocatedOutput<'_>],
     measured: &Measured,
 ) -> Option<String> {
     let pins = &view.pins;

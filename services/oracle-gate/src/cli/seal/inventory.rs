@@ -17,7 +17,7 @@ use seal::{Sharding, Shards, Tree};
 use serde::{Deserialize, Serialize};
 use wire::digest::Digest;
 
-use super::super::{Failure, usage};
+use super::super::{CommandError, usage};
 use super::plan::{self, tree};
 use crate::crash;
 use crate::locator::inside;
@@ -100,7 +100,11 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens, or begins, the journal of this pack: a new file, or one that begins as a journal of
     /// this pack does. Any other is left as it is.
-    pub(super) fn open(path: &Path, objects: &Objects, pack_root: &str) -> Result<Self, Failure> {
+    pub(super) fn open(
+        path: &Path,
+        objects: &Objects,
+        pack_root: &str,
+    ) -> Result<Self, CommandError> {
         let wrong = |text: String| usage(format!("--journal {}: {text}", path.display()));
         let failed = |error: io::Error| wrong(error.to_string());
         refuse_inside(path, objects, pack_root).map_err(wrong)?;

@@ -21,7 +21,7 @@ fn view_text(fixture: &mut StoreFixture, text: &'static str) {
     fixture.after(move |case| fs::write(case.join("view.json"), text).unwrap());
 }
 
-fn one() -> String {
+fn first_output() -> String {
     format!("store/run-5/data/free/f={}/one.txt", fingerprint())
 }
 
@@ -107,14 +107,14 @@ pub const PATHS: &[Case] = &[
     }),
     ("LINK_REFUSED__an_output_behind_a_link", |fixture| {
         fixture.after(|case| {
-            fs::rename(case.join(one()), case.join("secret")).unwrap();
-            symlink(case.join("secret"), case.join(one())).unwrap();
+            fs::rename(case.join(first_output()), case.join("secret")).unwrap();
+            symlink(case.join("secret"), case.join(first_output())).unwrap();
         });
     }),
     ("LINK_REFUSED__a_link_that_stays_inside_the_store", |fixture| {
         fixture.after(|case| {
-            fs::rename(case.join(one()), case.join("store/copy")).unwrap();
-            symlink("../../../../copy", case.join(one())).unwrap();
+            fs::rename(case.join(first_output()), case.join("store/copy")).unwrap();
+            symlink("../../../../copy", case.join(first_output())).unwrap();
         });
     }),
     ("LINK_REFUSED__a_folder_behind_a_link", |fixture| {
@@ -203,16 +203,16 @@ pub const PACK: &[Case] = &[
         fixture.edit("_SEALED.json", "0123456789abcdef", "fedcba9876543210");
     }),
     ("PACK_FILE_CHANGED+DIGEST_MISMATCH__one_byte_of_an_output", |fixture| {
-        fixture.after(|case| fs::write(case.join(one()), "onE").unwrap());
+        fixture.after(|case| fs::write(case.join(first_output()), "onE").unwrap());
     }),
     ("PACK_FILE_CHANGED+DIGEST_MISMATCH__a_truncated_output", |fixture| {
-        fixture.after(|case| fs::write(case.join(one()), "on").unwrap());
+        fixture.after(|case| fs::write(case.join(first_output()), "on").unwrap());
     }),
     ("PACK_FILE_CHANGED__a_file_that_no_locator_names", |fixture| {
         fixture.edit(&in_free("more/a.txt")["run-5/".len()..], "a", "b");
     }),
     ("PACK_FILE_MISSING+LOCATOR_MISSING__an_output_that_is_gone", |fixture| {
-        fixture.after(|case| fs::remove_file(case.join(one())).unwrap());
+        fixture.after(|case| fs::remove_file(case.join(first_output())).unwrap());
     }),
     ("PACK_FILE_MISSING+DIGEST_MISMATCH__a_part_that_is_gone", |fixture| {
         fixture.after(|case| {

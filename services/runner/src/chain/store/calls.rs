@@ -51,7 +51,7 @@ pub struct Ready {
 
 /// What becomes of a call.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct CallUpdate {
     /// The call.
     pub call: i64,
     /// Its run.
@@ -76,8 +76,8 @@ pub struct Verdict {
     pub result: Option<Vec<u8>>,
 }
 
-impl Verdict {
-    /// A verdict without any particulars.
+impl CallUpdate {
+    /// An update without any particulars.
     pub fn new(call: i64, run: RunId, state: CallState, words: impl Into<String>) -> Self {
         Self {
             call,
@@ -225,7 +225,7 @@ pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
 
 /// Calls that no engine signs any more, with what follows: no engine has their runner's key, and they are
 /// openings, or too late for it. Their runs go on with another key, or reclaim what is left.
-pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<Verdict>> {
+pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<CallUpdate>> {
     let found = sqlx::query!(
         "SELECT c.id, c.run_id FROM calls c WHERE c.state = 'wanted' AND c.runner <> $1
             AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner = c.runner)
@@ -236,7 +236,7 @@ pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<Verdict>> {
     let words = "no engine has the key of the runner that is to sign it";
     let found = found.fetch_all(db).await?.into_iter();
     Ok(found
-        .map(|row| Verdict::new(row.id, RunId::from(row.run_id), CallState::Late, words))
+        .map(|row| CallUpdate::new(row.id, RunId::from(row.run_id), CallState::Late, words))
         .collect())
 }
 
@@ -258,7 +258,7 @@ pub async fn reserve(
     kind: Kind,
     most: usize,
     (runner, for_ms): (&str, i64),
-) -> Result<(Vec<WantedCall>, Vec<Verdict>)> {
+) -> Result<(Vec<WantedCall>, Vec<CallUpdate>)> {
     let found = sqlx::query!(
         r#"WITH ready AS (
             SELECT id, user_account, bundle FROM calls
@@ -289,7 +289,7 @@ pub async fn reserve(
         let Ok(Some(arguments)) = read else {
             // Stored by another release. The step of the run wants it again in this one's form.
             let words = "its arguments cannot be read";
-            unreadable.push(Verdict::new(row.id, run, CallState::Withdrawn, words));
+            unreadable.push(CallUpdate::new(row.id, run, CallState::Withdrawn, words));
             continue;
         };
         calls.push(WantedCall {
@@ -418,17 +418,16 @@ pub async fn lock_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<()> {
 pub async fn conclude(
     conn: &mut PgConnection,
     transaction: &Transaction,
-    verdicts: &[Verdict],
+    updates: &[CallUpdate],
 ) -> Result<()> {
-    let changed = change(conn, CallState::Signed, verdicts).await?;
-    if changed != verdicts.len() as u64 {
+    let changed = change(conn, CallState::Signed, updates).await?;
+    if changed != updates.len() as u64 {
         return Err(Error::CallGone);
     }
-    let ids: Vec<i64> = verdicts.iter().map(|verdict| verdict.call).collect();
-    let codes: Vec<Option<i64>> =
-        verdicts.iter().map(|verdict| verdict.code.map(i64::from)).collect();
+    let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
+    let codes: Vec<Option<i64>> = updates.iter().map(|update| update.code.map(i64::from)).collect();
     let results: Vec<Option<Vec<u8>>> =
-        verdicts.iter().map(|verdict| verdict.result.clone()).collect();
+        updates.iter().map(|update| update.result.clone()).collect();
     let done = sqlx::query!(
         "UPDATE transaction_calls m SET live = false, code = v.code, result = v.result
          FROM UNNEST($2::bigint[], $3::bigint[], $4::bytea[]) AS v (id, code, result)
@@ -446,32 +445,31 @@ pub async fn conclude(
 
 /// Notes what becomes of calls that are in no transaction, and wakes their runs. Calls that were
 /// called off meanwhile stay so.
-pub async fn conclude_unsigned(db: &PgPool, verdicts: &[Verdict]) -> Result<()> {
-    if verdicts.is_empty() {
+pub async fn conclude_unsigned(db: &PgPool, updates: &[CallUpdate]) -> Result<()> {
+    if updates.is_empty() {
         return Ok(());
     }
     let mut tx = chassis::postgres::begin(db).await?;
-    let runs: Vec<RunId> = verdicts.iter().map(|verdict| verdict.run).collect();
+    let runs: Vec<RunId> = updates.iter().map(|update| update.run).collect();
     lock_runs(&mut tx, &runs).await?;
-    change(&mut tx, CallState::Wanted, verdicts).await?;
-    let ids: Vec<i64> = verdicts.iter().map(|verdict| verdict.call).collect();
+    change(&mut tx, CallState::Wanted, updates).await?;
+    let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     wake(&mut tx, &ids).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// How many calls were in the state `from` and are changed now.
-async fn change(conn: &mut PgConnection, from: CallState, verdicts: &[Verdict]) -> Result<u64> {
-    let ids: Vec<i64> = verdicts.iter().map(|verdict| verdict.call).collect();
-    let states: Vec<String> =
-        verdicts.iter().map(|verdict| verdict.state.name().to_owned()).collect();
+async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]) -> Result<u64> {
+    let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
+    let states: Vec<String> = updates.iter().map(|update| update.state.name().to_owned()).collect();
     let errors: Vec<Option<i64>> =
-        verdicts.iter().map(|verdict| verdict.error.map(i64::from)).collect();
-    let finals: Vec<bool> = verdicts.iter().map(|verdict| verdict.is_final).collect();
-    let words: Vec<String> = verdicts.iter().map(|verdict| verdict.words.clone()).collect();
-    let pauses: Vec<i64> = verdicts.iter().map(|verdict| millis(verdict.pause)).collect();
-    let bundles: Vec<Option<i64>> = verdicts.iter().map(|verdict| verdict.bundle).collect();
-    let repeats: Vec<bool> = verdicts.iter().map(|verdict| verdict.repeats).collect();
+        updates.iter().map(|update| update.error.map(i64::from)).collect();
+    let finals: Vec<bool> = updates.iter().map(|update| update.is_final).collect();
+    let words: Vec<String> = updates.iter().map(|update| update.words.clone()).collect();
+    let pauses: Vec<i64> = updates.iter().map(|update| millis(update.pause)).collect();
+    let bundles: Vec<Option<i64>> = updates.iter().map(|update| update.bundle).collect();
+    let repeats: Vec<bool> = updates.iter().map(|update| update.repeats).collect();
     // An opening that was not done is opened with another deadline, and so with another id. What
     // has no arguments cannot be signed again: its run's step wants it anew.
     let done = sqlx::query!(

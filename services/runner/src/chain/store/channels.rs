@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgPool};
 
 use crate::chain::store::ChannelLease;
-use crate::chain::transaction::{State, Transaction};
+use crate::chain::transaction::{Transaction, TransactionState};
 use crate::error::{Error, Result};
 use crate::rows;
 
@@ -243,15 +243,18 @@ pub async fn conclude_merged(db: &PgPool, id: i64) -> Result<()> {
 pub async fn conclude(
     conn: &mut PgConnection,
     transaction: &Transaction,
-    ended: State,
+    ended: TransactionState,
     words: &str,
 ) -> Result<()> {
     let state = match ended {
-        State::Succeeded => "done",
-        State::Failed | State::Rejected => "failed",
+        TransactionState::Succeeded => "done",
+        TransactionState::Failed | TransactionState::Rejected => "failed",
         // It can never land, and never did: it is signed again.
-        State::Expired => "wanted",
-        State::Forgotten | State::Prepared | State::Sent | State::Unknown => "unknown",
+        TransactionState::Expired => "wanted",
+        TransactionState::Forgotten
+        | TransactionState::Prepared
+        | TransactionState::Sent
+        | TransactionState::Unknown => "unknown",
     };
     let done = sqlx::query!(
         "WITH ended AS (

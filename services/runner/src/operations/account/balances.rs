@@ -7,9 +7,9 @@ use stellar::vault::Vault;
 use stellar::{Address, tx};
 
 use super::rows::AttemptRow;
-use super::{Account, Place, Sources};
+use super::{Account, FindingPlace, Sources};
 
-const PLACE: Place = Place::Balances;
+const PLACE: FindingPlace = FindingPlace::Balances;
 
 /// What the attempts of each user hold in the vault.
 #[derive(Debug, Default)]

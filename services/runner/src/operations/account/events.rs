@@ -8,9 +8,9 @@ use stellar::{Address, ChainError};
 use wire::{TxHash, VaultRunId};
 
 use super::rows::{self, AttemptRow};
-use super::{Account, Place, Sources};
+use super::{Account, FindingPlace, Sources};
 
-const PLACE: Place = Place::Events;
+const PLACE: FindingPlace = FindingPlace::Events;
 
 /// Events of the vault, by the run's id on chain. What the node keeps bounds how many they are.
 #[derive(Debug, Default)]

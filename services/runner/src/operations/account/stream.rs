@@ -14,9 +14,9 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use wire::event::{CloudEvent, Family};
 
-use super::{Account, Extent, Place};
+use super::{Account, Extent, FindingPlace};
 
-const PLACE: Place = Place::Stream;
+const PLACE: FindingPlace = FindingPlace::Stream;
 /// About how many ids are kept in memory at once: a stream with more messages is read in as many
 /// parts as that takes.
 const IDS_AT_ONCE: u64 = 500_000;

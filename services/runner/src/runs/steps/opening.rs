@@ -298,7 +298,7 @@ impl RunDriver {
         let pinned = snapshot.terms()?;
         let agent = facts::agent(&self.chain, pinned.agent_id, Some(pinned.rate_version)).await?;
         let fresh = agent.map_or_else(Vec::new, |agent| agent.attesters);
-        // The record tells no opening time. It is the close time of the ledger of some signature of
+        // The record names no opening time. It is the close time of the ledger of some signature of
         // this attempt, none of which is older than a few lives of a transaction.
         let first = closed_at.saturating_sub(self.chain.transaction_secs.saturating_mul(8));
         for attesters in [&pinned.attesters, &fresh] {

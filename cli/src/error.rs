@@ -6,7 +6,7 @@ use stellar::{ChainError, RpcError};
 
 /// A failed command: one line for a person, one number for the shell.
 #[derive(Debug)]
-pub enum Failure {
+pub enum CliError {
     /// Exit code 1: the subject is bad, or the chain or gateway refused.
     Bad(String),
     /// Exit code 2: nothing is known about the subject. Says whether to try again.
@@ -18,9 +18,9 @@ pub enum Failure {
 }
 
 /// What a command answers.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, CliError>;
 
-impl Failure {
+impl CliError {
     /// C1's number.
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -65,7 +65,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bad(reason)
@@ -76,7 +76,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<ChainError> for Failure {
+impl From<ChainError> for CliError {
     fn from(error: ChainError) -> Self {
         let text = error.to_string();
         match error {
@@ -96,13 +96,13 @@ impl From<ChainError> for Failure {
     }
 }
 
-impl From<RpcError> for Failure {
+impl From<RpcError> for CliError {
     fn from(error: RpcError) -> Self {
         ChainError::from(error).into()
     }
 }
 
-impl From<tonic::Status> for Failure {
+impl From<tonic::Status> for CliError {
     fn from(status: tonic::Status) -> Self {
         use tonic::Code;
         let text = format!("{} ({:?})", status.message(), status.code());

@@ -2,11 +2,11 @@
 
 use stellar::Address;
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 
 /// The document, read as far as every login needs it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StellarToml {
     /// The network that the gateway is on.
     pub(super) network_passphrase: String,
     /// The account whose key signs challenges.
@@ -14,10 +14,10 @@ pub(super) struct Place {
     table: toml::Table,
 }
 
-impl Place {
+impl StellarToml {
     /// # Errors
     ///
-    /// [`Failure::Bad`] naming what is wrong or missing.
+    /// [`CliError::Bad`] naming what is wrong or missing.
     pub(super) fn read(text: &str) -> Result<Self> {
         let table: toml::Table = text.parse().map_err(|error| unusable(&format!("{error}")))?;
         let network_passphrase = required(&table, "NETWORK_PASSPHRASE")?;
@@ -32,7 +32,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when there is no such place.
+    /// [`CliError::Bad`] when there is no such toml.
     pub(super) fn endpoint(&self) -> Result<String> {
         required(&self.table, "WEB_AUTH_ENDPOINT")
     }
@@ -41,13 +41,13 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when the gateway offers no such login, [`Failure::Bad`] when what it says
+    /// [`CliError::Usage`] when the gateway offers no such login, [`CliError::Bad`] when what it says
     /// of it cannot be used.
     pub(super) fn for_contracts(&self) -> Result<(String, Address)> {
         const ENDPOINT: &str = "WEB_AUTH_FOR_CONTRACTS_ENDPOINT";
         const CONTRACT: &str = "WEB_AUTH_CONTRACT_ID";
         if [ENDPOINT, CONTRACT].iter().all(|name| !self.table.contains_key(*name)) {
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "this gateway has no login for contract accounts: its stellar.toml has no \
                  {ENDPOINT}; its operator sets RUNNER_WEB_AUTH_CONTRACT_ID. Nothing was signed"
             )));
@@ -65,8 +65,8 @@ fn required(table: &toml::Table, name: &str) -> Result<String> {
     value.map(str::to_owned).ok_or_else(|| unusable(&format!("it has no {name}")))
 }
 
-fn unusable(why: &str) -> Failure {
-    Failure::bad(format!("the gateway's stellar.toml cannot be used: {why}; nothing was signed"))
+fn unusable(why: &str) -> CliError {
+    CliError::bad(format!("the gateway's stellar.toml cannot be used: {why}; nothing was signed"))
 }
 
 #[cfg(test)]
@@ -86,9 +86,9 @@ mod tests {
     }
 
     fn reads(text: &str) -> Result<()> {
-        let place = Place::read(text)?;
-        place.endpoint()?;
-        place.for_contracts().map(|_| ())
+        let toml = StellarToml::read(text)?;
+        toml.endpoint()?;
+        toml.for_contracts().map(|_| ())
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             let error = reads(&whole().replace(name, "OTHER")).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
-        assert!(Place::read("not toml").is_err());
+        assert!(StellarToml::read("not toml").is_err());
         let account = whole().replace(&Address::Contract([7; 32]).to_string(), ACCOUNT);
         assert!(reads(&account).unwrap_err().to_string().contains("is no contract"));
     }
