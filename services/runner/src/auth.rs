@@ -10,7 +10,6 @@
 //! read from the network is refused.
 
 pub mod caller;
-pub mod routes;
 pub mod sep10;
 pub mod sep45;
 pub mod session;
@@ -168,7 +167,7 @@ fn refused(why: impl std::fmt::Display) -> Error {
 }
 
 /// A request for a challenge that cannot be answered.
-fn invalid(why: impl Into<String>) -> Error {
+pub(crate) fn invalid(why: impl Into<String>) -> Error {
     Error::refused(Problem::InvalidRequest, why)
 }
 

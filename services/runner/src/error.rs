@@ -4,10 +4,12 @@ use chassis::postgres::{self, Kind};
 use wire::problem::{Issue, ProblemBody};
 use wire::{Problem, RunId};
 
-use crate::operations::intake::RETRY_AFTER_SECS;
-
 /// What this service's functions answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// After how many seconds a caller may ask again whom a pause of the intake has refused. A pause has
+/// no known end.
+const PAUSED_RETRY_AFTER_SECS: u64 = 30;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +97,7 @@ impl Error {
         match self {
             Self::QueueFull { retry_after_secs, .. }
             | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
-            Self::IntakePaused { .. } => Some(RETRY_AFTER_SECS),
+            Self::IntakePaused { .. } => Some(PAUSED_RETRY_AFTER_SECS),
             _ => None,
         }
     }

@@ -59,6 +59,7 @@ pub mod orders;
 pub mod receipts;
 pub mod routes;
 pub mod limits;
+pub mod login;
 pub mod openapi;
 pub mod asyncapi;
 
@@ -153,7 +154,7 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .merge(public)
         .with_state(gateway)
         .layer(cors(cors_origin)?)
-        .merge(auth::routes::routes(&access, hosts.clone()).layer(by_address))
+        .merge(login::routes(&access, hosts.clone()).layer(by_address))
         .layer(middleware::from_fn_with_state(hosts, rules::options))
         .layer(chassis::trace::http()))
 }

@@ -34,6 +34,7 @@ use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::calls;
 use crate::config::{Addresses, Config, Role};
+use crate::event_reader::EventReader;
 use crate::gates::Gates;
 use crate::gateway::accept::Acceptor;
 use crate::gateway::commands::RunCommands;
@@ -53,7 +54,7 @@ use crate::runs::sending;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
 use crate::runs::worker::work;
-use crate::sight::{Followed, Sight};
+use crate::sight::Followed;
 use crate::signer::ChainKeys;
 
 pub mod auth;
@@ -68,8 +69,9 @@ pub mod wakeups;
 pub mod chain;
 pub mod gates;
 pub mod input_check;
-pub mod runs;
 pub mod sight;
+pub mod runs;
+pub mod event_reader;
 pub mod gateway;
 pub mod grpc;
 pub mod metrics;
@@ -193,7 +195,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         service.spawn("wake-ups", heard);
         let others = work_signal.clone().wake_others(db.clone(), service.stop());
         service.spawn("wake-ups of others", others);
-        let sight = Sight {
+        let reader = EventReader {
             db: db.clone(),
             rpc: sight_rpc,
             followed,
@@ -201,7 +203,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
             // Nothing is known of a ledger before it is read: a slow poll would make it late.
             poll: poll.min(SIGHT_POLL),
         };
-        service.spawn("sight", sight.follow(service.stop()));
+        service.spawn("event reader", reader.follow(service.stop()));
     }
     if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
         let is_known = startup::check(&driver.chain).await?;

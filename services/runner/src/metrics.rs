@@ -1,23 +1,15 @@
 //! The runner's metrics, with their units and meanings. Label values come from closed lists.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use chassis::metrics::meter;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use time::OffsetDateTime;
 
-use crate::chain::call::CallState;
-use crate::chain::outcomes::Shortage;
-use crate::chain::shortages::Shortages;
-use crate::chain::store::Ended;
-use crate::chain::store::calls::CallUpdate;
-use crate::chain::transaction::{Kind, Transaction};
-use crate::gateway::store::Load;
 use crate::model::state::Status;
-use crate::operations::intake::PauseView;
-use crate::operations::watch::Waiting;
-use crate::sight::ReadPosition;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `scheduled`, `limited`,
 /// `running`, `stuck`, `overdue`, `escrow_open`. A run may be counted in several.
@@ -45,22 +37,12 @@ fn oldest_age() -> &'static Gauge<f64> {
     &GAUGE
 }
 
-/// Records how much there is to do.
-pub fn record(load: &Load) {
-    let states = [
-        ("queued", load.queued),
-        ("scheduled", load.scheduled),
-        ("limited", load.limited),
-        ("running", load.running),
-        ("stuck", load.stuck),
-        ("overdue", load.overdue),
-        ("escrow_open", load.escrows_open),
-    ];
-    for (state, count) in states {
-        let labels = [KeyValue::new("state", state)];
-        runs().record(u64::try_from(count).unwrap_or_default(), &labels);
+/// Records how much there is to do: runs by state, and since when the oldest one waits.
+pub fn record_load(runs_by_state: &[(&'static str, u64)], oldest_at: Option<OffsetDateTime>) {
+    for (state, count) in runs_by_state {
+        runs().record(*count, &[KeyValue::new("state", *state)]);
     }
-    let age = load.oldest_at.map(|at| (chassis::clock::now() - at).as_seconds_f64().max(0.0));
+    let age = oldest_at.map(|at| (chassis::clock::now() - at).as_seconds_f64().max(0.0));
     oldest_age().record(age.unwrap_or_default(), &[]);
 }
 
@@ -77,10 +59,10 @@ fn intake_pauses() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// Records what is paused.
-pub fn record_pauses(pauses: &[PauseView]) {
+/// Records what is paused: the scope of each pause.
+pub fn record_pauses(scopes: &[&str]) {
     for scope in ["all", "agent", "user"] {
-        let count = pauses.iter().filter(|pause| pause.scope == scope).count();
+        let count = scopes.iter().filter(|paused| **paused == scope).count();
         let labels = [KeyValue::new("scope", scope)];
         intake_pauses().record(u64::try_from(count).unwrap_or(u64::MAX), &labels);
     }
@@ -97,12 +79,9 @@ fn shortages() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// Records what transactions lack.
-pub fn record_shortages(met: &Shortages) {
-    for shortage in Shortage::ALL {
-        let labels = [KeyValue::new("kind", shortage.name())];
-        shortages().record(u64::from(met.holds(shortage)), &labels);
-    }
+/// Records whether transactions lack something of this kind.
+pub fn record_shortage(kind: &'static str, is_met: bool) {
+    shortages().record(u64::from(is_met), &[KeyValue::new("kind", kind)]);
 }
 
 /// `lumio.runner.contract.events` (events): of vault and registry, by `event`; `unreadable` are those
@@ -160,10 +139,11 @@ fn behind() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// Records where the reader of the contracts' events is.
-pub fn record_read_position(position: &ReadPosition) {
-    open_gaps().record(position.gaps, &[]);
-    behind().record(position.behind, &[]);
+/// Records where the reader of the contracts' events is: gaps that no operator took note of, and
+/// ledgers that are not read yet.
+pub fn record_read_position(gaps: u64, ledgers_behind: u64) {
+    open_gaps().record(gaps, &[]);
+    behind().record(ledgers_behind, &[]);
 }
 
 /// `lumio.runner.queue.depth` (runs): unfinished runs by `status`; each is counted once.
@@ -203,14 +183,15 @@ fn overdue_escrows() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// Records what waits, by status and by what it waits for.
-pub fn record_waiting(waiting: &Waiting) {
+/// Records what waits: unfinished runs by status, those that only an operator can go on with, and
+/// escrows that are open past their deadline.
+pub fn record_waiting(by_status: &BTreeMap<String, u64>, unknown: u64, overdue: u64) {
     for status in Status::ALL {
-        let count = waiting.by_status.get(status.name()).copied().unwrap_or_default();
+        let count = by_status.get(status.name()).copied().unwrap_or_default();
         queue_depth().record(count, &[KeyValue::new("status", status.name())]);
     }
-    unknown_outcomes().record(waiting.unknown, &[]);
-    overdue_escrows().record(waiting.overdue_escrows, &[]);
+    unknown_outcomes().record(unknown, &[]);
+    overdue_escrows().record(overdue, &[]);
 }
 
 /// `lumio.runner.channel.balance` (stroops): what a source account has, by `account`. The accounts
@@ -245,7 +226,7 @@ fn calls() -> &'static Counter<u64> {
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CallOutcome {
+pub enum CallOutcome {
     /// It landed and did what it says.
     Done,
     /// The vault refused it.
@@ -271,8 +252,8 @@ impl CallOutcome {
 }
 
 /// Counts a call that ended.
-fn call_ended(kind: Kind, outcome: CallOutcome) {
-    let labels = [KeyValue::new("kind", kind.name()), KeyValue::new("outcome", outcome.name())];
+pub fn call_ended(kind: &'static str, outcome: CallOutcome) {
+    let labels = [KeyValue::new("kind", kind), KeyValue::new("outcome", outcome.name())];
     calls().add(1, &labels);
 }
 
@@ -303,29 +284,13 @@ fn fee() -> &'static Histogram<u64> {
     &HISTOGRAM
 }
 
-/// Records a transaction that ended: what became of its calls, after how many ledgers it landed, and
-/// what each call of it cost.
-pub fn transaction_ended(transaction: &Transaction, ended: &Ended, updates: &[CallUpdate]) {
-    for update in updates {
-        let outcome = match update.state {
-            CallState::Done => CallOutcome::Done,
-            CallState::Refused => CallOutcome::Refused,
-            CallState::Late => CallOutcome::Expired,
-            CallState::Withdrawn => CallOutcome::Withdrawn,
-            CallState::Unknown => CallOutcome::Unknown,
-            // They go on in another transaction.
-            CallState::Wanted | CallState::Signed => continue,
-        };
-        call_ended(transaction.kind, outcome);
-    }
-    let Some(landed) = &ended.landed else { return };
-    let labels = [KeyValue::new("kind", transaction.kind.name())];
-    let ledgers = landed.ledger.saturating_sub(transaction.signed_ledger);
+/// Records a transaction that landed: after how many ledgers, and what each call of it cost if that
+/// is known.
+pub fn transaction_landed(kind: &'static str, ledgers: u32, fee_per_call: Option<u64>) {
+    let labels = [KeyValue::new("kind", kind)];
     confirmation().record(u64::from(ledgers), &labels);
-    let charged = landed.fee_charged.and_then(|charged| u64::try_from(charged).ok());
-    if let Some(charged) = charged {
-        let calls = u64::try_from(updates.len()).unwrap_or(1).max(1);
-        fee().record(charged / calls, &labels);
+    if let Some(charged) = fee_per_call {
+        fee().record(charged, &labels);
     }
 }
 

@@ -10,6 +10,7 @@ use stellar::{Address, Rpc};
 use tokio::time::timeout;
 use wire::{Digest, Problem, RunId};
 
+use crate::chain::outcomes::Shortage;
 use crate::chain::shortages::Shortages;
 use crate::error::Error;
 use crate::gates::Gates;
@@ -103,7 +104,7 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
         async move {
             let position = sight::store::position(&db, &followed).await;
             let position = position.map_err(|error| error.to_string())?;
-            metrics::record_read_position(&position);
+            metrics::record_read_position(position.gaps, position.behind);
             position.check()
         }
     };
@@ -131,13 +132,16 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
             intake.observe(&load);
             let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
             intake.observe_transactions(measured);
-            metrics::record(&load);
+            metrics::record_load(&load.by_state(), load.oldest_at);
             let waiting = watch::waiting(&db).await.map_err(|error| error.to_string())?;
-            metrics::record_waiting(&waiting);
+            metrics::record_waiting(&waiting.by_status, waiting.unknown, waiting.overdue_escrows);
             let pauses = pauses::list(&db).await.map_err(|error| error.to_string())?;
-            metrics::record_pauses(&pauses);
+            let scopes: Vec<_> = pauses.iter().map(|pause| pause.scope.as_str()).collect();
+            metrics::record_pauses(&scopes);
             if let Some(met) = &met {
-                metrics::record_shortages(met);
+                for kind in Shortage::ALL {
+                    metrics::record_shortage(kind.name(), met.holds(kind));
+                }
             }
             let answer = moving(&load);
             match (has_stalled.swap(answer.is_err(), Ordering::Relaxed), answer) {

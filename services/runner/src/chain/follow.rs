@@ -31,7 +31,7 @@ use crate::chain::store::{self, ChannelLease, Ended};
 use crate::chain::transaction::{Kind, Transaction, TransactionState};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::metrics;
+use crate::metrics::{self, CallOutcome};
 
 /// Pause before the same bytes are sent again, after a look-up that is made with or without a new
 /// ledger.
@@ -289,7 +289,7 @@ impl ChainClient {
             channels::conclude(&mut tx, &over, ended.state, &words).await?;
         }
         tx.commit().await?;
-        metrics::transaction_ended(&over, &ended, &updates);
+        measure(&over, &ended, &updates);
         tracing::info!(
             hash = %over.hash,
             calls = updates.len(),
@@ -620,6 +620,29 @@ const fn half(transaction: i64, member: &Member) -> i64 {
 pub fn backoff(failures: u32) -> Duration {
     // 500, 1000, 2000, 4000, 8000 and from then on 15000 milliseconds.
     Duration::from_millis(500_u64.saturating_mul(1 << failures.min(5)).min(15_000))
+}
+
+/// Records in the metrics what became of a transaction's calls, after how many ledgers it landed, and
+/// what each call of it cost.
+fn measure(transaction: &Transaction, ended: &Ended, updates: &[CallUpdate]) {
+    let kind = transaction.kind.name();
+    for update in updates {
+        let outcome = match update.state {
+            CallState::Done => CallOutcome::Done,
+            CallState::Refused => CallOutcome::Refused,
+            CallState::Late => CallOutcome::Expired,
+            CallState::Withdrawn => CallOutcome::Withdrawn,
+            CallState::Unknown => CallOutcome::Unknown,
+            // They go on in another transaction.
+            CallState::Wanted | CallState::Signed => continue,
+        };
+        metrics::call_ended(kind, outcome);
+    }
+    let Some(landed) = &ended.landed else { return };
+    let ledgers = landed.ledger.saturating_sub(transaction.signed_ledger);
+    let charged = landed.fee_charged.and_then(|charged| u64::try_from(charged).ok());
+    let calls = u64::try_from(updates.len()).unwrap_or(1).max(1);
+    metrics::transaction_landed(kind, ledgers, charged.map(|charged| charged / calls));
 }
 
 #[cfg(test)]

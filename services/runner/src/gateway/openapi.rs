@@ -17,7 +17,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use wire::event::{CloudEvent, RunData};
 use wire::problem::{Issue, ProblemBody};
 
-use crate::auth;
+use crate::gateway::login;
 
 /// The name of the login in the document.
 const BEARER: &str = "bearer";
@@ -82,9 +82,9 @@ pub fn document() -> OpenApi {
     describe(&mut guarded, true);
     let mut open = super::before_login().into_openapi();
     open.merge(super::documents().into_openapi());
-    open.merge(auth::routes::open().into_openapi());
+    open.merge(login::open().into_openapi());
     describe(&mut open, false);
-    let mut session = auth::routes::behind_guard().into_openapi();
+    let mut session = login::behind_guard().into_openapi();
     describe(&mut session, true);
     for part in [guarded, open, session] {
         document.merge(part);

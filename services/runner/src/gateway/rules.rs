@@ -11,10 +11,10 @@ use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use wire::Problem;
 
-use crate::auth;
 use crate::auth::caller::AsksMethods;
 use crate::error::{Error, Result};
 use crate::gateway::create_request::{MAX_BODY_BYTES, MAX_STORED_BODY_BYTES};
+use crate::gateway::login;
 
 /// The most bytes of a refused request that are taken before it is answered.
 const MOST_TAKEN: u64 = 16 * 1024 * 1024;
@@ -242,8 +242,8 @@ fn check_body(method: &Method, route: &str, headers: &HeaderMap) -> Result<()> {
 fn most_bytes(route: &str) -> usize {
     match route {
         "/inputs" => MAX_STORED_BODY_BYTES,
-        "/sep45" => auth::routes::MAX_BODY_BYTES,
-        _ if route == "/auth" || route.starts_with("/auth/") => auth::routes::MAX_BODY_BYTES,
+        "/sep45" => login::MAX_BODY_BYTES,
+        _ if route == "/auth" || route.starts_with("/auth/") => login::MAX_BODY_BYTES,
         _ => MAX_BODY_BYTES,
     }
 }

@@ -92,6 +92,22 @@ pub struct Load {
     pub active: Option<Uuid>,
 }
 
+impl Load {
+    /// How many runs are in each state, for the metrics. A run may be counted in several.
+    pub fn by_state(&self) -> [(&'static str, u64); 7] {
+        [
+            ("queued", self.queued),
+            ("scheduled", self.scheduled),
+            ("limited", self.limited),
+            ("running", self.running),
+            ("stuck", self.stuck),
+            ("overdue", self.overdue),
+            ("escrow_open", self.escrows_open),
+        ]
+        .map(|(state, count)| (state, u64::try_from(count).unwrap_or_default()))
+    }
+}
+
 /// By how many seconds a run's turn comes before that of a normal one that was asked for at the
 /// same time. It is all that a priority does: what has waited longer than that goes first.
 pub fn head_start(priority: Option<RunPriority>) -> i64 {

@@ -27,9 +27,10 @@ use wire::event::{Fact, Opened};
 use wire::view::milliseconds;
 use wire::{NetworkId, Nonce, RunId};
 
+use crate::event_reader::EventReader;
 use crate::operations::reconcile::{self, Reconciler, Reconciliation};
 use crate::runs::store;
-use crate::sight::{Followed, Sight, attempts};
+use crate::sight::{Followed, attempts};
 
 /// What the header calls itself.
 const KIND: &str = "lumio-runner-export-v1";
@@ -444,14 +445,14 @@ impl Judge<'_> {
     ///
     /// When the database or the node does not answer: what was proven until then is done.
     pub async fn judge(&self) -> anyhow::Result<Judged> {
-        let sight = Sight {
+        let reader = EventReader {
             db: self.db.clone(),
             rpc: self.rpc.clone(),
             followed: self.followed.clone(),
             nats_prefix: self.nats_prefix.to_owned(),
             poll: Duration::from_secs(1),
         };
-        let read_to = sight.catch_up().await.context("the contracts' events cannot be read")?;
+        let read_to = reader.catch_up().await.context("the contracts' events cannot be read")?;
         let is_whole = self.is_whole(read_to).await?;
         let opened = self.opened_since().await?;
 

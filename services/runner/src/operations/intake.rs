@@ -24,9 +24,6 @@ pub const LONGEST_REASON: usize = 500;
 /// function `accept_runs` of the database names it, too.
 const LOCK: i64 = 0x6c75_6d69_6f5f_696e;
 
-/// After how many seconds a caller who was refused may ask again. A pause has no known end.
-pub const RETRY_AFTER_SECS: u64 = 30;
-
 /// Whose new runs a pause is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {

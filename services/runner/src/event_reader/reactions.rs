@@ -10,12 +10,12 @@ use wire::event::{ChainData, Fact};
 use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::Result;
+use crate::event_reader::EventReader;
 use crate::model::run::Escrow;
 use crate::model::settlement::Failure;
 use crate::runs;
 use crate::runs::event;
 use crate::runs::preflight::refuse;
-use crate::sight::{Sight, closes};
 use crate::wakeups::wake_workers;
 
 /// A right that was taken away.
@@ -38,11 +38,11 @@ impl Reactions {
     pub(super) async fn react(
         &mut self,
         conn: &mut PgConnection,
-        sight: &Sight,
+        reader: &EventReader,
         kept: &[ChainData],
         is_newest: bool,
     ) -> Result<bool> {
-        let runner = sight.followed.runner.to_string();
+        let runner = reader.followed.runner.to_string();
         for data in kept {
             match &data.fact {
                 Fact::RunnerRevoked { user, runner: whose, agent_id, .. } if *whose == runner => {
@@ -60,7 +60,7 @@ impl Reactions {
             return Ok(false);
         }
         for ended in &self.0 {
-            is_woken |= withdraw(conn, sight, &runner, ended).await?;
+            is_woken |= withdraw(conn, reader, &runner, ended).await?;
         }
         if is_woken {
             wake_workers(conn).await?;
@@ -76,12 +76,16 @@ impl Reactions {
     }
 }
 
+const fn closes_escrow(fact: &Fact) -> bool {
+    matches!(fact, Fact::RunFinalized(_) | Fact::RunVoided { .. } | Fact::RunReclaimed { .. })
+}
+
 /// Runs whose escrow was closed on chain are looked at now, whatever they wait for. Those that wait
 /// for a call of their own are woken by what becomes of it.
 async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64> {
     let closed: Vec<Vec<u8>> = kept
         .iter()
-        .filter(|data| closes(&data.fact))
+        .filter(|data| closes_escrow(&data.fact))
         .filter_map(|data| data.fact.run_id())
         .map(|id| id.as_bytes().to_vec())
         .collect();
@@ -108,17 +112,17 @@ pub(super) async fn wake_all(conn: &mut PgConnection) -> Result<()> {
 /// Ends runs that wait to be opened under this right, if it is still gone. Whether anything changed.
 async fn withdraw(
     conn: &mut PgConnection,
-    sight: &Sight,
+    reader: &EventReader,
     runner: &str,
     ended: &Ended,
 ) -> Result<bool> {
     let (ids, reason) = match ended {
         Ended::Grant { user, agent_id } => {
-            let ids = unopened_of_grant(conn, sight, runner, user, *agent_id).await?;
+            let ids = unopened_of_grant(conn, reader, runner, user, *agent_id).await?;
             (ids, "vault UnauthorizedRunner: the user revoked this runner's grant for this agent")
         }
         Ended::Listing { agent_id } => {
-            let ids = unopened_of_agent(conn, sight, runner, *agent_id).await?;
+            let ids = unopened_of_agent(conn, reader, runner, *agent_id).await?;
             let woken = wake_agent(conn, *agent_id).await?;
             if ids.is_empty() {
                 return Ok(woken > 0);
@@ -129,7 +133,7 @@ async fn withdraw(
     let failure = refuse("UNAUTHORIZED_RUNNER", reason);
     let mut is_changed = false;
     for id in ids {
-        is_changed |= end(conn, sight, id, &failure).await?;
+        is_changed |= end(conn, reader, id, &failure).await?;
     }
     Ok(is_changed)
 }
@@ -138,7 +142,7 @@ async fn withdraw(
 /// runner yet may become another key's, where several are served.
 async fn unopened_of_grant(
     conn: &mut PgConnection,
-    sight: &Sight,
+    reader: &EventReader,
     runner: &str,
     user: &str,
     agent_id: u32,
@@ -150,7 +154,7 @@ async fn unopened_of_grant(
                 AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner <> $3)))
             AND EXISTS (SELECT 1 FROM grants g WHERE g.vault = $1 AND g.user_account = $2
                 AND g.runner = $3 AND g.agent_id = $4 AND g.revoked_at IS NOT NULL)",
-        sight.followed.vault.to_string(),
+        reader.followed.vault.to_string(),
         user,
         runner,
         i64::from(agent_id),
@@ -161,7 +165,7 @@ async fn unopened_of_grant(
 /// Runs that wait, of which nothing was signed, of an agent that does not list the runner now.
 async fn unopened_of_agent(
     conn: &mut PgConnection,
-    sight: &Sight,
+    reader: &EventReader,
     runner: &str,
     agent_id: u32,
 ) -> Result<Vec<RunId>> {
@@ -173,7 +177,7 @@ async fn unopened_of_agent(
                 AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner <> $2)))
             AND EXISTS (SELECT 1 FROM agents a WHERE a.registry = $1 AND a.agent_id = $3
                 AND NOT a.runners @> ARRAY[$2])",
-        sight.followed.registry.to_string(),
+        reader.followed.registry.to_string(),
         runner,
         i64::from(agent_id),
     );
@@ -192,7 +196,12 @@ async fn wake_agent(conn: &mut PgConnection, agent_id: u32) -> Result<u64> {
 
 /// Ends a run for which nothing was signed. `false` if something was meanwhile: its worker decides
 /// then, by what the network answers.
-async fn end(conn: &mut PgConnection, sight: &Sight, id: RunId, failure: &Failure) -> Result<bool> {
+async fn end(
+    conn: &mut PgConnection,
+    reader: &EventReader,
+    id: RunId,
+    failure: &Failure,
+) -> Result<bool> {
     let now = chassis::clock::now();
     // Locked before its calls are looked at: a sender that stores an envelope locks it too, and
     // comes either before, and is seen, or after, and finds its call withdrawn.
@@ -213,7 +222,7 @@ async fn end(conn: &mut PgConnection, sight: &Sight, id: RunId, failure: &Failur
     calls::withdraw(conn, key, Kind::Open).await?;
     runs::store::note_failure(conn, key, failure).await?;
     runs::store::close(conn, key, Escrow::None, None, now).await?;
-    event::publish(conn, &sight.nats_prefix, id, now).await?;
+    event::publish(conn, &reader.nats_prefix, id, now).await?;
     tracing::info!(run.id = %id, "run {id} ends before it was opened: {}", failure.reason);
     Ok(true)
 }
