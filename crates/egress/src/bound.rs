@@ -55,11 +55,14 @@ const SETTINGS: &[&str] = &[
     "max_tool_calls",
     "inference_geo",
 ];
+
 /// Members whose text the model reads.
 const TEXTS: &[&str] = &["messages", "system", "prompt", "input", "instructions", "suffix"];
+
 /// Members that a service writes into the prompt in a form of its own.
 const TOOLS: &[&str] =
     &["tools", "tool_choice", "functions", "function_call", "response_format", "output_config"];
+
 /// Members of a message or of a part of one that hold text, or a word of the protocol.
 const PARTS: &[&str] = &[
     "role",
@@ -98,6 +101,7 @@ const PARTS: &[&str] = &[
     "phase",
     "caller",
 ];
+
 /// Kinds of a message or part whose members are all text.
 const KINDS: &[&str] = &[
     "message",
@@ -123,6 +127,7 @@ const KINDS: &[&str] = &[
     "ephemeral",
     "content",
 ];
+
 /// Most choices of one call.
 const MAX_CHOICES: u64 = 128;
 
@@ -163,6 +168,7 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
             text.bytes += length_of(value);
         }
     }
+
     // Servers differ about other values: some take "true" or 1 for a yes.
     for name in ["background", "stream"] {
         if body.get(name).is_some_and(|value| !value.is_boolean()) {
@@ -173,12 +179,15 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
         return Err("an answer in the background cannot be counted".to_owned());
     }
 
+    // A service wraps each message in some tokens of its own; the operator states how many.
     let messages = ["messages", "input"].iter().filter_map(|name| body.get(name)?.as_array());
     let messages = messages.map(Vec::len).sum::<usize>().max(1) as u64;
     let mut input = text.bytes + allowance.call + messages.saturating_mul(allowance.message);
     if TOOLS.iter().any(|name| body.get(name).is_some()) {
         input = input.saturating_add(allowance.tools);
     }
+
+    // What cannot be counted costs the operator's maximum each, or the request is refused.
     match (text.unbounded.first(), allowance.unbounded) {
         (None, _) => {}
         (Some(_), Some(each)) => {
@@ -213,12 +222,16 @@ pub fn limit(
         if each == 0 {
             return Err("the budget leaves no token to write for every answer asked for".to_owned());
         }
+
+        // A service counts thinking as written, and refuses a limit that thinking alone uses up.
         let thinking = body.value["thinking"]["budget_tokens"].as_u64().unwrap_or(0);
         if endpoint == Endpoint::Messages && thinking > 0 && thinking >= each {
             return Err(format!(
                 "its {thinking} tokens of thinking leave none of {each} to answer"
             ));
         }
+
+        // Every limit that is stated is lowered: which of two a service heeds is its own affair.
         let names = limit_names(endpoint);
         let stated: Vec<&str> =
             names.iter().copied().filter(|name| body.get(name).is_some()).collect();
@@ -232,6 +245,8 @@ pub fn limit(
     if !(bound.streamed && can_ask) || body.value["stream_options"]["include_usage"] == true {
         return Ok(false);
     }
+
+    // Without the record nothing would say what a stream used.
     let mut options = match body.get("stream_options") {
         Some(Value::Object(options)) => options.clone(),
         None => serde_json::Map::new(),
@@ -308,6 +323,7 @@ impl Text {
                     self.unbounded.push(format!("a part of type {kind:?}"));
                     return;
                 }
+
                 for (name, value) in members {
                     match name.as_str() {
                         // What a tool is called with is an object of the module's own.

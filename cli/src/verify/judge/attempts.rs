@@ -113,10 +113,13 @@ pub(super) fn of(case: &Case<'_>) -> Attempts {
     let receipts = facts.settled();
     let mut wrong = Vec::new();
     let mut attempts = Vec::new();
+
     for attempt in &facts.attempts {
         let receipt = receipts.iter().map(|(_, receipt)| receipt);
         let receipt = receipt.into_iter().find(|receipt| receipt.run_id == attempt.run_id);
         wrong.extend(contradictions(case, attempt, receipt));
+
+        // A receipt outlives the record and the events, and names who opened the attempt too.
         let origin = attempt.origin().or_else(|| receipt.map(Origin::from));
         attempts.push(AttemptProof {
             attempt: attempt.attempt,
@@ -143,10 +146,12 @@ pub(super) fn of(case: &Case<'_>) -> Attempts {
         sum.fee = sum.fee.saturating_add(fee);
     }
     sum.total = sum.charge.saturating_add(sum.fee);
+
     let coverage = coverage(case);
     let is_final = attempts.iter().all(|attempt| {
         !matches!(attempt.outcome, Outcome::Open | Outcome::Unknown | Outcome::FeeUnknown { .. })
     });
+
     sum.complete = coverage.is_ok() && is_final && wrong.is_empty() && !attempts.is_empty();
     Attempts { attempts, sum, wrong, coverage }
 }
@@ -159,6 +164,8 @@ impl Attempts {
         if self.attempts.is_empty() {
             return Link::unknown(Name::Attempts, "the chain shows no attempt of this run");
         }
+
+        // What is least known is said first.
         let doubtful = |outcome| self.attempts.iter().find(|attempt| attempt.outcome == outcome);
         if let Some(attempt) = doubtful(Outcome::Unknown) {
             let text = format!(
@@ -185,10 +192,12 @@ impl Attempts {
                 return Link::unknown(Name::Attempts, text);
             }
         }
+
         let count = match self.attempts.len() {
             1 => "one attempt".to_owned(),
             many => format!("{many} attempts"),
         };
+
         match &self.coverage {
             Err(reason) => Link::unknown(
                 Name::Attempts,
@@ -241,6 +250,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     if facts.oldest_ledger <= 2 {
         return unexplained(facts, 0).map_or(Ok(Coverage::WholeChain), Err);
     }
+
     let receipts = verified_receipts(facts);
     if let Some(receipts) = &receipts {
         // Every receipt is known by its text, so that no charge of the account is another run's
@@ -257,6 +267,8 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
             return Ok(Coverage::Since(asked));
         }
     }
+
+    // Without receipts, events have to reach back as far.
     let Some(asked) = asked else {
         return Err(format!("the run's id does not say when it was asked for; {REMEDY}"));
     };
@@ -266,6 +278,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     if let Some(reason) = unexplained(facts, asked) {
         return Err(reason);
     }
+
     match receipts {
         None if facts.account.is_some_and(|account| account.count > 0) => {
             Err("the account's newest receipts are not all at hand; try again".to_owned())

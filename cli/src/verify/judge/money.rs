@@ -10,6 +10,8 @@ use crate::verify::facts::{CLOCK_SLACK, Origin, asked_at};
 /// The run's id on chain is the one that this run has in our vault on our network.
 pub(super) fn vault(case: &Case<'_>) -> Link {
     let (facts, own, claim) = (case.facts, case.own, &case.bundle.claim);
+
+    // What was read is of this network, vault and run, and the gateway claims no other.
     let network = differs("network", own.network.passphrase(), facts.network.as_str());
     let read = differs("vault", own.vault.0.to_string(), facts.vault.to_string());
     let run = differs("the chain's facts are of another run", claim.id(), facts.run);
@@ -17,16 +19,20 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
     let claimed = claimed.and_then(|claimed| {
         differs("the gateway names another vault", own.vault.0.to_string().as_str(), claimed)
     });
+
     let registry = match facts.registry {
         None => Some(format!("there is no vault {}", own.vault.0)),
         Some(registry) => differs("the vault's registry", own.registry.0, registry),
     };
+
     let wrong: Vec<_> = [network, read, run, claimed, registry].into_iter().flatten().collect();
     if !wrong.is_empty() {
         return Link::broken(Name::Vault, wrong.join("; "));
     }
 
     let Some(shown) = case.shown else { return silence(case) };
+
+    // The id that the gateway names counts only as far as the chain shows the same.
     let named = claim.run.run_id;
     if let Some(named) = named.filter(|named| *named != shown.run_id) {
         return Link::broken(
@@ -37,6 +43,8 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
             ),
         );
     }
+
+    // A run's id is derived from what it was opened with (V4), so it can be computed again.
     let origin = shown.origin().or_else(|| case.terms.as_ref().map(origin));
     let Some(origin) = origin else {
         return Link::unknown(
@@ -45,6 +53,7 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
              are at hand",
         );
     };
+
     match own.run_id(facts.run, shown.attempt, &origin) {
         Ok(id) if id == shown.run_id => {
             Link::ok(Name::Vault, format!("run {id} in vault {}", own.vault.0))
@@ -68,6 +77,7 @@ fn silence(case: &Case<'_>) -> Link {
     let deadline = claim.terms.as_ref().map(|terms| terms.deadline);
     let deadline = deadline
         .or_else(|| claim.run.deadline.and_then(|at| u64::try_from(at.unix_timestamp()).ok()));
+
     // Its opening would be among the events, if these reach back to when the run was asked for; and
     // until its deadline its record lives for certain (V3, V17).
     let facts = case.facts;
@@ -75,6 +85,7 @@ fn silence(case: &Case<'_>) -> Link {
     let is_searched =
         facts.oldest_ledger <= 2 || asked.is_some_and(|asked| facts.oldest_time <= asked);
     let lives = deadline.is_some_and(|deadline| facts.ledger_time <= deadline);
+
     match deadline {
         None if claim.run.run_id.is_none() => Link::unknown(
             Name::Vault,
@@ -107,6 +118,8 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
         }
         return without_terms(case, Name::Terms, "no terms are known that the chain vouches for");
     };
+
+    // What the gateway says beside them.
     let claimed = case.bundle.claim.terms.as_ref();
     if claimed.is_some_and(|claimed| claimed != terms) {
         return Link::broken(
@@ -120,6 +133,8 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
             format!("the gateway says that {claimed_user} pays, the vault says {}", terms.user),
         );
     }
+
+    // The record ends some time after the run; the event of the opening has the terms too.
     match (record(case), terms.hash()) {
         (_, Err(error)) => Link::unknown(Name::Terms, error.to_string()),
         (Some(record), Ok(hash)) if record.terms_hash != hash => Link::broken(
@@ -154,6 +169,7 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
     let Some(terms) = &case.terms else {
         return without_terms(case, Name::Rates, "no terms are known");
     };
+
     let highest = wire::usage::charge(&terms.rates, &terms.budgets);
     if highest != Some(terms.max_charge) {
         return Link::broken(
@@ -164,6 +180,7 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
             ),
         );
     }
+
     let version = terms.rate_version;
     match case.shown.and_then(|shown| shown.rate_card.as_ref()) {
         None => Link::skipped(
@@ -205,6 +222,7 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
         }
         End::Settled { charge, .. } => charge,
     };
+
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
     let event = event(case);
 
@@ -218,6 +236,7 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
             "the settled usage is known neither from the chain nor from a verified statement",
         );
     };
+
     let computed = wire::usage::charge(&terms.rates, &usage);
     let product = (computed != Some(charge)).then(|| {
         format!(
@@ -226,6 +245,8 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
             computed.map_or_else(|| "too large".to_owned(), show)
         )
     });
+
+    // The event holds all three parts, so that nothing of the escrow can be missing.
     let sums = event.and_then(|event| {
         let escrow = terms.max_charge.checked_add(terms.runner_fee);
         let parts = event
@@ -235,8 +256,10 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
         (escrow.is_none() || parts != escrow)
             .then(|| "charge, fee and refund are not the escrow".to_owned())
     });
+
     let same = event.and_then(|event| differs("the event's charge", charge, event.actual_charge));
     let wrong = [product, sums, same].into_iter().flatten();
+
     let fee = match fee(case) {
         Some(0) => String::new(),
         Some(fee) => format!("; {} went to the runner as its fee", show(fee)),
@@ -272,6 +295,7 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
     if case.shown.is_none() {
         return Link::unknown(Name::Receipt, "the chain says nothing to compare with");
     }
+
     let (charge, output_hash) = match case.end {
         End::Settled { charge, output_hash } => (charge, output_hash),
         End::Returned | End::Open if shown_receipt.is_some() => {
@@ -282,16 +306,20 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
         }
         End::Returned | End::Open => return Link::skipped(Name::Receipt, "there is none"),
     };
+
     let Some(said) = shown_receipt else {
         return Link::skipped(
             Name::Receipt,
             "the gateway shows none, though the vault settled the run",
         );
     };
+
+    // The refund is known from the event or the receipt, else it is what is left of the escrow.
     let settled = case.receipt.as_ref().map(|(_, receipt)| receipt);
     let refund = event(case).map(|event| event.refund).or(settled.map(|receipt| receipt.refund));
     let refund = refund.or_else(|| refund_of(case, case.terms.as_ref()?, charge));
     let developer = case.terms.as_ref().map(|terms| terms.developer.to_string());
+
     let wrong = [
         differs("charge", charge, said.actual_charge),
         said.runner_fee.zip(fee(case)).and_then(|(said, fee)| differs("fee", fee, said)),
@@ -321,6 +349,8 @@ pub(super) fn account(case: &Case<'_>) -> Link {
     let (Some(account), Some(list)) = (&case.facts.account, &case.facts.receipts) else {
         return Link::skipped(Name::Account, "the account's receipts are not at hand");
     };
+
+    // The list agrees with itself, is this user's, and does not contradict the vault.
     if let Err(error) = list.check() {
         return Link::broken(Name::Account, format!("the list of receipts: {error}"));
     }
@@ -331,6 +361,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
             format!("the list of receipts is {}'s, not {user}'s", list.user),
         );
     }
+
     let (end, hash) = list.end().unwrap_or((account.count, list.before));
     if end > account.count || (end == account.count && hash != account.hash) {
         return Link::broken(
@@ -342,6 +373,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
             ),
         );
     }
+
     if let Some(event) = event(case).filter(|event| event.receipt_number > account.count) {
         return Link::broken(
             Name::Account,
@@ -359,6 +391,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
         let detail = format!("receipt {number}, the account's newest, is in its running hash");
         return Link::unless(Name::Account, detail, wrong);
     }
+
     match &case.receipt {
         _ if end < account.count => Link::skipped(
             Name::Account,

@@ -86,6 +86,7 @@ pub async fn keep(
     seen: &SeenEvent,
     data: Option<&ChainData>,
 ) -> Result<bool> {
+    // An event that this release cannot read is kept without its meaning (V19).
     let json = data.map(serde_json::to_value).transpose();
     let json = json.map_err(|error| crate::error::Error::Broken(error.to_string()))?;
     let done = sqlx::query!(
@@ -157,6 +158,7 @@ pub async fn apply_to_agent(
             .execute(conn)
             .await?;
         }
+
         Fact::AgentMetadata { agent_id, metadata_uri } => {
             sqlx::query!(
                 "UPDATE agents SET metadata_uri = $3, ledger = $4, updated_at = now()
@@ -169,6 +171,7 @@ pub async fn apply_to_agent(
             .execute(conn)
             .await?;
         }
+
         Fact::AgentRunnerAdded { agent_id, runner } => {
             sqlx::query!(
                 "UPDATE agents SET runners = array_append(array_remove(runners, $3), $3),
@@ -182,6 +185,7 @@ pub async fn apply_to_agent(
             .execute(conn)
             .await?;
         }
+
         Fact::AgentRunnerRemoved { agent_id, runner } => {
             sqlx::query!(
                 "UPDATE agents SET runners = array_remove(runners, $3), ledger = $4,
@@ -195,6 +199,7 @@ pub async fn apply_to_agent(
             .execute(conn)
             .await?;
         }
+
         Fact::AgentAttesters { agent_id, attesters } => {
             let attesters: Vec<_> = attesters.iter().map(ToString::to_string).collect();
             sqlx::query!(
@@ -208,6 +213,7 @@ pub async fn apply_to_agent(
             .execute(conn)
             .await?;
         }
+
         Fact::RatesPublished { agent_id, version, rates, manifest_hash } => {
             let rates = as_json(rates)?;
             sqlx::query!(
@@ -240,6 +246,7 @@ pub async fn keep_agent(
     let runners: Vec<_> = agent.runners.iter().map(ToString::to_string).collect();
     let attesters: Vec<_> =
         agent.attesters.iter().map(|key| PublicKey::from(*key).to_string()).collect();
+    // Postgres takes no zero byte in a text, and the registry takes any.
     let uri = agent.metadata_uri.as_ref().map(|uri| uri.replace('\0', "\u{fffd}"));
     sqlx::query!(
         "INSERT INTO agents (registry, agent_id, developer, metadata_uri, runners, attesters,
@@ -298,6 +305,7 @@ pub async fn apply_to_grant(
             .execute(conn)
             .await?;
         }
+
         Fact::RunnerRevoked { user, runner, agent_id, revoked_at } => {
             sqlx::query!(
                 "INSERT INTO grants (vault, user_account, runner, agent_id, revoked_at, ledger,
@@ -317,6 +325,7 @@ pub async fn apply_to_grant(
             .execute(conn)
             .await?;
         }
+
         Fact::RunnerLimits { user, runner, agent_id, per_run_cap, total_cap, max_runner_fee } => {
             sqlx::query!(
                 "INSERT INTO grants (vault, user_account, runner, agent_id, per_run_cap,

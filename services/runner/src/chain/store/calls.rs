@@ -114,6 +114,8 @@ pub async fn find(
         kind.name(),
     );
     let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+
+    // Only a call that was done has an answer; a transaction that landed has all three values.
     let answer = match (row.hash, row.result, row.closed_at) {
         (Some(hash), Some(result), Some(closed_at)) => Some(Answer {
             hash: rows::bytes32(&hash, "hash")?,
@@ -163,6 +165,7 @@ pub async fn want(
         runner,
     );
     expect_one_row(done.execute(&mut *conn).await?.rows_affected(), run)?;
+
     // Whose key the call is signed with, the run is.
     let owned = sqlx::query!(
         "UPDATE runs SET runner = $2 WHERE id = $1 AND runner IS DISTINCT FROM $2",
@@ -223,8 +226,9 @@ pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
     Ok(ready)
 }
 
-/// Calls that no engine signs any more, with what follows: no engine has their runner's key, and they are
-/// openings, or too late for it. Their runs go on with another key, or reclaim what is left.
+/// Calls that no engine signs any more, with what follows: no engine has their runner's key, and
+/// they are openings, or too late for it. Their runs go on with another key, or reclaim what is
+/// left.
 pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<CallUpdate>> {
     let found = sqlx::query!(
         "SELECT c.id, c.run_id FROM calls c WHERE c.state = 'wanted' AND c.runner <> $1
@@ -424,6 +428,8 @@ pub async fn conclude(
     if changed != updates.len() as u64 {
         return Err(Error::CallGone);
     }
+
+    // One statement for all, with a column of values each.
     let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     let codes: Vec<Option<i64>> = updates.iter().map(|update| update.code.map(i64::from)).collect();
     let results: Vec<Option<Vec<u8>>> =
@@ -449,6 +455,7 @@ pub async fn conclude_unsigned(db: &PgPool, updates: &[CallUpdate]) -> Result<()
     if updates.is_empty() {
         return Ok(());
     }
+
     let mut tx = chassis::postgres::begin(db).await?;
     let runs: Vec<RunId> = updates.iter().map(|update| update.run).collect();
     lock_runs(&mut tx, &runs).await?;
@@ -470,6 +477,7 @@ async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]
     let pauses: Vec<i64> = updates.iter().map(|update| millis(update.pause)).collect();
     let bundles: Vec<Option<i64>> = updates.iter().map(|update| update.bundle).collect();
     let repeats: Vec<bool> = updates.iter().map(|update| update.repeats).collect();
+
     // An opening that was not done is opened with another deadline, and so with another id. What
     // has no arguments cannot be signed again: its run's step wants it anew.
     let done = sqlx::query!(
