@@ -147,7 +147,7 @@ const fn reason(status: u16) -> &'static str {
         400 => "The request is not one that this route takes; `issues` names every mistake.",
         401 => "A login is needed, or the one that was shown does not hold.",
         403 => "The caller may not do this.",
-        404 => "There is no such thing, or the caller may not see it.",
+        404 => "Not found, or the caller may not see it.",
         409 => "The state of the run does not allow it now.",
         413 => "The body is too large.",
         415 => "Another media type than application/json was sent.",
