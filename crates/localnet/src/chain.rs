@@ -105,6 +105,21 @@ impl ClosedLedger {
 }
 
 impl Chain {
+    /// Forgets the past: the history begins with the present ledger, of which no transaction is
+    /// kept. What is kept has to lead to the present one ledger by ledger, hash by hash.
+    pub(crate) fn begin_history(&mut self) {
+        self.ledgers.clear();
+        self.transactions.clear();
+        self.events.clear();
+        self.ledgers.push_back(Arc::new(ClosedLedger {
+            header: self.header.clone(),
+            hash: self.hash,
+            transactions: Vec::new(),
+            evicted: Vec::new(),
+            base_fees: BaseFees::default(),
+        }));
+    }
+
     /// The chain of a first ledger with this state.
     pub(crate) fn genesis(
         state: LedgerState,

@@ -15,7 +15,7 @@ use soroban_env_host::xdr::{
     ScAddress, ScVal, TimePoint,
 };
 
-use crate::chain::{BaseFees, Chain, ClosedLedger};
+use crate::chain::Chain;
 use crate::error::{Internal, LocalnetError};
 use crate::frame::account_of;
 use crate::genesis::root_key;
@@ -199,17 +199,7 @@ fn continue_at(chain: &mut Chain, sequence: u32, timestamp: u64) -> Result<(), I
     chain.header.scp_value.close_time = TimePoint(close_time);
     chain.hash = xdr::hash(&chain.header)?;
 
-    // What is kept of the past has to lead to the present ledger by ledger, hash by hash.
-    chain.ledgers.clear();
-    chain.transactions.clear();
-    chain.events.clear();
-    chain.ledgers.push_back(Arc::new(ClosedLedger {
-        header: chain.header.clone(),
-        hash: chain.hash,
-        transactions: Vec::new(),
-        evicted: Vec::new(),
-        base_fees: BaseFees::default(),
-    }));
+    chain.begin_history();
     Ok(())
 }
 

@@ -316,16 +316,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
 
     // Without a line for the last ledger, as in format 1, the history begins with it.
     if chain.ledgers.back().is_none_or(|ledger| ledger.hash != chain.hash) {
-        chain.ledgers.clear();
-        chain.transactions.clear();
-        chain.events.clear();
-        chain.ledgers.push_back(Arc::new(ClosedLedger {
-            header: chain.header.clone(),
-            hash: chain.hash,
-            transactions: Vec::new(),
-            evicted: Vec::new(),
-            base_fees: BaseFees::default(),
-        }));
+        chain.begin_history();
     }
     chain.trim();
     Ok(Some(chain))

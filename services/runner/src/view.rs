@@ -1,7 +1,6 @@
 //! Runs as frontends and operators see them: what the database holds, as [`wire::RunView`].
 
 use time::OffsetDateTime;
-use wire::event::RunStatus;
 use wire::view::{AttemptOutcome, AttemptView, EscrowView, JsonText, PackView, TransactionHashes};
 
 pub use wire::RunView;
@@ -9,7 +8,7 @@ pub use wire::view::Meters;
 
 use crate::model::run::{Attempt, Escrow, Run, Snapshot};
 use crate::model::settlement::CANCELLED;
-use crate::model::state::{Phase, Status};
+use crate::model::state::Phase;
 use crate::view::attempts::PastAttempt;
 
 pub mod attempts;
@@ -29,7 +28,7 @@ impl From<&Snapshot> for RunView {
             workflow_id: request.workflow_id.clone(),
             metadata: request.metadata.clone().and_then(|text| JsonText::new(text).ok()),
             label: request.label.clone(),
-            status: status(run.status),
+            status: run.status.into(),
             phase: phase(run).to_owned(),
             attempt: run.attempt,
             retries: run.attempt.saturating_sub(1),
@@ -103,18 +102,6 @@ fn outcome(run: &Run, attempt: &Attempt) -> AttemptOutcome {
 
 const fn phase(run: &Run) -> &'static str {
     if run.operator_reason.is_some() { "operator" } else { run.phase.name() }
-}
-
-const fn status(status: Status) -> RunStatus {
-    match status {
-        Status::Pending => RunStatus::Pending,
-        Status::Opening => RunStatus::Opening,
-        Status::Running => RunStatus::Running,
-        Status::Finalizing => RunStatus::Finalizing,
-        Status::Finalized => RunStatus::Finalized,
-        Status::Failed => RunStatus::Failed,
-        Status::Cancelled => RunStatus::Cancelled,
-    }
 }
 
 const fn escrow(escrow: Escrow) -> EscrowView {

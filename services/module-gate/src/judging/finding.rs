@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use guard::{Category, Charge, Effect, Report, Tier};
+use guard::{Category, Charge, Effect, Exit, Report, Tier};
 use serde::Serialize;
 use wire::statement::{Code, Effects, Guard, GuardTier, Observed, Verdict};
 
@@ -266,6 +266,17 @@ pub(crate) fn name(category: Category) -> String {
         Category::Refused => "Refused",
     }
     .to_owned()
+}
+
+/// How a command ended, in words that follow "it ended".
+pub(crate) fn exit_text(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("with code {code}"),
+        Exit::Signal(signal) => format!("by signal {signal}"),
+        Exit::Timeout => "by the time limit".to_owned(),
+        Exit::Limit(name) => format!("by the limit {name}"),
+        Exit::NotStarted => "before it started".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn repeat(
 
                 // The first attempt passed, so it ended with another code: both are named.
                 if let (Some((_, _, exit)), Code::OracleExec) = (&first, finding.code) {
-                    let (then, now) = (exit_text(exit), exit_text(&attempt.exit));
+                    let (then, now) = (finding::exit_text(exit), finding::exit_text(&attempt.exit));
                     if then != now {
                         reason = format!(
                             "attempt {number} ended {now}, attempt 1 {then}: {}",
@@ -415,16 +415,6 @@ fn start_attempt(
 
 fn now_ms() -> i128 {
     chassis::clock::now().unix_timestamp_nanos() / 1_000_000
-}
-
-fn exit_text(exit: &Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("with code {code}"),
-        Exit::Signal(signal) => format!("by signal {signal}"),
-        Exit::Timeout => "by the time limit".to_owned(),
-        Exit::Limit(name) => format!("by the limit {name}"),
-        Exit::NotStarted => "before it started".to_owned(),
-    }
 }
 
 impl ModuleRunner<'_> {

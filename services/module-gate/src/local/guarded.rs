@@ -12,11 +12,12 @@ use std::thread;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use guard::{
-    Capability, Charge, Effect, Exit, GuardError, Identity, OutputStream, Policy, Reads, Report,
+    Capability, Charge, Effect, GuardError, Identity, OutputStream, Policy, Reads, Report,
     Stdin, Tier,
 };
 
 use self::relay::Relay;
+use crate::judging::finding;
 use crate::local::interrupt;
 use crate::local::output::{self, OutputFormat};
 use crate::sandbox::{PROGRAMS, look_up, repository};
@@ -344,7 +345,7 @@ fn render(report: &Report) -> String {
     }
     lines.push(format!(
         "  ended    {} after {} ms, {} ms of processor time",
-        ended(&report.exit),
+        finding::exit_text(&report.exit),
         report.wall_ms,
         report.cpu_ms
     ));
@@ -353,7 +354,7 @@ fn render(report: &Report) -> String {
     }
     lines.push(format!("  guard    {}, Landlock ABI {}", report.tier, report.landlock_abi));
     for (category, count) in &report.counts {
-        lines.push(format!("  seen     {} × {count}", crate::judging::finding::name(*category)));
+        lines.push(format!("  seen     {} × {count}", finding::name(*category)));
     }
 
     // What is charged is shown first.
@@ -389,21 +390,11 @@ fn line(effect: &Effect) -> String {
     let other = effect.other.as_ref().map_or_else(String::new, |other| format!(" ({other})"));
     format!(
         "  effect   {done} {} {} {}{other}, process {} {}: {}",
-        crate::judging::finding::name(effect.category),
+        finding::name(effect.category),
         effect.operation,
         effect.target,
         effect.pid,
         effect.executable,
         effect.argv.join(" ")
     )
-}
-
-fn ended(exit: &Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("with code {code}"),
-        Exit::Signal(signal) => format!("by signal {signal}"),
-        Exit::Timeout => "by the time limit".to_owned(),
-        Exit::Limit(name) => format!("by the limit {name}"),
-        Exit::NotStarted => "before it started".to_owned(),
-    }
 }

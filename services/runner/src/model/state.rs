@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wire::event::RunStatus;
+
 /// What the outside sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -20,6 +22,20 @@ pub enum Status {
     Failed,
     /// Ended because its user or an operator cancelled it.
     Cancelled,
+}
+
+impl From<Status> for RunStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Opening => Self::Opening,
+            Status::Running => Self::Running,
+            Status::Finalizing => Self::Finalizing,
+            Status::Finalized => Self::Finalized,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// What a worker does next.

@@ -4,7 +4,7 @@ use chassis::outbox::{self, FirstEvent};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use wire::RunId;
-use wire::event::{self, RunData, RunEvent, RunStatus};
+use wire::event::{self, RunData, RunEvent};
 
 use crate::error::{Error, Result};
 use crate::model::run::Snapshot;
@@ -53,18 +53,6 @@ const fn name(status: Status) -> RunEvent {
     }
 }
 
-const fn status(status: Status) -> RunStatus {
-    match status {
-        Status::Pending => RunStatus::Pending,
-        Status::Opening => RunStatus::Opening,
-        Status::Running => RunStatus::Running,
-        Status::Finalizing => RunStatus::Finalizing,
-        Status::Finalized => RunStatus::Finalized,
-        Status::Failed => RunStatus::Failed,
-        Status::Cancelled => RunStatus::Cancelled,
-    }
-}
-
 fn data(snapshot: &Snapshot) -> RunData {
     let (run, attempt) = (&snapshot.run, &snapshot.attempt);
     let failed = matches!(run.status, Status::Failed | Status::Cancelled | Status::Finalizing);
@@ -72,7 +60,7 @@ fn data(snapshot: &Snapshot) -> RunData {
     RunData {
         run_id: run.id,
         attempt: run.attempt,
-        status: status(run.status),
+        status: run.status.into(),
         user: run.request.user.to_string(),
         agent_id: run.request.agent_id,
         workflow_id: run.request.workflow_id.clone(),

@@ -122,11 +122,7 @@ async fn a_reader_of_metrics_who_sends_half_a_request_does_not_hold_up_a_stop() 
 
     let pid = process.0.id().to_string();
     std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    let ended = eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let ended = process.has_ended().await;
     assert!(ended.success(), "{ended}");
 }
 

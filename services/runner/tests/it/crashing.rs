@@ -1,7 +1,7 @@
 //! Whatever the point at which the process dies, a restart ends in one open, one settlement, one
 //! receipt.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 use testkit::eventually;
@@ -26,6 +26,17 @@ const PASSED: [&str; 10] = [
 /// A process that does not outlive the test.
 pub struct Process(pub Child);
 
+impl Process {
+    /// Waits for its end.
+    pub async fn has_ended(&mut self) -> ExitStatus {
+        eventually(|| {
+            let ended = self.0.try_wait().unwrap();
+            async move { ended }
+        })
+        .await
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -39,22 +50,29 @@ pub fn spawn(fixture: &Fixture, more: &[(&str, &str)]) -> Process {
     Process(command.stderr(Stdio::null()).spawn().unwrap())
 }
 
+/// A process that died at `point` with one run accepted: its port, the gateway there, and the run.
+pub async fn dead_at(
+    fixture: &Fixture,
+    point: &str,
+    more: &[(&str, &str)],
+) -> (String, Gateway, String) {
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point)];
+    let mut process = spawn(fixture, &[&settings, more].concat());
+    gateway.up().await;
+    let id = gateway.accepted(&fixture.body()).await;
+    process.has_ended().await;
+    (port, gateway, id)
+}
+
 pub async fn free_port() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port().to_string()
 }
 
 async fn dies_and_comes_back(fixture: &Fixture, point: &str) {
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let mut process = spawn(fixture, &[("RUNNER_PORT", &port), ("RUNNER_CRASH_AT", point)]);
-    gateway.up().await;
-    let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let (port, gateway, id) = dead_at(fixture, point, &[]).await;
     let _again = spawn(fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let run: Value = gateway.ended(&id, "failed").await;
@@ -98,11 +116,7 @@ async fn a_settlement_that_the_node_has_forgotten_is_not_taken_for_one_that_neve
     let mut process = spawn(&fixture, &[("RUNNER_PORT", &port), crash_at]);
     gateway.up().await;
     let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    process.has_ended().await;
     fixture.localnet.close_ledgers(900).await.unwrap();
 
     let _again = spawn(&fixture, &[("RUNNER_PORT", &port)]);
@@ -143,11 +157,7 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
         for _ in 0..TOGETHER {
             ids.push(gateway.accepted(&fixture.body()).await);
         }
-        eventually(|| {
-            let ended = process.0.try_wait().unwrap();
-            async move { ended }
-        })
-        .await;
+        process.has_ended().await;
         let _again = spawn(&fixture, &[("RUNNER_PORT", &port), together]);
         gateway.up().await;
         for id in &ids {
@@ -182,17 +192,7 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opened_run_can_be_called_off_before_its_module_starts() {
     let fixture = Fixture::new().await;
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
-    let mut process = spawn(&fixture, &crash);
-    gateway.up().await;
-    let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let (port, gateway, id) = dead_at(&fixture, "open.after_result", &[]).await;
 
     // The gates are away: the run stays open, and nothing was started.
     let away = [
@@ -224,17 +224,7 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landed_result_that_cannot_be_read_goes_to_an_operator_and_a_resume_asks_again() {
     let fixture = Fixture::new().await;
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
-    let mut process = spawn(&fixture, &crash);
-    gateway.up().await;
-    let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let (port, gateway, id) = dead_at(&fixture, "open.after_result", &[]).await;
     // As a vault of another version would answer: another value than a run's id.
     let text = "SELECT result FROM transaction_calls WHERE result IS NOT NULL";
     let result: Vec<u8> = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();

@@ -13,7 +13,7 @@ use wire::pb::runner::v1::{
     CreateRunRequest, GetRunRequest, GetSummaryRequest, ListRunsRequest, RetryRunRequest,
 };
 
-use crate::crashing::{Process, free_port, spawn};
+use crate::crashing::{Process, dead_at, free_port, spawn};
 use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE};
 
 /// Sends a request as it is; what is answered until the connection closes.
@@ -449,17 +449,7 @@ async fn no_request_takes_much_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
     let fixture = Fixture::new().await;
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.before_persist")];
-    let mut process = spawn(&fixture, &crash);
-    gateway.up().await;
-    let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let (port, gateway, id) = dead_at(&fixture, "open.before_persist", &[]).await;
 
     // The node is away: the run stays where it is.
     let away = [("RUNNER_PORT", port.as_str()), ("RUNNER_RPC_URL", "http://127.0.0.1:9")];
@@ -530,11 +520,7 @@ async fn a_stop_takes_ten_seconds_at_most_whatever_clients_do() {
     let pid = process.0.id().to_string();
     Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     let asked_at = tokio::time::Instant::now();
-    let ended = eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let ended = process.has_ended().await;
     assert!(ended.success(), "{ended}");
     assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
 }

@@ -8,7 +8,7 @@ use stellar::tx::{self, PrepareRequest};
 use stellar::{Keypair, token};
 use testkit::eventually;
 
-use crate::crashing::{free_port, spawn};
+use crate::crashing::dead_at;
 use crate::fixture::{DEPOSIT, Fixture, Gateway, Running};
 
 /// What an account must keep, in stroops: two base reserves.
@@ -46,17 +46,7 @@ async fn empty_source(fixture: &Fixture) {
 
 /// Has a process die when its settlement is signed: the run is executed and unpaid.
 pub async fn unsettled(fixture: &Fixture) -> String {
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "finalize.before_persist")];
-    let mut process = spawn(fixture, &dies);
-    gateway.up().await;
-    let id = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let (_, _, id) = dead_at(fixture, "finalize.before_persist", &[]).await;
     id
 }
 
@@ -271,21 +261,8 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
     let other = Keypair::from_seed(&[42; 32]);
     fixture.localnet.fund(&other.address().to_string()).await.unwrap();
     // A process dies with a transaction of the first source under way, and its lease runs on.
-    let port = free_port().await;
-    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let dies = [
-        ("RUNNER_PORT", port.as_str()),
-        ("RUNNER_CRASH_AT", "open.after_persist"),
-        ("RUNNER_LEASE_MS", "30000"),
-    ];
-    let mut process = spawn(&fixture, &dies);
-    gateway.up().await;
-    let dead = gateway.accepted(&fixture.body()).await;
-    eventually(|| {
-        let ended = process.0.try_wait().unwrap();
-        async move { ended }
-    })
-    .await;
+    let lease = [("RUNNER_LEASE_MS", "30000")];
+    let (_, _, dead) = dead_at(&fixture, "open.after_persist", &lease).await;
 
     let secrets = format!("{},{}", fixture.source.secret().as_str(), other.secret().as_str());
     let running = fixture.start(&[("RUNNER_SOURCE_SECRET", &secrets)]).await;
