@@ -44,7 +44,7 @@ chmod 755 "$author"
 export MODULE_GATE_NODE=${MODULE_GATE_NODE:-$checkout/.dev/tools/node/bin/node}
 [ -x "$MODULE_GATE_NODE" ] || unset MODULE_GATE_NODE
 
-# The service that a module of the page asks: what it answers stands in a file.
+# The service that a module of the page asks: what it answers is in a file.
 printf '{"days":31}\n' >"$author/january"
 ${PYTHON:-python3} -u -m http.server --bind 127.0.0.1 --directory "$author" 0 >"$author/service.log" 2>&1 &
 service_pid=$!

@@ -1,5 +1,5 @@
 // Which network, contracts and runner this console is for. The gateway writes `/config.json`; what
-// was given at build time stands in where no such file is served.
+// was given at build time is used where no such file is served.
 
 import { networks as registryNetworks } from "../../packages/agent_registry/src/networks.ts";
 import { networks as vaultNetworks } from "../../packages/prepaid_vault/src/networks.ts";

@@ -13,9 +13,9 @@ pub mod throughput;
 pub mod fixture;
 mod envelope;
 
-/// What stands before the table in `contracts/README.md`.
+/// What precedes the table in `contracts/README.md`.
 pub const BEGIN: &str = "<!-- costs: begin -->\n";
-/// What stands after it.
+/// What follows it.
 pub const END: &str = "<!-- costs: end -->";
 
 /// The page with its marked section replaced; `None` if it has no marks.

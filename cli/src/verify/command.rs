@@ -100,7 +100,7 @@ pub struct Export {
 /// A bundle, and the temporary folder that it may live in.
 struct Opened {
     bundle: Bundle,
-    /// Why the gateway gave no bundle, where what it shows of the run stands in its place.
+    /// Why the gateway gave no bundle, where what it shows of the run is used in its place.
     refused: Option<String>,
     _folder: Option<TempDir>,
 }

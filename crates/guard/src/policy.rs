@@ -27,7 +27,7 @@ pub struct Policy {
     /// What the command said it would do. Anything else is refused and charged.
     pub declared: BTreeSet<Capability>,
     /// Where a command that declares `Network` may connect to. Without that declaration it has no
-    /// sockets but local ones, whatever stands here.
+    /// sockets but local ones, whatever this says.
     pub destinations: Destinations,
     /// How reading outside the root is treated (M4).
     pub reads: Reads,

@@ -20,7 +20,7 @@ use crate::rpc::{Server, Slots};
 use crate::settings::{Lifetimes, Profile};
 use crate::view::View;
 
-/// The passphrase of a network that stands alone.
+/// The passphrase of a network of its own.
 pub const STANDALONE_PASSPHRASE: &str = "Standalone Network ; February 2017";
 
 /// Closed ledgers kept for `getTransaction` and `getEvents` unless set otherwise.

@@ -24,7 +24,7 @@ pub(crate) const LAST_TRANSACTION: u32 = (1 << 20) - 1;
 /// Largest position of an operation in a transaction.
 const LAST_OPERATION: u32 = (1 << 12) - 1;
 
-/// Where an event stands: what `getEvents` calls its id, and takes as cursor.
+/// The position of an event: what `getEvents` calls its id, and takes as cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cursor {
     pub(crate) ledger: u32,

@@ -1,6 +1,6 @@
 //! What is looked at before work begins: the network is the one that was meant, and the contracts
-//! are there. A setting that is wrong stops the start and is named; a node that is only away is
-//! waited for.
+//! are there. An invalid setting ends the start with its name; an unreachable node is asked again
+//! until it answers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-// One run: where it stands, what it used and cost, what it left, and whether that is true.
+// One run: its state, what it used and cost, what it left, and whether that is true.
 
 import { Link, useParams } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";

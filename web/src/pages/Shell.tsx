@@ -1,4 +1,4 @@
-// What stands round every page.
+// What surrounds every page.
 
 import { Link, Outlet } from "@tanstack/react-router";
 import { useEffect, useState } from "react";

@@ -102,7 +102,7 @@ export function parse(bytes: Uint8Array): unknown {
   return value;
 }
 
-/** How many names of members stand in a JSON text. */
+/** How many names of members are in a JSON text. */
 function names(source: string): number {
   let found = 0;
   // Strings are skipped whole, so that a colon inside of one is none.

@@ -44,7 +44,7 @@ async function claimOf(gateway: Gateway, run: Run): Promise<Claim> {
   const document = parse(text) as Run & { vaultId?: string; terms?: unknown; input?: unknown };
   if (document.id !== run.id) throw new Error("the bundle is of another run");
   return {
-    // The list of attempts stands in the run alone.
+    // The list of attempts is in the run alone.
     run: { ...document, attempts: run.attempts },
     vaultId: document.vaultId,
     terms: document.terms,

@@ -81,7 +81,7 @@ export async function importSecret(config: Config, secret: string): Promise<Wall
   demand(config);
   const { Keypair } = await import("@stellar/stellar-sdk");
   const pair = Keypair.fromSecret(secret.trim());
-  // PKCS #8 of RFC 8410: what stands before the 32 bytes never changes.
+  // PKCS #8 of RFC 8410: what precedes the 32 bytes never changes.
   const prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
   const seed = new Uint8Array([...prefix, ...pair.rawSecretKey()]);
   const privateKey = await crypto.subtle.importKey("pkcs8", seed, "Ed25519", false, ["sign"]);

@@ -77,7 +77,7 @@ function swap(text: string, from: Buffer, to: Buffer): string {
   return bytes.toString("base64");
 }
 
-/** An amount as it stands in an entry. */
+/** An amount as an entry has it. */
 function amountBytes(stroops: bigint): Buffer {
   const bytes = Buffer.alloc(16);
   bytes.writeBigUInt64BE(stroops, 8);

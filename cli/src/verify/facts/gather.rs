@@ -191,7 +191,7 @@ async fn both(
     let oldest_ledger = ledgers.fold(from, u32::max);
 
     // The close time of a later ledger than the clock's oldest is not known exactly, so the latest
-    // possible one stands in for it.
+    // possible one is taken for it.
     let by_clock =
         if oldest_ledger == clock.oldest_ledger { clock.oldest_close } else { clock.latest_close };
     let oldest_time =

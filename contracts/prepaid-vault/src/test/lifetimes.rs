@@ -158,7 +158,7 @@ fn a_settlement_void_or_reclaim_does_not_lengthen_a_records_life() {
     }
 }
 
-/// Where a run stands when its record ends before its time.
+/// The state of a run when its record ends before its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Point {
     Open,

@@ -325,7 +325,7 @@ fn content_difference(
     }
 }
 
-/// What stands in only one of two sorted lists, each as often as it does.
+/// What is in only one of two sorted lists, each as often as it does.
 fn multiset_difference(first: &[Trace], other: &[Trace]) -> (Vec<Trace>, Vec<Trace>) {
     let (mut missing, mut extra) = (Vec::new(), Vec::new());
     let (mut left, mut right) = (first.iter().peekable(), other.iter().peekable());
@@ -371,7 +371,7 @@ fn line_round(bytes: &[u8], begins: usize, at: usize) -> String {
 }
 
 fn escape(letter: char) -> Vec<char> {
-    // Marks that turn the direction of text would show another line than the one that stands there.
+    // Marks that turn the direction of text would show another line than the one that is there.
     let turns = matches!(
         letter,
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

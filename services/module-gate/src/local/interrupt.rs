@@ -8,7 +8,7 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A flag that the first such signal sets: what runs is ended and cleared away. The second ends
-/// this process where it stands, with `code`.
+/// this process at once, with `code`.
 ///
 /// # Errors
 /// The system's own.

@@ -82,7 +82,7 @@ fn relative(folder: &Path, entry: &DirEntry) -> Result<String, OutputError> {
     }
     seal::path::check_output(&text)
         .map_err(|error| OutputError::Refused(format!("output {error}")))?;
-    // What stands there is stated as module-gate's own word (E6).
+    // What is there is stated as module-gate's own word (E6).
     if seal::path::fold(&text).starts_with(wire::egress::FOLDER) {
         return Err(OutputError::Refused(format!(
             "the output {text:?} lies in a folder that is the gate's own"

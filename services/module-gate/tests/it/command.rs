@@ -32,7 +32,7 @@ pub struct Ended {
 impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // As root, modules run as a user who must get there to read what stands round them.
+        // As root, modules run as a user who must get there to read what surrounds them.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         Self { folder }
     }

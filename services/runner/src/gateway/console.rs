@@ -262,7 +262,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What a page may do. Scripts come from here alone, none stands in the page; WebAssembly verifies
+/// What a page may do. Scripts come from here alone, none is inline; WebAssembly verifies
 /// runs in the browser.
 fn policy(connect: &[String]) -> String {
     let mut others = String::new();

@@ -52,7 +52,7 @@ pub struct Rates {
     pub account: u32,
     /// Of one address, whoever calls from there.
     pub address: u32,
-    /// How many proxies stand in front of the gateway, each of which adds the address that it saw
+    /// How many proxies are in front of the gateway, each of which adds the address that it saw
     /// to `X-Forwarded-For`.
     pub proxies: usize,
 }
@@ -199,7 +199,7 @@ fn address(request: &Request, proxies: usize) -> Option<IpAddr> {
         let values = request.headers().get_all("x-forwarded-for").iter();
         let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
         let all = values.join(",");
-        // From the right: what stands further left may be anybody's invention.
+        // From the right: what is further left may be anybody's invention.
         all.rsplit(',').nth(before)?.trim().parse().ok()
     });
     Some(whole_network(seen.unwrap_or(peer)))

@@ -1,6 +1,6 @@
 //! The document of the HTTP gateway (OpenAPI 3.1), made from the routes and types that serve.
 //!
-//! What holds for every route stands here: refusals are problem documents, and which of them a
+//! What holds for every route is here: refusals are problem documents, and which of them a
 //! route can answer follows from what it takes. `spec/openapi.json` is the committed document.
 
 use std::sync::LazyLock;

@@ -207,7 +207,7 @@ async fn waiting_runs_are_left_alone_and_settlements_go_first() {
     ];
     all_parked(&fixture, 2).await;
     running.stop().await;
-    // The network stands still with the settlement in the air: nothing else touches the waiting.
+    // The network closes no ledger while the settlement is under way: nothing else touches it.
     fixture.localnet.fault(Fault::Freeze(true));
     let running = fixture.start(&[]).await;
     let text = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::rows;
 use crate::wakeups::wake_workers;
 
-/// An attempt's call of one kind, as it stands.
+/// An attempt's call of one kind, as it is stored.
 #[derive(Debug, Clone)]
 pub struct KnownCall {
     /// How far it is.
