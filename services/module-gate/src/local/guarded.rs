@@ -12,8 +12,8 @@ use std::thread;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use guard::{
-    Capability, Charge, Effect, GuardError, Identity, OutputStream, Policy, Reads, Report,
-    Stdin, Tier,
+    Capability, Charge, Effect, GuardError, Identity, OutputStream, Policy, Reads, Report, Stdin,
+    Tier,
 };
 
 use self::relay::Relay;
