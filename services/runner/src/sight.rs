@@ -1,5 +1,5 @@
-//! What was seen of the network: the events of vault and registry as they are kept, what follows from
-//! them, and what contract state proves of a run. [`crate::event_reader`] writes it.
+//! What was seen of the network: the events of vault and registry as they are kept, what follows
+//! from them, and what contract state proves of a run. The reader of events writes it.
 
 use stellar::{Address, Network};
 use wire::NetworkId;
