@@ -79,8 +79,8 @@ fn a_folder_of_the_runner_imports_only_those_below_it() {
         "view",
         "rows",
         "metrics",
-        "error",
         "model",
+        "error",
     ];
     let sources = root().join("services/runner/src");
     for (place, folder) in folders.iter().enumerate() {
