@@ -53,7 +53,7 @@ use crate::probes::ProbeTargets;
 use crate::runs::sending;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
-use crate::runs::worker::work;
+use crate::runs::worker::{Leases, keep_alive, work};
 use crate::sight::Followed;
 use crate::signer::ChainKeys;
 
@@ -231,14 +231,18 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         let recovering =
             sending::recover_abandoned(driver.clone(), work_signal.clone(), poll, service.stop());
         service.spawn("calls", recovering);
+        let leases = Leases::default();
+        let kept_alive = keep_alive(driver.clone(), leases.clone(), service.stop());
+        service.spawn("claims", kept_alive);
         for (lane, workers) in lanes {
-            let (driver, work_signal, last_poll, stop) =
-                (driver.clone(), work_signal.clone(), last_poll.clone(), service.stop());
+            let (driver, leases, work_signal) =
+                (driver.clone(), leases.clone(), work_signal.clone());
+            let (last_poll, stop) = (last_poll.clone(), service.stop());
             service.spawn(format!("workers of the {} lane", lane.name()), async move {
                 if !is_known {
                     startup::wait(&driver.chain, &stop).await?;
                 }
-                work(driver, (lane, workers), work_signal, last_poll, poll, stop).await
+                work(driver, (lane, workers), leases, work_signal, last_poll, poll, stop).await
             });
         }
     }

@@ -72,6 +72,14 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Chain => Self::Gates,
+            Self::Gates => Self::Chain,
+        }
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -26,12 +26,12 @@ struct Lanes {
 }
 
 impl WorkSignal {
-    /// Wakes one worker of a lane.
+    /// Wakes what claims runs for the workers of a lane.
     pub fn notify(&self, lane: Lane) {
         self.of(lane).notify_one();
     }
 
-    /// Wakes one worker of each lane, and the senders.
+    /// Wakes what claims runs for the workers of both lanes, and the senders.
     pub fn notify_all(&self) {
         self.notify(Lane::Chain);
         self.notify(Lane::Gates);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chassis::telemetry;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -31,64 +31,49 @@ use crate::runs::store;
 pub async fn work(
     driver: Arc<RunDriver>,
     (lane, workers): (Lane, usize),
+    leases: Leases,
     work_signal: WorkSignal,
     last_poll: LastPoll,
     poll: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let leases = Leases::default();
-    let working = async {
-        let mut driving = JoinSet::new();
-        while !stop.is_cancelled() {
-            last_poll.record();
-            let free = workers.saturating_sub(driving.len());
-            let claimed = if free > 0 { claim(&driver, lane, free).await } else { Vec::new() };
-            // One that was claimed at a stop is driven, too: that gives it back.
-            let may_be_more = !claimed.is_empty() && claimed.len() < free;
-            for lease in claimed {
-                let (driver, leases, stop) = (driver.clone(), leases.clone(), stop.clone());
-                driving.spawn(async move { drive_run(&driver, &leases, lease, lane, &stop).await });
-            }
-            if may_be_more && driver.policy.places.is_limited() {
-                continue;
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(ended) = driving.join_next() => {
-                    finish(ended, &work_signal)?;
-                    // Those that ended meanwhile leave room for the same claim.
-                    while let Some(ended) = driving.try_join_next() {
-                        finish(ended, &work_signal)?;
-                    }
+    let mut driving = JoinSet::new();
+    while !stop.is_cancelled() {
+        last_poll.record();
+        let free = workers.saturating_sub(driving.len());
+        let claimed = if free > 0 { claim(&driver, lane, free).await } else { Vec::new() };
+        // One that was claimed at a stop is driven, too: that gives it back.
+        let may_be_more = !claimed.is_empty() && claimed.len() < free;
+        for lease in claimed {
+            let (driver, work_signal) = (driver.clone(), work_signal.clone());
+            let (kept, stop) = (leases.keep(lease), stop.clone());
+            driving.spawn(async move {
+                let driven = drive_run(&driver, &kept, lane, &work_signal, &stop).await;
+                // The run may go on in the other lane, or wait for a sender. In this lane more
+                // is claimed as soon as a run has ended.
+                work_signal.notify(lane.other());
+                work_signal.wake_senders();
+                driven
+            });
+        }
+        if may_be_more && driver.policy.places.is_limited() {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = driving.join_next() => {
+                ended??;
+                // Those that ended meanwhile leave room for the same claim.
+                while let Some(ended) = driving.try_join_next() {
+                    ended??;
                 }
-                () = work_signal.notified(lane) => {}
-                () = sleep(poll) => {}
             }
+            () = work_signal.notified(lane) => {}
+            () = sleep(poll) => {}
         }
-        while let Some(ended) = driving.join_next().await {
-            finish(ended, &work_signal)?;
-        }
-        Ok(())
-    };
-    tokio::select! {
-        worked = working => worked,
-        () = keep_alive(&driver, &leases) => Ok(()),
     }
-}
-
-/// A run waits for its call, or not.
-type Parked = bool;
-
-/// What follows from a run that was driven: it may go on in the other lane, or wait for a sender,
-/// which may be one of another process.
-fn finish(
-    ended: std::result::Result<anyhow::Result<Parked>, JoinError>,
-    work_signal: &WorkSignal,
-) -> anyhow::Result<()> {
-    let parked = ended??;
-    work_signal.notify_all();
-    if parked {
-        work_signal.notify_others();
+    while let Some(ended) = driving.join_next().await {
+        ended??;
     }
     Ok(())
 }
@@ -105,9 +90,9 @@ async fn claim(driver: &RunDriver, lane: Lane, most: usize) -> Vec<RunLease> {
     )
 }
 
-/// The claims of a process in one lane, each with what says that it is lost.
+/// The claims of a process, each with what says that it is lost. Copies share them.
 #[derive(Debug, Clone, Default)]
-struct Leases(Arc<Mutex<HashMap<RunLease, CancellationToken>>>);
+pub struct Leases(Arc<Mutex<HashMap<RunLease, CancellationToken>>>);
 
 impl Leases {
     /// Keeps it alive until what is answered is dropped.
@@ -147,14 +132,26 @@ impl Drop for KeptLease {
     }
 }
 
-/// Keeps all claims alive, by one statement each time; says of those that are lost that they are.
-async fn keep_alive(driver: &RunDriver, leases: &Leases) {
+/// Keeps the claims of a process alive, by one statement each time, until `stop`; says of those that
+/// are lost that they are.
+///
+/// # Errors
+///
+/// Never: a claim that could not be kept alive is another worker's in the end.
+pub async fn keep_alive(
+    driver: Arc<RunDriver>,
+    leases: Leases,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let lease_ms = driver.policy.lease_ms;
     let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
     // A burst of late beats would prolong nothing.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        beat.tick().await;
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
         let all = leases.all();
         if all.is_empty() {
             continue;
@@ -172,12 +169,12 @@ async fn keep_alive(driver: &RunDriver, leases: &Leases) {
 /// Drives a claimed run until it waits, has ended, or is held by another worker.
 async fn drive_run(
     driver: &RunDriver,
-    leases: &Leases,
-    lease: RunLease,
+    kept: &KeptLease,
     lane: Lane,
+    work_signal: &WorkSignal,
     stop: &CancellationToken,
-) -> anyhow::Result<Parked> {
-    let kept = leases.keep(lease);
+) -> anyhow::Result<()> {
+    let lease = kept.lease;
     let outcome = tokio::select! {
         outcome = steps(driver, lease, lane) => outcome,
         // Without the lease another worker may be at it already: every write would be refused.
@@ -186,21 +183,25 @@ async fn drive_run(
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
     };
     let (delay, waiting_for) = match outcome {
-        // It was let go of in the transaction that wanted its call.
-        Ok(Next::Parked) => return Ok(true),
+        // It was let go of in the transaction that wanted its call, for which a sender of another
+        // process may be free.
+        Ok(Next::Parked) => {
+            work_signal.notify_others();
+            return Ok(());
+        }
         // It was let go of in the transaction that ended it.
-        Ok(Next::Ended) => return Ok(false),
+        Ok(Next::Ended) => return Ok(()),
         Ok(Next::Later(delay, why)) => (delay, why),
         Ok(Next::Again) => (Duration::ZERO, String::new()),
         Ok(Next::Operator(reason)) => {
             tracing::error!(run.id = %lease.id, "run {} needs an operator: {reason}", lease.id);
             hand_over(driver, lease, &reason).await;
-            return Ok(false);
+            return Ok(());
         }
         Err(Error::LeaseLost(id)) => {
             metrics::lease_lost();
             tracing::info!(run.id = %id, "run {id} is held by another worker now");
-            return Ok(false);
+            return Ok(());
         }
         Err(error @ Error::NetworkReset(_)) => {
             tracing::error!("{error}");
@@ -218,7 +219,7 @@ async fn drive_run(
         let why = error.logged();
         tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {why}");
     }
-    Ok(false)
+    Ok(())
 }
 
 async fn steps(driver: &RunDriver, lease: RunLease, lane: Lane) -> Result<Next> {
