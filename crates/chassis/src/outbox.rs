@@ -355,18 +355,18 @@ async fn publish_batch(
         if stop.is_cancelled() {
             break;
         }
-        let kind = kind_of(&event.subject).to_owned();
-        if aside.has(&kind) {
+        let kind = kind_of(&event.subject);
+        if aside.has(kind) {
             continue;
         }
-        outcome = publish_one(bus, event.subject, &event.event_id, event.body).await;
+        outcome = publish_one(bus, &event.subject, &event.event_id, event.body).await;
         match &outcome {
             Ok(()) => confirmed.push(event.id),
             Err(error @ BusError::NoStream { .. }) => {
                 metrics::publish_failures().add(1, &[]);
                 let id = event.event_id;
                 error!("event {id} waits, and so do all {kind}: {}", wire::causes(error));
-                aside.put(kind);
+                aside.put(kind.to_owned());
                 outcome = Ok(());
             }
             Err(_) => {
@@ -387,13 +387,13 @@ async fn publish_batch(
 }
 
 /// Publishes one event, in a span of the trace that made it true.
-async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Result<(), BusError> {
+async fn publish_one(bus: &Bus, subject: &str, id: &str, body: String) -> Result<(), BusError> {
     #[derive(Deserialize)]
     struct Traced {
         traceparent: Option<String>,
     }
 
-    let kind = kind_of(&subject);
+    let kind = kind_of(subject);
     let span = info_span!(
         "publish",
         otel.name = %format!("publish {kind}"),
@@ -408,7 +408,7 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
         telemetry::continue_trace(&traceparent, &span);
     }
 
-    bus.publish(&subject, id, Bytes::from(body)).instrument(span).await
+    bus.publish(subject, id, Bytes::from(body)).instrument(span).await
 }
 
 /// Draws the next positions for what is committed and has none, in the order of putting. Answers
