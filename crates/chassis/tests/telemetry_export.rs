@@ -3,32 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use chassis::telemetry::{self, Settings};
 use chassis::{Health, Service, outbox, trace};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use testkit::Collector;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
-use tonic::{Request, Response, Status};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, info_span};
 
@@ -37,35 +22,6 @@ mod echo;
 #[path = "it/fixture.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod fixture;
-
-/// Keeps what it is sent.
-#[derive(Clone, Default)]
-struct Collector {
-    traces: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
-    metrics: Arc<Mutex<Vec<ExportMetricsServiceRequest>>>,
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.traces.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.metrics.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
 
 /// A span with its attributes as text.
 #[derive(Debug, Clone)]
@@ -77,46 +33,37 @@ struct Span {
     attributes: BTreeMap<String, String>,
 }
 
-impl Collector {
-    /// Serves TLS with a certificate of its own; answers the address and the certificate's PEM.
-    async fn start(&self) -> (String, String) {
-        // As the exporter does; the other end of this test needs it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let tls = ServerTlsConfig::new().identity(Identity::from_pem(&certificate, key));
-        let server = Server::builder()
-            .tls_config(tls)
-            .unwrap()
-            .add_service(TraceServiceServer::new(self.clone()))
-            .add_service(MetricsServiceServer::new(self.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        (format!("https://localhost:{port}"), certificate)
-    }
+/// Serves TLS with a certificate of its own; answers the address and the certificate's PEM.
+async fn serve_tls(collector: &Collector) -> (String, String) {
+    // As the exporter does; the other end of this test needs it before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&certificate, key));
+    let port = collector.serve(Server::builder().tls_config(tls).unwrap()).await;
+    (format!("https://localhost:{port}"), certificate)
+}
 
-    fn spans(&self) -> Vec<Span> {
-        let mut spans = Vec::new();
-        for request in self.traces.lock().unwrap().iter() {
-            let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-            for span in scopes.flat_map(|scope| &scope.spans) {
-                spans.push(Span {
-                    name: span.name.clone(),
-                    trace: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-                    id: span.span_id.clone(),
-                    parent: span.parent_span_id.clone(),
-                    attributes: attributes(&span.attributes),
-                });
-            }
+fn spans(collector: &Collector) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for request in collector.traces() {
+        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        for span in scopes.flat_map(|scope| &scope.spans) {
+            spans.push(Span {
+                name: span.name.clone(),
+                trace: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+                id: span.span_id.clone(),
+                parent: span.parent_span_id.clone(),
+                attributes: attributes(&span.attributes),
+            });
         }
-        spans
     }
+    spans
+}
 
-    fn resource(&self) -> BTreeMap<String, String> {
-        let requests = self.traces.lock().unwrap();
-        attributes(&requests[0].resource_spans[0].resource.as_ref().unwrap().attributes)
-    }
+fn resource(collector: &Collector) -> BTreeMap<String, String> {
+    let requests = collector.traces();
+    attributes(&requests[0].resource_spans[0].resource.as_ref().unwrap().attributes)
 }
 
 fn attributes(found: &[KeyValue]) -> BTreeMap<String, String> {
@@ -172,7 +119,7 @@ async fn work(service: &Service) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conventions() {
     let collector = Collector::default();
-    let (endpoint, certificate) = collector.start().await;
+    let (endpoint, certificate) = serve_tls(&collector).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, certificate).unwrap();
@@ -188,15 +135,15 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
     service.finish(Duration::from_secs(10)).await.unwrap();
     let flushing = telemetry.clone();
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
-    testkit::eventually(async || named(&collector.spans(), "work").is_some()).await;
+    testkit::eventually(async || named(&spans(&collector), "work").is_some()).await;
 
-    let resource = collector.resource();
+    let resource = resource(&collector);
     assert_eq!(resource["service.name"], "lumio-test");
     assert_eq!(resource["service.version"], chassis::version());
     assert!(chassis::version().starts_with(env!("CARGO_PKG_VERSION")));
     assert_eq!(resource["service.instance.id"].len(), 36);
 
-    let spans = collector.spans();
+    let spans = spans(&collector);
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
     assert!(!names.iter().any(|name| name.contains("0199")), "no id in a name: {names:?}");
     assert!(
@@ -226,7 +173,7 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
     assert_eq!(published.attributes["messaging.system"], "nats");
     assert_eq!(published.trace, root.trace);
 
-    let metrics = collector.metrics.lock().unwrap().clone();
+    let metrics = collector.metrics();
     let scopes = metrics
         .iter()
         .flat_map(|request| &request.resource_metrics)

@@ -6,6 +6,7 @@
 //! ends. Programs come from the workspace's `.dev/`, from `PATH`, or from where Debian keeps
 //! Postgres.
 
+pub use collector::Collector;
 pub use database::{PostgresServer, TestDb, postgres};
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
@@ -15,6 +16,7 @@ pub use sql_metadata::assert_sql_metadata_is_current;
 pub use upstream::{Arrived, Step, Upstream, upstream};
 pub use wait::{State, eventually};
 
+mod collector;
 mod database;
 pub mod faulty_model;
 mod message_bus;

@@ -5,29 +5,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::transport::Server;
 
-use crate::eventually;
+use crate::{Collector, eventually};
 
 /// Part of every secret that is a free text.
 pub const CANARY: &str = "canary7f3a";
@@ -114,7 +100,8 @@ impl Watched {
     /// When it cannot be started.
     pub async fn start(program: &str, settings: &[(String, String)]) -> Self {
         let collector = Collector::default();
-        let (exporter, metrics_port) = (with_secret(&collector.start().await), free_port().await);
+        let exporter = format!("http://127.0.0.1:{}", collector.serve(Server::builder()).await);
+        let (exporter, metrics_port) = (with_secret(&exporter), free_port().await);
         let log = NamedTempFile::new().expect("a file for the log");
         let output = || Stdio::from(log.reopen().expect("the log"));
         let mut command = Command::new(program);
@@ -176,7 +163,7 @@ impl Watched {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
         eventually(|| std::future::ready(self.child.try_wait().expect("its state"))).await;
         shown.push_str(&self.log());
-        let exported = self.collector.0.lock().expect("what was exported").clone();
+        let exported = format!("{:?}\n{:?}", self.collector.traces(), self.collector.metrics());
         assert!(exported.contains("ResourceSpans") && exported.contains("ResourceMetrics"));
         shown + &exported
     }
@@ -197,48 +184,6 @@ async fn metrics(port: u16) -> String {
     stream.read_to_string(&mut answer).await.expect("metrics are text");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("lumio_"), "{answer}");
     answer
-}
-
-/// Keeps all spans and metrics that it is sent, as text.
-#[derive(Debug, Clone, Default)]
-struct Collector(Arc<Mutex<String>>);
-
-impl Collector {
-    fn keep(&self, sent: impl std::fmt::Debug) {
-        self.0.lock().expect("what was exported").push_str(&format!("{sent:?}\n"));
-    }
-
-    async fn start(&self) -> String {
-        let listener = TcpListener::bind(crate::ANY_PORT).await.expect("a port for the collector");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(self.clone()))
-            .add_service(MetricsServiceServer::new(self.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        url
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.keep(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.keep(request.into_inner());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
 }
 
 /// What every method of the service in a file of `proto/` answers to an empty message and to one
@@ -300,8 +245,9 @@ mod raw {
     use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
     use tonic::codegen::http::uri::PathAndQuery;
     use tonic::transport::Channel;
+    use tonic::{Request, Status};
 
-    use super::{Duration, Request, Status, timeout};
+    use super::{Duration, timeout};
 
     /// How many messages of an answer are read, and how long each is waited for.
     const MESSAGES: (usize, Duration) = (3, Duration::from_secs(1));
