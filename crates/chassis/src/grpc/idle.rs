@@ -15,21 +15,29 @@ use tower::Service;
 
 /// The calls of a connection; every request carries those of its own.
 #[derive(Debug)]
-pub(super) struct Calls(Mutex<(usize, Instant)>);
+pub(super) struct Calls(Mutex<Count>);
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    /// How many are open.
+    open: usize,
+    /// When the last one ended; when the connection was made if none has.
+    ended: Instant,
+}
 
 impl Calls {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new((0, now)))
+        Self(Mutex::new(Count { open: 0, ended: now }))
     }
 
     /// Since when none is open, unless one is.
     fn none_since(&self) -> Option<Instant> {
-        let (open, changed) = *self.lock();
-        (open == 0).then_some(changed)
+        let Count { open, ended } = *self.lock();
+        (open == 0).then_some(ended)
     }
 
-    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
-        // Two numbers, which are whole also after a panic.
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        // It is whole also after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -39,7 +47,7 @@ struct OpenCall(Arc<Calls>);
 
 impl OpenCall {
     fn new(calls: &Arc<Calls>) -> Self {
-        calls.lock().0 += 1;
+        calls.lock().open += 1;
         Self(Arc::clone(calls))
     }
 }
@@ -47,7 +55,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         let mut calls = self.0.lock();
-        *calls = (calls.0 - 1, Instant::now());
+        *calls = Count { open: calls.open - 1, ended: Instant::now() };
     }
 }
 
