@@ -47,7 +47,7 @@ struct Git {
 
 /// What a place means for a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Zone {
+pub(crate) enum PathZone {
     Free,
     /// Root or scratch: `FS:write`.
     Own,
@@ -112,27 +112,27 @@ impl ResolvedPolicy {
     }
 
     /// The zone of a file or directory that is opened or modified.
-    pub(crate) fn zone(&self, path: &Path) -> Zone {
+    pub(crate) fn zone(&self, path: &Path) -> PathZone {
         let device = |free: &&str| path.as_os_str().as_bytes() == free.as_bytes();
         if self.free.iter().any(|free| is_within(path, free)) || FREE_DEVICES.iter().any(device) {
-            Zone::Free
+            PathZone::Free
         } else if is_within(path, &self.root)
             || self.scratch.as_ref().is_some_and(|scratch| is_within(path, scratch))
         {
-            Zone::Own
+            PathZone::Own
         } else {
-            Zone::Outside
+            PathZone::Outside
         }
     }
 
     /// The zone of a name that is made, removed or moved: that of its directory.
-    pub(crate) fn entry_zone(&self, path: &Path) -> Zone {
-        paths::parent(path).map_or(Zone::Outside, |parent| self.zone(parent))
+    pub(crate) fn entry_zone(&self, path: &Path) -> PathZone {
+        paths::parent(path).map_or(PathZone::Outside, |parent| self.zone(parent))
     }
 
     /// Whether reading is inside the bounds.
     pub(crate) fn may_read(&self, path: &Path) -> bool {
-        self.readable.iter().any(|one| is_within(path, one)) || self.zone(path) != Zone::Outside
+        self.readable.iter().any(|one| is_within(path, one)) || self.zone(path) != PathZone::Outside
     }
 
     /// A directory above something readable: runtimes look there for configuration, and find

@@ -25,7 +25,7 @@ use crate::policy::{Capability, Policy, Reads};
 use crate::processor::PinnedThread;
 use crate::protocol::{EXECUTE, FILTER, STEPS};
 use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
-use crate::resolved_policy::{self, ResolvedPolicy, Zone};
+use crate::resolved_policy::{self, PathZone, ResolvedPolicy};
 use crate::shebang;
 use crate::snapshot::{self, TreeSnapshot, Unreadable};
 use crate::supervise::{self, Live, Outcome};
@@ -168,7 +168,7 @@ fn places(
 /// The working directory that every process has as long as it changes it by no call: the root,
 /// where the tree cannot give it another name either, since the folder it is in is outside.
 fn fixed_directory(cwd: &Path, resolved: &ResolvedPolicy) -> Option<PathBuf> {
-    let fixed = cwd == resolved.root && resolved.entry_zone(cwd) == Zone::Outside;
+    let fixed = cwd == resolved.root && resolved.entry_zone(cwd) == PathZone::Outside;
     fixed.then(|| cwd.to_owned())
 }
 

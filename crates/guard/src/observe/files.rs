@@ -11,7 +11,7 @@ use crate::ledger::Event;
 use crate::neutral_files::NeutralFile;
 use crate::policy::{Capability, Reads};
 use crate::report::{Category, Charge};
-use crate::resolved_policy::Zone;
+use crate::resolved_policy::PathZone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::tree;
@@ -134,10 +134,10 @@ impl Observer<'_> {
     }
 
     /// The zone of a thing; a file that also has a name outside the root is outside (M5).
-    pub(super) fn zone(&self, path: &Path, found: &Found) -> Zone {
+    pub(super) fn zone(&self, path: &Path, found: &Found) -> PathZone {
         match (self.resolved.zone(path), found) {
-            (Zone::Own, Found::Here(stat)) if self.shared.contains(&stat.identity()) => {
-                Zone::Outside
+            (PathZone::Own, Found::Here(stat)) if self.shared.contains(&stat.identity()) => {
+                PathZone::Outside
             }
             (zone, _) => zone,
         }
@@ -146,15 +146,15 @@ impl Observer<'_> {
     pub(super) fn write(
         &mut self,
         seen: &StoppedCall<'_>,
-        zone: Zone,
+        zone: PathZone,
         paths: &[&Path],
     ) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
         let charge = match zone {
-            Zone::Free => return CONTINUE,
-            Zone::Outside => Charge::Outside,
-            Zone::Own if declared => Charge::Declared,
-            Zone::Own => Charge::Undeclared,
+            PathZone::Free => return CONTINUE,
+            PathZone::Outside => Charge::Outside,
+            PathZone::Own if declared => Charge::Declared,
+            PathZone::Own => Charge::Undeclared,
         };
         let (Some(first), second) = (paths.first(), paths.get(1)) else { return CONTINUE };
         if charge == Charge::Outside
@@ -170,7 +170,7 @@ impl Observer<'_> {
         }
         // Of two paths, the one outside is the news.
         let outside = second.filter(|_| {
-            charge == Charge::Outside && self.resolved.entry_zone(first) != Zone::Outside
+            charge == Charge::Outside && self.resolved.entry_zone(first) != PathZone::Outside
         });
         let (target, other) = if let Some(outside) = outside {
             (*outside, Some(*first))

@@ -9,7 +9,7 @@ use super::files::{FOLLOWED, LAST};
 use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::{At, Change, Clock, Follow, Target};
 use crate::emulate::{self, Handle, Order};
-use crate::resolved_policy::Zone;
+use crate::resolved_policy::PathZone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Destination, Found};
@@ -79,8 +79,8 @@ impl Observer<'_> {
             (_, Some(path)) => {
                 let found = Found::Here(stat);
                 // The name was judged above, but a swap may have led the handle elsewhere.
-                if self.zone(&path, &found) == Zone::Outside {
-                    return self.write(seen, Zone::Outside, &[&path]);
+                if self.zone(&path, &found) == PathZone::Outside {
+                    return self.write(seen, PathZone::Outside, &[&path]);
                 }
                 self.ledger.touched.name(&path);
             }

@@ -9,7 +9,7 @@ use super::{CONTINUE, Decision, Observer, StoppedCall};
 use crate::calls::{At, Removal};
 use crate::paths;
 use crate::policy::Capability;
-use crate::resolved_policy::Zone;
+use crate::resolved_policy::PathZone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Destination, Found, Reading};
@@ -87,7 +87,7 @@ impl Observer<'_> {
         }
         // The worse of the two ends decides.
         let zone = self.resolved.entry_zone(&from).max(self.resolved.entry_zone(&to));
-        if zone == Zone::Own && self.policy.declares(Capability::FsWrite) {
+        if zone == PathZone::Own && self.policy.declares(Capability::FsWrite) {
             // Everything below both has another name now, which the snapshot would call
             // unexplained.
             self.ledger.touched.moved(&from);
@@ -139,9 +139,9 @@ impl Observer<'_> {
     pub(super) fn failing_attempt(&mut self, paths: &[&Path], answer: Answer) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
         let free = paths.iter().all(|path| match self.resolved.entry_zone(path) {
-            Zone::Free => true,
-            Zone::Own => declared,
-            Zone::Outside => false,
+            PathZone::Free => true,
+            PathZone::Own => declared,
+            PathZone::Outside => false,
         });
         if !free {
             return Decision::Answer(answer);

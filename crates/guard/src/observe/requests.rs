@@ -6,7 +6,7 @@ use super::{CONTINUE, Decision, Observer, StoppedCall, error};
 use crate::calls::OWNER_REQUESTS;
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
-use crate::resolved_policy::Zone;
+use crate::resolved_policy::PathZone;
 use crate::view::{Destination, Found};
 
 const TERMINAL_INPUT: u32 = libc::TIOCSTI as u32;
@@ -52,7 +52,7 @@ impl Observer<'_> {
         let Found::Here(stat) = &found else { return Ok(CONTINUE) };
         let device = stat.is_device();
         if is_of_terminals(request) {
-            if device && self.resolved.zone(&path) == Zone::Outside {
+            if device && self.resolved.zone(&path) == PathZone::Outside {
                 // The settings of a terminal outside.
                 let shown = seen.show(&path);
                 self.record(seen, Category::FsWrite, Charge::Outside, shown, false);
@@ -64,7 +64,8 @@ impl Observer<'_> {
             return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
         }
         if device {
-            let confined = self.abi >= DEVICES_CONFINED || self.resolved.zone(&path) == Zone::Free;
+            let confined =
+                self.abi >= DEVICES_CONFINED || self.resolved.zone(&path) == PathZone::Free;
             return Ok(if confined { CONTINUE } else { error(libc::EPERM) });
         }
         if !(stat.is_file() || stat.is_dir()) || is_harmless(request) {
@@ -73,10 +74,10 @@ impl Observer<'_> {
         // Flags, attributes, snapshots: always refused, and asking for them is a change like any
         // other.
         let charge = match self.zone(&path, &found) {
-            Zone::Free => return Ok(error(libc::ENOTTY)),
-            Zone::Outside => Charge::Outside,
-            Zone::Own if self.policy.declares(Capability::FsWrite) => Charge::Listed,
-            Zone::Own => Charge::Undeclared,
+            PathZone::Free => return Ok(error(libc::ENOTTY)),
+            PathZone::Outside => Charge::Outside,
+            PathZone::Own if self.policy.declares(Capability::FsWrite) => Charge::Listed,
+            PathZone::Own => Charge::Undeclared,
         };
         self.record(seen, Category::FsWrite, charge, seen.show(&path), false);
         Ok(error(libc::ENOTTY))
