@@ -84,14 +84,14 @@ pub async fn free_port() -> u16 {
 
 /// A service as a process whose every word is kept.
 #[derive(Debug)]
-pub struct Watched {
+pub struct RecordedProcess {
     child: Child,
     log: NamedTempFile,
     collector: Collector,
     metrics_port: u16,
 }
 
-impl Watched {
+impl RecordedProcess {
     /// Runs `program serve` with these settings and none of the test's own. It exports its spans
     /// and metrics to a collector whose address and headers hold secrets.
     ///
@@ -169,7 +169,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for RecordedProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

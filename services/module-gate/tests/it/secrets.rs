@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use chassis::Secret;
 use chassis::grpc::client;
 use testkit::secrets::{
-    CANARY, Watched, assert_all_are_considered, assert_none_is_shown, free_port, grpc_answers,
-    with_password, with_secret,
+    CANARY, RecordedProcess, assert_all_are_considered, assert_none_is_shown, free_port,
+    grpc_answers, with_password, with_secret,
 };
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 
@@ -88,7 +88,8 @@ async fn no_setting_gives_its_secret_away() {
             ("MODULE_GATE_UPSTREAMS", upstreams.to_str().unwrap()),
             ("ONE_KEY", &format!("{CANARY}variable")),
         ]));
-        let mut process = Watched::start(env!("CARGO_BIN_EXE_module-gate"), &settings).await;
+        let mut process =
+            RecordedProcess::start(env!("CARGO_BIN_EXE_module-gate"), &settings).await;
         process.says("listens on").await;
 
         let url = format!("http://{address}");
@@ -148,7 +149,7 @@ async fn a_wrong_setting_is_named_without_its_value() {
         ]));
         settings.retain(|(other, _)| other != name);
         settings.extend(own(&[(name, value)]));
-        let process = Watched::start(env!("CARGO_BIN_EXE_module-gate"), &settings).await;
+        let process = RecordedProcess::start(env!("CARGO_BIN_EXE_module-gate"), &settings).await;
         let (status, said) = process.ended().await;
         assert_eq!(status.code(), Some(3), "{name}: {said}");
         assert!(said.contains(name), "{name}: {said}");

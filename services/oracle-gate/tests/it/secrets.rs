@@ -4,8 +4,8 @@
 use chassis::Secret;
 use chassis::grpc::client;
 use testkit::secrets::{
-    CANARY, Watched, assert_all_are_considered, assert_none_is_shown, free_port, grpc_answers,
-    with_password, with_secret,
+    CANARY, RecordedProcess, assert_all_are_considered, assert_none_is_shown, free_port,
+    grpc_answers, with_password, with_secret,
 };
 use testkit::{Arrived, upstream};
 use wire::pb::oracle::v1::CheckRequest;
@@ -89,7 +89,8 @@ async fn no_setting_gives_its_secret_away() {
                 ("AWS_SESSION_TOKEN", &format!("{CANARY}session")),
             ]));
         }
-        let mut process = Watched::start(env!("CARGO_BIN_EXE_oracle-gate"), &settings).await;
+        let mut process =
+            RecordedProcess::start(env!("CARGO_BIN_EXE_oracle-gate"), &settings).await;
         process.says("listens on").await;
 
         let url = format!("http://{address}");
@@ -149,7 +150,7 @@ async fn a_wrong_setting_is_named_without_its_value() {
         }
         settings.retain(|(other, _)| other != name);
         settings.extend(own(&[(name, value)]));
-        let process = Watched::start(env!("CARGO_BIN_EXE_oracle-gate"), &settings).await;
+        let process = RecordedProcess::start(env!("CARGO_BIN_EXE_oracle-gate"), &settings).await;
         let (status, said) = process.ended().await;
         assert_eq!(status.code(), Some(3), "{name}: {said}");
         assert!(said.contains(name) || name.contains("S3"), "{name}: {said}");

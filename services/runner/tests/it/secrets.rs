@@ -4,8 +4,8 @@
 use stellar::Keypair;
 use testkit::eventually;
 use testkit::secrets::{
-    CANARY, Watched, assert_all_are_considered, assert_none_is_shown, free_port, with_password,
-    with_secret,
+    CANARY, RecordedProcess, assert_all_are_considered, assert_none_is_shown, free_port,
+    with_password, with_secret,
 };
 use testkit::softhsm::SoftHsm;
 use tonic::Request;
@@ -208,7 +208,8 @@ async fn no_setting_gives_its_secret_away() {
                 ("RUNNER_PKCS11_PIN_FILE", pin),
             ]);
         }
-        let process = Watched::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
+        let process =
+            RecordedProcess::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
         gateway.up().await;
         eventually(|| async {
             let health = gateway.get("/health").await.text().await.unwrap();
@@ -327,7 +328,8 @@ async fn a_wrong_setting_is_named_without_its_value() {
         }
         more.retain(|(other, _)| *other != name);
         more.push((name, value));
-        let process = Watched::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
+        let process =
+            RecordedProcess::start(env!("CARGO_BIN_EXE_runner"), &fixture.settings(&more)).await;
         let (status, said) = process.ended().await;
         assert_eq!(status.code(), Some(3), "{name}: {said}");
         assert!(said.contains(name) || name == "RUNNER_PKCS11_PIN", "{name}: {said}");
