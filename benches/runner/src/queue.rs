@@ -116,7 +116,8 @@ impl Engine {
     /// Workers on this database, which gets the product's tables. Subjects of events begin with
     /// `prefix`.
     pub async fn new(db: &TestDb, prefix: &str) -> anyhow::Result<Self> {
-        let pool = chassis::postgres::connect_at_most(&db.url, WORKERS + 1).await?;
+        // Besides the workers': one to claim, one to wake others, two to accept runs.
+        let pool = chassis::postgres::connect_at_most(&db.url, WORKERS + 4).await?;
         chassis::postgres::migrate(&pool, &runner::MIGRATIONS).await?;
         let work_signal = WorkSignal::default();
         let (acceptor, accepting) = Acceptor::new(pool.clone(), work_signal.clone());

@@ -83,8 +83,8 @@ pub mod cli;
 /// The schema, oldest first.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Connections to Postgres for the requests of clients.
-const GATEWAY_CONNECTIONS: u32 = 8;
+/// Connections to Postgres for the requests of clients; two of them accept runs.
+const GATEWAY_CONNECTIONS: u32 = 9;
 
 /// The longest pause between two looks for a new ledger.
 const SIGHT_POLL: Duration = Duration::from_secs(1);
@@ -187,14 +187,14 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         service.spawn("stream", bus.clone().provide(family, service.stop()));
     }
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
+    let others = work_signal.clone().wake_others(db.clone(), service.stop());
+    service.spawn("wake-ups of others", others);
 
     if role != Role::Gateway {
         let signal = work_signal.clone();
         let wake = move || signal.notify_all();
         let heard = wakeups::listen(db.clone(), wake, service.stop());
         service.spawn("wake-ups", heard);
-        let others = work_signal.clone().wake_others(db.clone(), service.stop());
-        service.spawn("wake-ups of others", others);
         let reader = EventReader {
             db: db.clone(),
             rpc: sight_rpc,

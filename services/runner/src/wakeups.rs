@@ -3,9 +3,10 @@
 //! Postgres carries them. They say nothing but that there may be something to do; the poll of the
 //! workers is the net below them.
 //!
-//! A commit that notifies holds one lock of the whole database until its log is on the disk. What a
-//! person or the chain causes notifies with its commit ([`wake_workers`]). What workers do to each
-//! run is notified after the commit, once for all that was done meanwhile
+//! A commit that notifies holds one lock of the whole database until its log is on the disk. What
+//! happens seldom, such as an order of a person or an event of the chain, notifies with its commit
+//! ([`wake_workers`]). Runs that were accepted, and what workers do to each run, are notified after
+//! the commit, once for all that was done meanwhile
 //! ([`WorkSignal::wake_others`](crate::runs::signal::WorkSignal::wake_others)).
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Facts leave once, in order, and only if they became true.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,33 @@ async fn facts_are_heard_in_the_order_of_their_positions() {
     assert_eq!(ids[0], fact(&nats.prefix, 1).0.id);
     assert_eq!(ids[149], fact(&nats.prefix, 150).0.id);
     testkit::eventually(async || published(&db.pool).await == 150).await;
+    stop.cancel();
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_relay_reads_what_waits_by_index() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let bus = bus(&nats).await;
+    let (stop, ended) = relay(&db.pool, &bus);
+    let numbers = "SELECT t.seq_scan, min(i.idx_scan) FROM pg_stat_user_tables t \
+                   JOIN pg_stat_user_indexes i USING (relid) \
+                   WHERE indexrelname IN ('outbox_waiting', 'outbox_drawn') GROUP BY t.seq_scan";
+    let next = AtomicU64::new(1);
+    // Postgres counts what was read up to a second late.
+    let scans_once_read = async |least: i64| {
+        testkit::eventually(async || {
+            put(&db.pool, &nats.prefix, [next.fetch_add(1, Ordering::Relaxed)]).await;
+            let (whole, by_index): (i64, i64) =
+                sqlx::query_as(numbers).fetch_one(&db.pool).await.unwrap();
+            (by_index >= least).then_some((whole, by_index))
+        })
+        .await
+    };
+    // What the migrations read is counted by then.
+    let (before, by_index) = scans_once_read(2).await;
+    let (after, _) = scans_once_read(by_index + 2).await;
+    assert_eq!(before, after);
     stop.cancel();
     ended.await.unwrap();
 }

@@ -1,6 +1,10 @@
 //! Requests for runs that arrive together share a transaction: those that come while one is being
 //! committed are collected, and go into the next. A request that comes alone does not wait.
 //!
+//! Several [`Writer`]s have a transaction each, so that one works while another waits for the disk.
+//! Requests with one key have the same writer: one that comes while the other is being stored waits
+//! for its answer, and gets it.
+//!
 //! Each is answered with its own outcome, and none before the commit. What one of them asks for
 //! fails no other: values were read before ([`create_request`](super::create_request)), and if the
 //! database refuses a transaction all the same, each of its requests is tried alone.
@@ -9,10 +13,13 @@
 //! may hang up, and hears of its run when it repeats its key.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::outbox::FirstEvent;
 use chassis::postgres::{self, Kind};
+use futures::future::join_all;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use time::OffsetDateTime;
@@ -31,14 +38,17 @@ use crate::operations::intake;
 use crate::runs::event;
 use crate::runs::signal::WorkSignal;
 use crate::view::RunView;
+use crate::wakeups::wake_workers;
 
 mod store;
 
+/// Transactions that are under way at one time, at most.
+const WRITERS: usize = 2;
 /// Requests in one transaction, at most.
 const MOST_TOGETHER: usize = 128;
 /// Bytes of their inputs, at most; a larger one has a transaction of its own.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
-/// Requests that wait for a transaction, at most: further ones wait to be handed over.
+/// Requests that wait for a writer's transaction, at most: further ones wait to be handed over.
 const MOST_WAITING: usize = 1_024;
 /// How long a request waits to be handed over.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,11 +110,22 @@ impl Offer {
     fn key_owner(&self) -> String {
         self.subject.clone().unwrap_or_else(|| self.new.request.user.to_string())
     }
+
+    /// Which of so many writers stores it: the same for all requests with one key.
+    fn writer_of(&self, writers: usize) -> usize {
+        let mut hasher = DefaultHasher::new();
+        match &self.key {
+            Some(key) => (self.key_owner(), key.as_str()).hash(&mut hasher),
+            None => self.id.as_uuid().hash(&mut hasher),
+        }
+        // The rest is less than `writers`, so it fits.
+        usize::try_from(hasher.finish() % writers as u64).unwrap_or_default()
+    }
 }
 
 /// Where requests are handed over. Copies share it.
 #[derive(Debug, Clone)]
-pub struct Acceptor(mpsc::Sender<Waiting>);
+pub struct Acceptor(Arc<[mpsc::Sender<Waiting>]>);
 
 /// A request that waits for its transaction.
 #[derive(Debug)]
@@ -117,7 +138,11 @@ struct Waiting {
 
 /// Stores what was handed over.
 #[derive(Debug)]
-pub struct Accepting {
+pub struct Accepting(Vec<Writer>);
+
+/// Stores what was handed over to it, one transaction after the other.
+#[derive(Debug)]
+struct Writer {
     offers: mpsc::Receiver<Waiting>,
     /// Handed over, and too large for the transaction before.
     left: VecDeque<Waiting>,
@@ -156,9 +181,13 @@ struct Answered {
 impl Acceptor {
     /// Somewhere to hand requests over, and what stores them: [`Accepting::serve`] has to run.
     pub fn new(db: PgPool, work_signal: WorkSignal) -> (Self, Accepting) {
-        let (sender, offers) = mpsc::channel(MOST_WAITING);
-        let left = VecDeque::new();
-        (Self(sender), Accepting { offers, left, db, work_signal, conn: None })
+        let writer = |_| {
+            let (sender, offers) = mpsc::channel(MOST_WAITING);
+            let (db, work_signal, left) = (db.clone(), work_signal.clone(), VecDeque::new());
+            (sender, Writer { offers, left, db, work_signal, conn: None })
+        };
+        let (senders, writers): (Vec<_>, _) = (0..WRITERS).map(writer).unzip();
+        (Self(senders.into()), Accepting(writers))
     }
 
     /// Stores a run. When this returns it is committed, or refused. A caller that is dropped
@@ -169,9 +198,10 @@ impl Acceptor {
     /// Refusals, and what the database said.
     pub async fn accept(&self, offer: Offer) -> Result<Created> {
         let (answer, answered) = oneshot::channel();
+        let writer = &self.0[offer.writer_of(self.0.len())];
         let waiting = Waiting { offer, answer, span: Span::current() };
         let unavailable = |text: &str| Error::refused(Problem::Unavailable, text);
-        match timeout(PATIENCE, self.0.send(waiting)).await {
+        match timeout(PATIENCE, writer.send(waiting)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(unavailable("the runner stops; try again")),
             Err(_) => return Err(unavailable("too many requests wait to be accepted; try again")),
@@ -186,11 +216,23 @@ impl Accepting {
     /// # Errors
     ///
     /// None: what the database refuses is answered to whom it concerns.
-    pub async fn serve(mut self) -> anyhow::Result<()> {
+    pub async fn serve(self) -> anyhow::Result<()> {
+        join_all(self.0.into_iter().map(Writer::serve)).await;
+        Ok(())
+    }
+}
+
+impl Writer {
+    async fn serve(mut self) {
         while let Some(together) = self.next().await {
             self.accept(together).await;
         }
-        Ok(())
+        // At a stop, the task that wakes other processes may have ended before the last commit.
+        if let Some(mut conn) = self.conn
+            && let Err(error) = wake_workers(&mut conn).await
+        {
+            tracing::debug!("other processes are not woken: {}", error.logged());
+        }
     }
 
     /// The requests of the next transaction, in the order in which they came.
@@ -250,6 +292,7 @@ impl Accepting {
         }
         if has_new {
             self.work_signal.notify_all();
+            self.work_signal.notify_others();
         }
     }
 

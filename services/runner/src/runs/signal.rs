@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::state::Lane;
 use crate::wakeups::wake_workers;
+
+/// Pause before other processes are woken after a failure.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Wakes workers of this process when there is something to do, so that they need not poll for it.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +68,11 @@ impl WorkSignal {
             let woken = async { wake_workers(&mut *db.acquire().await?).await };
             if let Err(error) = woken.await {
                 tracing::debug!("other processes are not woken now: {}", error.logged());
+                self.notify_others();
+                tokio::select! {
+                    () = sleep(RETRY) => {}
+                    () = stop.cancelled() => {}
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The one statement that accepts runs: the database's function `accept_runs`, whose migration says
+//! The one statement that accepts runs: the database's function `accept_requests`, whose migration says
 //! what it does.
 
 use sqlx::{PgConnection, types::Json};
@@ -22,8 +22,8 @@ pub(super) async fn accept(
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT outcome AS "outcome!", request_hash, status, response, pause_scope, pause_reason
-           FROM accept_runs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
+           FROM accept_requests($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
            ORDER BY place"#,
         &columns.ids as &[Uuid],
         &columns.users,
