@@ -6,13 +6,20 @@
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::client::ChainClient;
 
-/// Between two polls: how much later than a close it is noticed at most, beside the request itself.
+/// Between two polls while no close is expected.
 const POLL: Duration = Duration::from_millis(250);
+/// Between two polls around the time at which the next close is expected: a fiftieth of the time
+/// between two closes, and at least this. It is noticed at most this much later, beside the request
+/// itself.
+const LEAST_POLL: Duration = Duration::from_millis(50);
+/// From when and until when the next close is expected, in hundredths of the time between the last
+/// two. Nodes are asked about as often as by [`POLL`] alone.
+const EXPECTED: (u32, u32) = (90, 110);
 /// The pause after a poll that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -39,9 +46,44 @@ impl Pulse {
     }
 }
 
+/// When ledgers were seen to close, to poll more often when the next one is expected. A network
+/// that closes them at any other time is noticed by [`POLL`].
+#[derive(Debug, Default)]
+struct Cadence {
+    newest: Option<u32>,
+    /// When the newest ledger closed, if that was seen.
+    closed: Option<Instant>,
+    /// Between two closes.
+    interval: Option<Duration>,
+}
+
+impl Cadence {
+    /// Takes note of the newest ledger; how long to wait before the next poll.
+    fn note(&mut self, newest: u32, now: Instant) -> Duration {
+        let since_close = self.closed.map(|closed| now.duration_since(closed));
+        if self.newest != Some(newest) {
+            // Of the first ledger, of several at once, and of a node that is behind the one before,
+            // nothing is learned.
+            let is_next = self.newest.is_some_and(|before| newest == before.wrapping_add(1));
+            self.interval = since_close.filter(|_| is_next);
+            self.closed = is_next.then_some(now);
+            self.newest = Some(newest);
+            return POLL;
+        }
+        let (Some(since), Some(interval)) = (since_close, self.interval) else { return POLL };
+        let (from, until) = (interval * EXPECTED.0 / 100, interval * EXPECTED.1 / 100);
+        if since < from {
+            // Not beyond the moment from which it is expected.
+            return (from - since).min(POLL);
+        }
+        if since < until { (interval / 50).clamp(LEAST_POLL, POLL) } else { POLL }
+    }
+}
+
 impl ChainClient {
     /// Polls for the newest ledger while somebody waits for one, until `stop`.
     pub async fn keep_pulse(&self, stop: &CancellationToken) {
+        let mut cadence = Cadence::default();
         while !stop.is_cancelled() {
             if self.pulse.ledger.receiver_count() == 0 {
                 // A subscription before this line has left its permit: none is missed.
@@ -49,6 +91,8 @@ impl ChainClient {
                     () = self.pulse.joined.notified() => {}
                     () = stop.cancelled() => {}
                 }
+                // What closed meanwhile was not seen.
+                cadence = Cadence::default();
                 continue;
             }
             let pause = match self.rpc.clock().await {
@@ -61,7 +105,7 @@ impl ChainClient {
                         *seen = newest;
                         changed
                     });
-                    POLL
+                    cadence.note(newest, Instant::now())
                 }
                 Err(error) => {
                     tracing::debug!("the newest ledger is not known: {error}");
@@ -73,5 +117,34 @@ impl ChainClient {
                 () = stop.cancelled() => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_dense_only_when_the_next_close_is_expected() {
+        let begin = Instant::now();
+        let mut cadence = Cadence::default();
+        let mut note = |newest, ms| cadence.note(newest, begin + Duration::from_millis(ms));
+        // Only two closes that were seen say how long a ledger is.
+        assert_eq!(note(7, 300), POLL);
+        assert_eq!(note(8, 1_000), POLL);
+        assert_eq!(note(8, 1_950), POLL);
+        assert_eq!(note(9, 2_000), POLL);
+        assert_eq!(note(9, 2_250), POLL);
+        assert_eq!(note(9, 2_850), Duration::from_millis(50), "not beyond 2,900");
+        assert_eq!(note(9, 2_900), LEAST_POLL);
+        assert_eq!(note(9, 3_050), LEAST_POLL);
+        assert_eq!(note(9, 3_150), POLL, "it is late");
+        assert_eq!(note(10, 7_000), POLL);
+        assert_eq!(note(10, 11_600), Duration::from_millis(100), "a fiftieth of five seconds");
+        // Another node, further or behind.
+        assert_eq!(note(12, 12_000), POLL);
+        assert_eq!(note(12, 17_000), POLL);
+        assert_eq!(note(11, 17_100), POLL);
+        assert_eq!(note(11, 22_100), POLL);
     }
 }
