@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::programs::program;
 use crate::supervised::{Account, Supervised};
-use crate::{fresh_name, in_own_runtime};
+use crate::{eventually, fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,6 +36,27 @@ pub struct TestDb {
     pub pool: PgPool,
     admin_url: String,
     name: String,
+}
+
+/// Postgres ends a transaction of a service that is idle for 30 s: one that was left open must be
+/// seen before.
+const LEFT_OPEN_FOR: Duration = Duration::from_secs(20);
+
+impl TestDb {
+    /// Waits until no transaction is open without a statement in it.
+    ///
+    /// # Panics
+    ///
+    /// When one still is after 20 s.
+    pub async fn has_no_open_transaction(&self) {
+        let text = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        let none = eventually(|| async {
+            let open: i64 = sqlx::query_scalar(text).fetch_one(&self.pool).await.unwrap();
+            open == 0
+        });
+        timeout(LEFT_OPEN_FOR, none).await.expect("no transaction is left open");
+    }
 }
 
 /// A server of the test's own, that it may stop and start again at the same address.

@@ -94,18 +94,6 @@ async fn a_role_that_may_only_read_starts_on_a_schema_that_a_job_migrated() {
     assert!(migrate(&db.pool, &first).await.is_err(), "the schema is newer than the program");
 }
 
-/// Transactions that Postgres holds open for this database without a statement in them.
-async fn left_open(db: &TestDb) -> i64 {
-    let count = "SELECT count(*) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    sqlx::query_scalar(count).fetch_one(&db.pool).await.unwrap()
-}
-
-async fn none_is_left_open(db: &TestDb) {
-    let settled = || async { (left_open(db).await == 0).then_some(()) };
-    testkit::eventually(settled).await;
-}
-
 #[tokio::test]
 async fn a_caller_may_be_dropped_at_any_moment_of_begin() {
     let db = testkit::postgres().await;
@@ -123,7 +111,7 @@ async fn a_caller_may_be_dropped_at_any_moment_of_begin() {
     let seen: i64 =
         sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&db.pool).await.unwrap();
     assert_eq!(seen, 400);
-    none_is_left_open(&db).await;
+    db.has_no_open_transaction().await;
 }
 
 #[tokio::test]
@@ -137,13 +125,13 @@ async fn a_connection_inside_a_transaction_is_never_lent_to_another() {
     let seen: i64 =
         sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&db.pool).await.unwrap();
     assert_eq!(seen, 1);
-    none_is_left_open(&db).await;
+    db.has_no_open_transaction().await;
 
     // A transaction in which a statement failed is no better.
     sqlx::raw_sql("BEGIN; SELECT 1").execute(&usual).await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT 1 / 0").execute(&usual).await.unwrap_err();
     sqlx::query("INSERT INTO kept VALUES (2)").execute(&usual).await.unwrap();
-    none_is_left_open(&db).await;
+    db.has_no_open_transaction().await;
 }
 
 #[tokio::test]
@@ -154,6 +142,6 @@ async fn a_transaction_without_statements_does_not_keep_its_locks_for_ever() {
     sqlx::query("CREATE TABLE kept (id int)").execute(&hasty).await.unwrap();
     let mut holder = chassis::postgres::begin(&hasty).await.unwrap();
     sqlx::query("LOCK TABLE kept").execute(&mut *holder).await.unwrap();
-    none_is_left_open(&db).await;
+    db.has_no_open_transaction().await;
     sqlx::query("INSERT INTO kept VALUES (1)").execute(&db.pool).await.unwrap();
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use testkit::eventually;
 use tokio::time::timeout;
 use wire::pb::module::v1::{GetExecutionRequest, GetVerdictRequest};
 
@@ -30,12 +29,6 @@ async fn callers_that_give_up_leave_no_transaction_open_and_an_attempt_is_execut
 
     let statement = gate.execute(&asked).await.unwrap();
     assert_eq!(gate.execute(&asked).await.unwrap(), statement);
-    let text = "SELECT count(*) FROM pg_stat_activity \
-                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    eventually(|| async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
-        left == 0
-    })
-    .await;
+    fixture.db.has_no_open_transaction().await;
     gate.stop().await;
 }

@@ -20,8 +20,8 @@ use crate::restart::spawn;
 const UNREAD: usize = 32;
 /// How many further steps the judgement has, and the bytes of each.
 const STEPS: (i64, i32) = (4_000, 4_096);
-/// The most by which the service may grow: a quarter of what the streams are owed.
-const MOST_BYTES: u64 = 128 << 20;
+/// The most by which the service may grow: a tenth of what the streams are owed.
+const MOST_BYTES: u64 = 48 << 20;
 /// In which a stop has to end, whatever clients do.
 const STOP: Duration = Duration::from_secs(10);
 

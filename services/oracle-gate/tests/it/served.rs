@@ -365,13 +365,7 @@ async fn callers_that_give_up_leave_no_transaction_open_and_a_run_is_sealed_once
 
     let sealed = served.client.seal(request(draft.clone())).await.unwrap().into_inner();
     assert_eq!(sealed.seal_status(), SealStatus::Sealed);
-    let text = "SELECT count(*) FROM pg_stat_activity \
-                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    eventually(|| async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&db.pool).await.unwrap();
-        left == 0
-    })
-    .await;
+    db.has_no_open_transaction().await;
     let again = served.client.seal(request(draft)).await.unwrap().into_inner();
     assert!(again.existed && again.seal_digest == sealed.seal_digest);
     stop(served).await;

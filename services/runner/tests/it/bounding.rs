@@ -13,7 +13,7 @@ use crate::login::{log_in_at, start};
 use crate::retention::command;
 
 /// More than any of these requests takes, and a fraction of what each took once, in MiB.
-const MOST_MEMORY: u64 = 96;
+const MOST_MEMORY: u64 = 64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_that_is_refused_takes_much_memory() {

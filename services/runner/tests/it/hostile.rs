@@ -98,13 +98,7 @@ async fn clients_that_hang_up_on_any_route_stop_nothing() {
         left == 0
     };
     eventually(all_end).await;
-    let text = "SELECT count(*) FROM pg_stat_activity \
-                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    let clean = || async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
-        left == 0
-    };
-    eventually(clean).await;
+    fixture.db.has_no_open_transaction().await;
     assert_eq!(fixture.account().await.balance, DEPOSIT);
     runner.stop().await;
 }

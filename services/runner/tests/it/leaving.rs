@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -43,13 +42,7 @@ async fn clients_that_hang_up_during_a_login_leave_no_transaction_open() {
         }
     }
 
-    let text = "SELECT count(*) FROM pg_stat_activity \
-                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    eventually(|| async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
-        left == 0
-    })
-    .await;
+    fixture.db.has_no_open_transaction().await;
     let session = log_in_at(gateway, &fixture.user).await;
     let mine = gateway.as_user(session["token"].as_str().unwrap());
     assert_eq!(mine.get("/auth/session").await.status(), 200);

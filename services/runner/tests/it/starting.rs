@@ -39,10 +39,12 @@ async fn no_port_is_open_before_the_database_is_ready() {
     let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://lumio@{}/lumio", database.local_addr().unwrap());
     let more = [("RUNNER_PORT", port.as_str()), ("DATABASE_URL", &url)];
+    let mut starting = std::pin::pin!(fixture.try_start(&more));
     tokio::select! {
-        (_, started) = fixture.try_start(&more) => panic!("it started: {:?}", started.is_ok()),
+        (_, started) = &mut starting => panic!("it started: {:?}", started.is_ok()),
         asked = database.accept() => drop(asked.unwrap()),
     }
+    // The start is still there, and waits for the database.
     let refused = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

@@ -81,7 +81,11 @@ impl Ledger {
         let shown: BTreeSet<String> =
             receipts.filter_map(Value::as_str).map(str::to_owned).collect();
         if in_hands == 0 && shown != finalized {
-            broken.push(format!("receipts shown {shown:?}, settled in the vault {finalized:?}"));
+            let unsettled: Vec<_> = shown.difference(&finalized).collect();
+            let unshown: Vec<_> = finalized.difference(&shown).collect();
+            broken.push(format!(
+                "receipts without a settlement: {unsettled:?}; settlements without one: {unshown:?}"
+            ));
         }
         let account = self.vault.account_now(&self.rpc, self.user).await?;
         let held = account.due_today + account.due_tomorrow;
