@@ -69,10 +69,10 @@ pub struct Options {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=50))]
     users: u32,
     /// chain: source accounts that send transactions
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=19))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=49))]
     channels: u32,
     /// chain: runs that are under way or wait at one time
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 1_400, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     under_way: u64,
     /// chain: modules that run at one time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]

@@ -19,7 +19,7 @@ use crate::load::Call;
 /// What every user has in the vault, in XLM.
 const DEPOSIT: &str = "4000";
 /// What each added channel begins with, in stroops.
-const CHANNEL: &str = "4000000000";
+const CHANNEL: &str = "1500000000";
 
 /// Only a defect makes the runner take longer to start.
 const PATIENCE: Duration = Duration::from_secs(120);
