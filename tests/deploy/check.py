@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 
 sys.path[:0] = sys.argv[1:2]
 
@@ -33,8 +34,12 @@ GIVEN = {
     # Digits alone, which YAML would read as a number.
     "ORACLE_GATE_ATTESTATION_KEYS": "1" * 64,
 }
-# Read by a library or a tool on our behalf, or only in tests.
-NOT_DEPLOYED = {"RUNNER_CRASH_AT", "LUMIO_CONFINE", "RUNNER_PRIVATE_KEY", "SOROBAN_RPC_URL", "SOROBAN_NETWORK_PASSPHRASE", "PORT"}
+# Older spellings, and what only tests set.
+NOT_DEPLOYED = {"RUNNER_CRASH_AT", "RUNNER_PRIVATE_KEY", "SOROBAN_RPC_URL", "SOROBAN_NETWORK_PASSPHRASE", "PORT"}
+# Read by a library on our behalf.
+OF_LIBRARIES = {"OTEL_RESOURCE_ATTRIBUTES"}
+# Addresses that a service tells others and does not call itself.
+NOT_CALLED = {"RUNNER_PUBLIC_URL", "RUNNER_BROWSER_RPC_URL"}
 # Given as secrets, which are not in this repository; deploy/k8s/README.md names them.
 SECRETS = {
     "runner": {"DATABASE_URL", "NATS_URL", "RUNNER_SECRET", "RUNNER_SOURCE_SECRET", "RUNNER_AUTH_SECRET", "RUNNER_TOKEN_SECRET", "RUNNER_GRPC_TOKENS", "RUNNER_MODULE_GATE_TOKEN", "RUNNER_ORACLE_GATE_TOKEN"},
@@ -43,6 +48,11 @@ SECRETS = {
 }
 # Secrets that only some deployments have.
 OPTIONAL_SECRETS = {"RUNNER_PKCS11_PIN"}
+# What every service calls by an address that is a secret or empty here.
+CALLED_BY_ALL = [("postgres", 5432), ("nats", 4222), ("collector", 4317)]
+# Where a person may keep secrets in a checkout, and what looks like that and is none.
+SECRET_FILES = [".env", "deploy/.env", ".env.runner", "runner.env", "x.secret", "x.pem", "deploy/k8s/x.pem"]
+OPEN_FILES = [".env.example", "deploy/docker-compose.yml", "tests/deploy/awkward.txt"]
 
 problems = []
 
@@ -56,7 +66,18 @@ def variables_read_by(service):
     names = {name for names in quoted for name in re.split(r"[| ]+", names)} - NOT_DEPLOYED
     if not names:
         problems.append(f"services/{service}: no variable found in config.rs")
-    return names
+    return names | variables_read_by_all()
+
+
+def variables_read_by_all():
+    """What crates/chassis reads for every service: names that are constants, and those it asks the environment for."""
+    sources = [path for path in (ROOT / "crates/chassis/src").rglob("*.rs") if path.name != "tests.rs"]
+    text = "".join(path.read_text().split("#[cfg(test)]")[0] for path in sources)
+    names = set(re.findall(r'const [A-Z_]+: &str =\s*"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text))
+    names |= set(re.findall(r'\benv\s*\.\w+\(\s*"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text))
+    if "OTEL_EXPORTER_OTLP_ENDPOINT" not in names:
+        problems.append("crates/chassis: its variables are not found")
+    return (names - NOT_DEPLOYED) | OF_LIBRARIES
 
 
 def render(kubectl, overlay):
@@ -83,6 +104,10 @@ def check_kubernetes(kubectls):
             if document["kind"] == "ConfigMap" and name[1] in SECRETS:
                 configured.setdefault(name[1], []).append(set(document["data"]))
         check_references(overlay, by_name[0])
+        # Without documents, why there are none is a problem already.
+        if by_name[0]:
+            check_networks(overlay, by_name[0])
+            check_optional(by_name[0])
     refused = subprocess.run(
         [ROOT / "deploy/k8s/render", "prod"], capture_output=True, text=True,
         env=GIVEN | {"PATH": os.environ["PATH"], "KUBECTL": kubectls[0], "RUNNER_IMAGE": "lumio/runner:latest"},
@@ -142,6 +167,83 @@ def check_references(overlay, documents):
                 problems.append(f"overlays/{overlay}: {name} has no service account of its own")
 
 
+def selects(selector, labels):
+    """Whether a pod with these labels is meant by the selector."""
+    listed = selector.get("matchExpressions", [])
+    if any(entry["operator"] != "In" for entry in listed):
+        raise ValueError(f"no operator but In is known here: {listed}")
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(entry["key"]) in entry["values"] for entry in listed
+    )
+
+
+def lets_through(rules, port, peer):
+    """Whether one of the rules is for this port and this pod of the namespace; None is somebody outside of the cluster."""
+    for rule in rules:
+        peers = rule.get("to", rule.get("from"))
+        here = peer is not None and any(
+            selects(entry["podSelector"], peer) if "podSelector" in entry else entry.get("namespaceSelector") == {}
+            for entry in peers or []
+        )
+        if {"port": port, "protocol": "TCP"} in rule.get("ports", []) and (peers is None or here):
+            return True
+    return False
+
+
+def calls(documents):
+    """Every (workload, host, port) that the configuration of an overlay makes a pod call."""
+    for service in SECRETS:
+        yield from ((service, host, port) for host, port in CALLED_BY_ALL)
+        yield f"{service}-migrate", "postgres", 5432
+        for name, value in documents[("ConfigMap", service)]["data"].items():
+            if name.endswith(("_URL", "_URLS", "_ENDPOINT")) and name not in NOT_CALLED:
+                for url in filter(None, value.split(",")):
+                    parts = urllib.parse.urlsplit(url)
+                    yield service, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    yield "oracle-gate", "bucket", 443
+    if ("Job", "init") in documents:
+        yield "init", "soroban", 8000
+
+
+def check_networks(overlay, documents):
+    """What a pod calls is let out of it and into the pod that it calls; what a service listens on is let in."""
+    policies = [entry["spec"] for entry in documents.values() if entry["kind"] == "NetworkPolicy"]
+    workloads = {name: entry for (kind, name), entry in documents.items() if kind in ("Deployment", "StatefulSet", "Job")}
+    pods = {name: entry["spec"]["template"]["metadata"]["labels"] for name, entry in workloads.items()}
+
+    def lets(direction, labels, port, peer):
+        chosen = [policy for policy in policies if selects(policy["podSelector"], labels)]
+        return any(lets_through(policy.get(direction, []), port, peer) for policy in chosen)
+
+    for source, host, port in calls(documents):
+        called = documents.get(("Service", host))
+        matching = [labels for labels in pods.values() if called and called["spec"]["selector"].items() <= labels.items()]
+        target = matching[0] if matching else None
+        if not lets("egress", pods[source], port, target):
+            problems.append(f"overlays/{overlay}: no network policy lets {source} out to {host}:{port}")
+        if target and not lets("ingress", target, port, pods[source]):
+            problems.append(f"overlays/{overlay}: no network policy lets {source} in to {host}:{port}")
+    for service in SECRETS:
+        container = workloads[service]["spec"]["template"]["spec"]["containers"][0]
+        open_ports = {entry["containerPort"] for entry in container["ports"]}
+        served = {entry["port"] for entry in documents[("Service", service)]["spec"]["ports"]}
+        for name, value in documents[("ConfigMap", service)]["data"].items():
+            match = re.fullmatch(r"(?:[^:]*:)?(\d+)", value) if re.search(r"_BIND$|^RUNNER_(GRPC_)?PORT$", name) else None
+            port = int(match[1]) if match else None
+            if port and not (port in open_ports and port in served and lets("ingress", pods[service], port, pods["runner"])):
+                problems.append(f"overlays/{overlay}: {name} is {port}, which pod, service or network policy do not have")
+
+
+def check_optional(documents):
+    """What an operator may add fits the schemas, and is about pods that there are."""
+    pods = [entry["spec"]["template"]["metadata"]["labels"] for entry in documents.values() if entry["kind"] == "Deployment"]
+    for file in sorted((ROOT / "deploy/k8s/optional").glob("*.yaml")):
+        for document in yaml.safe_load_all(file.read_text()):
+            check_document(f"optional/{file.name}", document, documents)
+            if not any(selects(document["spec"]["podSelector"], labels) for labels in pods):
+                problems.append(f"optional/{file.name}: no pod is meant by it")
+
+
 def check_restricted(place, pod, container, needs_probes):
     """The `restricted` pod security standard, as far as these manifests use it, and what a platform expects beyond."""
     rules = {
@@ -178,16 +280,46 @@ def check_image():
             problems.append(f"{file}: RUNNER_CONSOLE_DIR is not {place}, where the image has the console")
 
 
+def check_ignored():
+    """Files of secrets reach neither the repository nor a layer of an image."""
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    for name in SECRET_FILES + OPEN_FILES:
+        ignored = False
+        for pattern in patterns:
+            if docker_pattern(pattern.removeprefix("!")).fullmatch(name):
+                ignored = not pattern.startswith("!")
+        if ignored != (name in SECRET_FILES):
+            problems.append(f".dockerignore: {name} is {'left out' if ignored else 'sent to the build'}")
+        asked = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", name], cwd=ROOT, capture_output=True)
+        if asked.returncode not in (0, 1):
+            print("skipped: what git ignores, since this is no repository")
+            return
+        if (asked.returncode == 0) != (name in SECRET_FILES):
+            problems.append(f".gitignore: {name} is {'not ' if asked.returncode else ''}ignored")
+
+
+def docker_pattern(pattern):
+    """A pattern of .dockerignore as an expression; it means a folder with all that is in it."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(words.get(piece, re.escape(piece)) for piece in pieces) + "(?:/.*)?")
+
+
 def check_compose(folder):
     file = ROOT / "deploy/docker-compose.yml"
     variables = folder / "made.env"
     subprocess.run([ROOT / "dev", "env-file", variables], check=True, capture_output=True)
+    with variables.open("a") as more:
+        more.write("LUMIO_COMMIT=0123456789ab\nMODULE_GATE_UPSTREAMS_FILE=/etc/hosts\nUPSTREAM_KEY=a-key\n")
+    check_upstreams(docker_compose(file, variables, "-f", ROOT / "deploy/upstreams.yml"))
     compose = docker_compose(file, variables, "--profile", "tools")
     services = compose["services"] if compose else {}
     for name, service in services.items():
         published = [port for port in service.get("ports", []) if port.get("host_ip") != "127.0.0.1"]
         if published:
             problems.append(f"deploy/docker-compose.yml: {name} publishes {published} beyond this machine's loopback")
+        if "build" in service and service["build"].get("args") != {"LUMIO_COMMIT": "0123456789ab"}:
+            problems.append(f"deploy/docker-compose.yml: the image of {name} is not told its commit")
         once = name in ("init", "lumio")
         if not once and "test" not in service.get("healthcheck", {}):
             problems.append(f"deploy/docker-compose.yml: {name} has no health check")
@@ -202,6 +334,23 @@ def check_compose(folder):
     if refused.returncode == 0 or "run ./dev env-file" not in refused.stderr:
         problems.append(f"deploy/docker-compose.yml: empty secrets are accepted: {refused.stderr.strip()}")
     return {name: set(service.get("environment") or {}) for name, service in services.items()}
+
+
+def check_upstreams(compose):
+    """The operator's file of services is mounted where module-gate reads it, and the key is passed."""
+    gate = compose["services"]["module-gate"] if compose else None
+    if gate and gate["environment"].get("MODULE_GATE_UPSTREAMS") not in [volume["target"] for volume in gate["volumes"]]:
+        problems.append("deploy/upstreams.yml: the file is mounted elsewhere than it is read")
+    if gate and gate["environment"].get("UPSTREAM_KEY") != "a-key":
+        problems.append("deploy/upstreams.yml: the key is not passed")
+
+
+def check_bus_page():
+    """docs/operations/install.md names the streams that deploy/nats/nats.conf lets services make."""
+    made = set(re.findall(r"STREAM\.CREATE\.(\w+)", (ROOT / "deploy/nats/nats.conf").read_text()))
+    named = set(re.findall(r"`(LUMIO_[A-Z]+)`", (ROOT / "docs/operations/install.md").read_text()))
+    if made != named:
+        problems.append(f"docs/operations/install.md: the streams are {sorted(made)}, and it names {sorted(named)}")
 
 
 def check_env_file(folder):
@@ -226,6 +375,8 @@ def check_env_file(folder):
         problems.append("./dev env-file: the second time changes the file")
     if os.getuid() == 0:
         check_unreadable(folder / "raced.env")
+    else:
+        print("skipped: whether another user can read the file while it is made, which needs root")
 
 
 def check_secrets(folder):
@@ -298,6 +449,33 @@ def check_example(folder):
     return set(meant)
 
 
+def check_dialect(folder):
+    """An awkward file means the same to Compose and to ./dev; crates/chassis/tests/it/env_files.rs has the runner's half."""
+    text = (ROOT / "tests/deploy/awkward.txt").read_bytes()
+    meant = json.loads((ROOT / "tests/deploy/awkward.json").read_text())
+    compose_file = folder / "awkward.yml"
+    environment = {name: f"${{{name}}}" for name in meant}
+    compose_file.write_text(json.dumps({"services": {"a": {"image": "a", "environment": environment}}}))
+    read = """. scripts/secrets.sh; read_env_file "$1"
+        for name in "${PASSWORDS[@]}" "${TOKENS[@]}" "${KEYS[@]}"; do printf '%s\\0%s\\0' "$name" "${!name:-}"; done"""
+    for ends, content in {"LF": text, "CR LF": text.replace(b"\n", b"\r\n")}.items():
+        file = folder / "awkward.env"
+        file.write_bytes(content)
+        compose = docker_compose(compose_file, file)
+        said = subprocess.run(
+            ["bash", "-euc", read, "bash", file], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True, capture_output=True
+        )
+        words = said.stdout.decode().split("\0")
+        readers = {
+            "Compose": compose["services"]["a"]["environment"] if compose else meant,
+            "./dev": dict(zip(words[0::2], words[1::2])),
+        }
+        for reader, found in readers.items():
+            for name, value in meant.items():
+                if found.get(name) != value:
+                    problems.append(f"tests/deploy/awkward.txt with {ends}: {reader} reads {name} as {found.get(name)!r}")
+
+
 def check_variables(configured, composed, example):
     for service, secrets in SECRETS.items():
         for name in sorted(variables_read_by(service)):
@@ -315,6 +493,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         temporary = pathlib.Path(name)
         check_image()
+        check_ignored()
+        check_bus_page()
+        check_dialect(temporary)
         check_env_file(temporary)
         check_secrets(temporary)
         check_variables(check_kubernetes(sys.argv[3:]), check_compose(temporary), check_example(temporary))

@@ -273,6 +273,16 @@ class Deployment:
         check = self.spawn(name, command, further, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return check.wait() == 0
 
+    def ask_database(self, role, password, database):
+        """How psql ends, and what it says, when a role asks a database for its name."""
+        command = [str(self.tools / "pg/bin/psql"), "-h", "127.0.0.1", "-U", role, "-d", database, "-w", "-A", "-t"]
+        command += ["-c", "SELECT current_database()"]
+        process = self.spawn(
+            "postgres", command, {"PGPASSWORD": password}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        said, _ = process.communicate()
+        return process.returncode, said.strip()
+
     def wait_for(self, name, condition):
         deadline = time.monotonic() + 90
         process = self.running[name]
@@ -365,6 +375,19 @@ def serves_console():
     return f"console: {len(named)} files"
 
 
+def keeps_databases_apart(deployment):
+    """Each service's role reads its own database and gets into none of the others."""
+    passwords = deployment.services["postgres"]["environment"]
+    roles = {name: passwords[f"{name.upper()}_DB_PASSWORD"] for name in ("runner", "oracle_gate", "module_gate")}
+    for role, password in roles.items():
+        for database in roles:
+            code, said = deployment.ask_database(role, password, database)
+            expected = (0, database) if role == database else (2, f'permission denied for database "{database}"')
+            if code != expected[0] or expected[1] not in said:
+                raise RuntimeError(f"Postgres: {role} asks {database}: {said}")
+    return "databases: each role has its own and no other"
+
+
 def must_log_in(deployment):
     """The gateway shows nothing to a caller who did not prove an account."""
     try:
@@ -408,6 +431,7 @@ def in_namespaces(docker_compose, programs, tools, folder):
     deployment.build_root()
     try:
         deployment.up()
+        print(f"compose: {keeps_databases_apart(deployment)}")
         print(f"compose: {serves_console()}")
         print(f"compose: run {paid_run(deployment)} is verified")
         return 0

@@ -36,7 +36,9 @@ commands=$(
 )
 before=$(git status --porcelain 2>/dev/null || true)
 trap end EXIT
-./dev up >"$log" 2>&1 || fail "./dev up fails:"
+# shellcheck disable=SC2086  # a program with its first arguments
+${PYTHON:-python3} tests/deploy/unread.py "$LUMIO_RUN" ./dev up >"$log" 2>&1 || fail "./dev up fails:"
+grep '^unread: ' "$log"
 eval "$(./dev env)"
 # Modules run as another user, who has to reach them.
 mkdir -p "$author/asks/oracles/fixtures" "$author/wraps"

@@ -2,6 +2,7 @@
 # Runs the commands of the README's section "By hand" as a newcomer pastes them: in sh, twice, after
 # ./dev demo, on a stack of its own. Nothing may be left behind in the checkout.
 #   tests/deploy/readme.sh FOLDER    the stack's data goes into FOLDER
+# PYTHON may name another program, with its first arguments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LUMIO_RUN=${1:?a folder}
@@ -11,7 +12,9 @@ case $block in *"lumio verify"*) ;; *) echo "readme: the README has no commands"
 before=$(git status --porcelain 2>/dev/null || true)
 trap './dev down >/dev/null 2>&1 || true' EXIT
 log=$LUMIO_RUN.log
-./dev demo >"$log" 2>&1 || { tail -n 30 "$log" >&2; exit 1; }
+# shellcheck disable=SC2086  # a program with its first arguments
+${PYTHON:-python3} tests/deploy/unread.py "$LUMIO_RUN" ./dev demo >"$log" 2>&1 || { tail -n 30 "$log" >&2; exit 1; }
+grep '^unread: ' "$log"
 for time in first second; do
     # Only ./dev and what it puts on the PATH; -e, since a person would stop at the first failure
     # too.

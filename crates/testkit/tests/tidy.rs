@@ -153,3 +153,36 @@ fn what_the_guides_name_exists() {
         }
     }
 }
+
+#[test]
+fn the_oldest_compiler_is_the_same_wherever_it_is_named() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let manifest = read("Cargo.toml");
+    let oldest = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let oldest = oldest.unwrap().trim_matches('"');
+    for (file, before) in [("README.md", "Rust "), ("deploy/Dockerfile", "FROM rust:")] {
+        let text = read(file);
+        let is_end = |sign: char| !sign.is_ascii_digit() && sign != '.';
+        let words = text.split(before).skip(1).filter_map(|rest| rest.split(is_end).next());
+        let named: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        assert_eq!(named, [oldest], "{file}");
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_is_run_or_marked() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let pieces: Vec<_> = text.split("```").collect();
+    let blocks = pieces.iter().enumerate().filter_map(|(at, piece)| {
+        let sentence = pieces.get(at.wrapping_sub(1))?.trim_end().rsplit("\n\n").next()?;
+        Some((sentence, piece.strip_prefix("sh\n")?))
+    });
+    let mut count = 0;
+    for (sentence, block) in blocks {
+        count += 1;
+        // The first block is what is run, and tests/deploy/readme.sh runs the one of `./dev up`.
+        let is_run = block.starts_with("./dev ");
+        assert!(is_run || sentence.contains("no test runs"), "neither run nor marked: {block}");
+    }
+    assert!(count >= 3);
+}
