@@ -405,13 +405,14 @@ impl Objects {
         work: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = self.root.clone().unwrap_or_default();
-        let path = root.display().to_string();
+        // Relative to the root, as every path in an error is: a run's public reason may repeat it.
+        let path = ".";
         // A task that passed its limit runs on in its thread: a system call cannot be called off.
         // Its result is dropped, and a create-only write that lands late is found by reading back
         // (O9).
         let work = tokio::task::spawn_blocking(move || work(&root));
-        self.within(&path, limit, work).await?.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable { path: path.clone(), cause: error.to_string() })
+        self.within(path, limit, work).await?.unwrap_or_else(|error| {
+            Err(StoreError::Unavailable { path: path.to_owned(), cause: error.to_string() })
         })
     }
 
@@ -439,5 +440,26 @@ impl Objects {
         tokio::time::timeout(limit, work)
             .await
             .map_err(|_| StoreError::Timeout { path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_not_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Objects::local(folder.path()).unwrap();
+        let (go, wait) = mpsc::channel::<()>();
+        let hangs = store.on_disk_within(Duration::ZERO, move |_| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let error = hangs.await.unwrap_err();
+        drop(go);
+        assert_eq!(error.to_string(), r#"the store did not answer in time about ".""#);
     }
 }

@@ -216,10 +216,12 @@ pub fn run(
 
     // Only now is it known what is charged: answers that are still coming are waited for.
     let used = proxy.map(egress::Proxy::finish);
+    let shorten = |text: &str| sandbox.shorten(workspace.layout(), text);
     let report = match ran {
         Ok(report) => report,
         Err(error) => {
-            attempt.finding = Some(Finding::new(Code::GuardIncomplete, error.to_string()));
+            let reason = shorten(&error.to_string());
+            attempt.finding = Some(Finding::new(Code::GuardIncomplete, reason));
             return Ok(attempt);
         }
     };
@@ -229,6 +231,7 @@ pub fn run(
         workspace.layout(),
     );
     attempt.wall_ms = report.wall_ms;
+    attempt.finding = finding::from_report(&report, shorten);
     let budget = used.as_ref().and_then(|used| used.budget.clone());
     let mut attempt = judge_run(attempt, report, (limit, budget), workspace)?;
     if let Some(used) = used {
@@ -267,8 +270,6 @@ fn judge_run(
     workspace: &Workspace,
 ) -> io::Result<Attempt> {
     attempt.exit = exit(&report);
-    attempt.finding =
-        finding::from_report(&report).map(|found| found.shortened(workspace.layout()));
     let timed_out = report.exit == guard::Exit::Timeout;
     if let Some(finding) = &mut attempt.finding {
         // A violation outranks the end of the run, so only a plain timeout is looked at again.

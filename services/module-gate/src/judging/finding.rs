@@ -39,19 +39,15 @@ impl Finding {
         if self.code == Code::GuardIncomplete { Verdict::Inconclusive } else { Verdict::Fail }
     }
 
-    /// The same with the attempt's private paths named as the module knows them.
-    pub(crate) fn shortened(self, layout: &Layout) -> Self {
-        Self { reason: layout.shorten(&self.reason), ..self }
-    }
-
     /// Adds which limit was reached.
     pub(crate) fn explain(&mut self, limit: &str) {
         *self = Self::new(self.code, format!("{} ({limit})", self.reason));
     }
 }
 
-/// What the guard holds against a start of a program; none if it passed.
-pub fn from_report(report: &Report) -> Option<Finding> {
+/// What the guard holds against a start of a program; none if it passed. `shorten` names the places
+/// of this server in a message as the module knows them.
+pub fn from_report(report: &Report, shorten: impl Fn(&str) -> String) -> Option<Finding> {
     let code = match (report.verdict, report.code) {
         // PASS counts only where the guard was at its full tier.
         (guard::Verdict::Pass, _) if report.tier != Tier::Degraded => return None,
@@ -61,22 +57,29 @@ pub fn from_report(report: &Report) -> Option<Finding> {
         (_, Some(guard::Code::Undeclared)) => Code::SideEffectsDeclaration,
         (_, Some(guard::Code::Exec)) => Code::OracleExec,
     };
-    let mut reason = report.reason.clone();
+    // Before anything is cut: what is left of a path would not be known as one.
+    let mut reason = shorten(&report.reason);
     if reason.is_empty() {
         "the guard is not at its full tier on this host".clone_into(&mut reason);
     }
     if code == Code::OracleExec {
-        reason.push_str(&last_words(&report.stderr.bytes));
+        reason.push_str(&last_words(&report.stderr.bytes, shorten));
     }
     Some(Finding::new(code, reason))
 }
 
 /// The end of standard error, which is where programs say why they stopped.
-fn last_words(stderr: &[u8]) -> String {
+fn last_words(stderr: &[u8], shorten: impl Fn(&str) -> String) -> String {
     let tail = &stderr[stderr.len().saturating_sub(TAIL_BYTES)..];
     let text = String::from_utf8_lossy(tail);
-    let text = text.trim();
-    if text.is_empty() { String::new() } else { format!("; standard error ends: {text}") }
+
+    // Where it was cut, the first word may be the end of a path, which would not be known as one.
+    let whole = match text.split_once(char::is_whitespace) {
+        Some((_, rest)) if tail.len() < stderr.len() => rest,
+        _ => &*text,
+    };
+    let text = shorten(whole.trim());
+    if text.is_empty() { text } else { format!("; standard error ends: {text}") }
 }
 
 /// One thing that was done or tried, and in which start of a program.
@@ -207,7 +210,7 @@ impl Observations {
                 process.args = ?effect.argv,
                 process.parents = ?effect.parents,
                 call = effect.operation,
-                target = effect.target,
+                call.target = effect.target,
                 allowed = effect.allowed,
                 charge = ?effect.charge,
                 "a module did or tried what it may not"
@@ -318,6 +321,20 @@ mod tests {
         assert_eq!(observations.attributed().len(), Observations::MAX_EFFECTS);
         assert!(observations.attributed().iter().all(Attributed::is_charged));
         assert_eq!(observations.attributed()[0].effect.charge, Charge::Outside, "the first stay");
+    }
+
+    #[test]
+    fn no_part_of_a_path_is_left_where_standard_error_is_cut() {
+        let path = "/srv/scratch/0a.1/surroundings/module/main.mjs";
+        let shorten = |text: &str| text.replace("/srv/scratch/0a.1/surroundings/module/", "");
+        for more in 0..path.len() {
+            let end = " and so on".repeat(100);
+            let stderr = format!("{path}:1 {}", &end[..TAIL_BYTES - 3 - more]);
+            let said = last_words(stderr.as_bytes(), shorten);
+            assert!(!said.contains("surroundings") && !said.contains("module/"), "{said}");
+        }
+        assert_eq!(last_words(path.as_bytes(), shorten), "; standard error ends: main.mjs");
+        assert_eq!(last_words(b"\n", shorten), "");
     }
 
     #[test]

@@ -260,7 +260,8 @@ pub fn run_test(
             result.observations.add(&format!("test {}", test.path()), &report, layout);
 
             // Violations are judged before exit codes: a skip hides none (M2).
-            match finding::from_report(&report) {
+            let shorten = |text: &str| runner.sandbox.shorten(layout, text);
+            match finding::from_report(&report, shorten) {
                 None => result.status = TestStatus::Passed,
                 Some(finding) if finding.code == Code::OracleExec => {
                     if report.exit == Exit::Code(SKIPPED) && says_skip(&report.stdout.bytes) {
@@ -279,7 +280,7 @@ pub fn run_test(
     }
 
     result.finding = result.finding.map(|finding| {
-        let reason = format!("test {}: {}", test.path(), layout.shorten(&finding.reason));
+        let reason = format!("test {}: {}", test.path(), finding.reason);
         Finding::new(finding.code, reason)
     });
     judgement.tests.total += 1;

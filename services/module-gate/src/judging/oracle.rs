@@ -110,8 +110,11 @@ impl CaseResult {
         self.finding = Some(Finding::new(code, format!("case {}: {reason}", self.name)));
     }
 
-    fn diverges(&mut self, divergence: Divergence) {
-        self.fails(Code::OracleNondeterminism, &divergence.to_string());
+    /// The reason shows what was printed, which may be a path.
+    fn diverges(&mut self, runner: &ModuleRunner<'_>, divergence: Divergence) {
+        let layout = runner.workspace.layout();
+        let reason = runner.sandbox.shorten(layout, &divergence.to_string());
+        self.fails(Code::OracleNondeterminism, &reason);
         self.divergence = Some(divergence);
     }
 }
@@ -195,7 +198,8 @@ fn repeat(
         };
         if let Some(difference) = divergence::compare(case, first, &captured, MODE) {
             let windows = (*window, attempt.window);
-            result.diverges(explain_repeat(runner, case, &difference, number, windows)?);
+            let divergence = explain_repeat(runner, case, &difference, number, windows)?;
+            result.diverges(runner, divergence);
             return Ok(None);
         }
     }
@@ -249,7 +253,8 @@ fn vary(
         None => Class::Unknown,
     };
     let number = case.attempts + 1;
-    result.diverges(Divergence::new(&difference, number, Cause::Variation, causes, class, None));
+    let cause = Cause::Variation;
+    result.diverges(runner, Divergence::new(&difference, number, cause, causes, class, None));
     Ok(())
 }
 
@@ -383,7 +388,8 @@ fn attempt(
         observations.add(name, &report, layout);
     }
     let exit = report.exit.clone();
-    let outcome = match finding::from_report(&report).map(|found| found.shortened(layout)) {
+    let shorten = |text: &str| runner.sandbox.shorten(layout, text);
+    let outcome = match finding::from_report(&report, shorten) {
         Some(finding) => Err(finding),
         None => capture::capture(layout, &runner.workspace.pristine(), case, report)?,
     };
@@ -472,8 +478,10 @@ impl ModuleRunner<'_> {
             cancel: Arc::clone(&self.cancel),
         };
         let ran = self.sandbox.run(&job);
-        let mut report =
-            ran.map_err(|error| Finding::new(Code::GuardIncomplete, error.to_string()))?;
+        let mut report = ran.map_err(|error| {
+            let reason = self.sandbox.shorten(layout, &error.to_string());
+            Finding::new(Code::GuardIncomplete, reason)
+        })?;
         let used = proxy.map(egress::Proxy::finish);
         if let Some(missing) = used.as_ref().and_then(|used| used.missing.first())
             && report.verdict == guard::Verdict::Fail

@@ -21,7 +21,7 @@ use crate::sandbox::conditions::{Conditions, NotVaried};
 use crate::sandbox::memory::MemoryFolder;
 use crate::sandbox::processors::{self, ProcessorLease, Processors};
 use crate::sandbox::repository;
-use crate::sandbox::workspace::{Layout, make_dir};
+use crate::sandbox::workspace::{Layout, make_dir, replace_path};
 use crate::upstreams::Allowed;
 
 /// What every program of a module may use at most, beside its wall time.
@@ -144,6 +144,17 @@ impl Sandbox {
         };
         let path = search_path(&node);
         Ok(Self { scratch, node, path, processors, limits, tree_limits, memory, allowed, engine })
+    }
+
+    /// A message about an attempt without places of this server, as [`Layout::shorten`] has it; the
+    /// runtime is `node`, wherever it lies.
+    pub fn shorten(&self, layout: &Layout, text: &str) -> String {
+        // First, since it may lie in the folder of all jobs.
+        let text = layout.shorten(&replace_path(text, &self.node, "node"));
+        match &self.memory {
+            Some(memory) => replace_path(&text, memory.path(), "<memory>"),
+            None => text,
+        }
     }
 
     /// Where proxies do their work.

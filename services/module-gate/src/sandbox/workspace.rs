@@ -74,6 +74,8 @@ pub struct Layout {
     pub mirror: Option<PathBuf>,
     /// Whether folders list their entries in the reversed order.
     reversed: bool,
+    /// The job's own folder, in which the others lie; it lies in the folder of all jobs.
+    job: PathBuf,
 }
 
 /// Where the mirror of a repository has what belongs to the attempt.
@@ -87,7 +89,9 @@ pub struct RepositoryPlace {
 
 impl Layout {
     /// A message with the attempt's private places named as the module knows them: paths in the
-    /// module are relative to it, the others begin with the variable that names them.
+    /// module are relative to it, the others begin with the variable that names them, and what no
+    /// variable names begins with a word in angle brackets. Such messages are public, so that no
+    /// folder of the server is in them.
     pub fn shorten(&self, text: &str) -> String {
         let place = |path: &Path| path.to_string_lossy().into_owned();
         let module = place(&self.module);
@@ -107,7 +111,16 @@ impl Layout {
         if let Some(mirror) = &self.mirror {
             text = text.replace(&*mirror.to_string_lossy(), "");
         }
-        text
+
+        // Last, since all of the above lie in these.
+        if let Some(around) = self.module.parent() {
+            text = text.replace(&place(around), "..");
+        }
+        text = text.replace(&place(&self.job), "<job>");
+        match self.job.parent() {
+            Some(scratch) => replace_path(&text, scratch, "<scratch>"),
+            None => text,
+        }
     }
 }
 
@@ -133,6 +146,7 @@ impl Workspace {
             repository: None,
             mirror: None,
             reversed: false,
+            job: root.clone(),
         };
 
         // What surrounds the copy may be seen: it lies at home where everybody can look.
@@ -319,6 +333,29 @@ impl Workspace {
     }
 }
 
+/// Names `path` by another word wherever the text has it, whole or as the beginning of a longer
+/// path. A short path such as `/scratch` may also be the end of a word, which stays.
+pub(super) fn replace_path(text: &str, path: &Path, name: &str) -> String {
+    let path = path.to_string_lossy();
+    let goes_on = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (at, _) in text.match_indices(&*path) {
+        let before = text[..at].chars().next_back();
+        let after = text[at + path.len()..].chars().next();
+        if before.is_some_and(|letter| letter == '.' || goes_on(letter))
+            || after.is_some_and(goes_on)
+        {
+            continue;
+        }
+        replaced.push_str(&text[rest..at]);
+        replaced.push_str(name);
+        rest = at + path.len();
+    }
+    replaced.push_str(&text[rest..]);
+    replaced
+}
+
 /// Turns round the order in which a folder in memory, and every folder below, lists its entries:
 /// such a file system lists what was named last first, so naming each again in the order of the
 /// list turns it.
@@ -444,6 +481,42 @@ mod tests {
         }
         drop(workspace);
         assert!(!scratch.path().join("job").exists());
+    }
+
+    #[test]
+    fn a_message_names_no_folder_of_the_server() {
+        let scratch = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(scratch.path(), "0a.1").unwrap();
+        let at = scratch.path().canonicalize().unwrap().display().to_string();
+        for (path, name) in [
+            ("/0a.1/surroundings/module/main.mjs:1:7", "main.mjs:1:7"),
+            ("/0a.1/surroundings/module", "."),
+            ("/0a.1/surroundings", ".."),
+            ("/0a.1/surroundings/beside", "../beside"),
+            ("/0a.1/output/a", "$LUMIO_OUTPUT/a"),
+            ("/0a.1/home/tmp/a", "$TMPDIR/a"),
+            ("/0a.1/home/a", "$HOME/a"),
+            ("/0a.1/input.json", "$LUMIO_INPUT"),
+            ("/0a.1/pristine/module/a", "<job>/pristine/module/a"),
+            ("/0a.1", "<job>"),
+            ("/0b.1/output", "<scratch>/0b.1/output"),
+            ("/runtime/node", "<scratch>/runtime/node"),
+            ("", "<scratch>"),
+        ] {
+            let text = format!("openat {at}{path}, 'file://{at}{path}'");
+            let shown = workspace.layout().shorten(&text);
+            assert_eq!(shown, format!("openat {name}, 'file://{name}'"));
+        }
+    }
+
+    #[test]
+    fn a_path_is_named_only_where_it_is_one() {
+        let text = "/scratch /scratch/a (/scratch). ./scratch a/scratch /scratches /scratch_2 /s";
+        let shown = replace_path(text, Path::new("/scratch"), "<scratch>");
+        assert_eq!(
+            shown,
+            "<scratch> <scratch>/a (<scratch>). ./scratch a/scratch /scratches /scratch_2 /s"
+        );
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
+use tempfile::TempDir;
 use wire::digest::Digest;
 use wire::problem::Problem;
 use wire::statement::{Code, Verdict};
 
-use crate::fixture::{Fixture, csv_profile, request, stated, test_module};
+use crate::fixture::{Fixture, csv_profile, node, request, shipped, stated, test_module};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_failure_has_its_code_and_is_free() {
@@ -61,6 +63,73 @@ async fn a_file_of_somebody_else_cannot_be_read() {
     );
     assert!(statement.usage.is_zero() && !fixture.anything_staged(&asked));
     assert!(statement.reason.unwrap().contains(".env.runner"));
+    gate.stop().await;
+}
+
+/// A module whose program, if it is the entry, is this.
+fn module(entry: &str, main: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = json!({
+        "id": "fixture.fails", "version": "0.1.0", "summary": "Fails.", "entry": entry,
+        "provides": ["FixturePort@1"], "side_effects": [], "tests": [format!("script:{entry}")],
+        "invariants": ["It is one."], "evidence": [{ "kind": "test", "file": "main.mjs" }],
+    });
+    fs::write(folder.path().join("module.json"), manifest.to_string()).unwrap();
+    fs::write(folder.path().join("main.mjs"), main).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reason_names_a_place_of_the_server() {
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let private: Vec<String> = [fixture.config().scratch, fixture.store(), node()]
+        .into_iter()
+        .flat_map(|path| [path.canonicalize().unwrap(), path])
+        .map(|path| path.display().to_string())
+        .collect();
+
+    // The entry, the program, and what the reason says in the module's own words. Whether a folder
+    // above the module's may be opened is the guard's to say in more than one way.
+    let lists =
+        |folder: &str| format!("import {{ readdirSync }} from 'node:fs'; readdirSync('{folder}');");
+    let cases = [
+        (
+            "main.mjs",
+            "import { spawnSync } from 'node:child_process';
+             spawnSync(process.execPath, ['-e', '0']);"
+                .to_owned(),
+            "Process:shell",
+        ),
+        (
+            "main.mjs",
+            "import { spawnSync } from 'node:child_process';
+             throw spawnSync('./missing', [process.execPath, process.cwd()]).error ?? 1;"
+                .to_owned(),
+            "missing",
+        ),
+        (
+            "main.mjs",
+            "throw new Error(process.argv.join(' ') + process.cwd());".to_owned(),
+            "main.mjs",
+        ),
+        ("main.mjs", lists(".."), ".."),
+        ("main.mjs", lists("../.."), ""),
+        ("main.mjs", lists("../../.."), ""),
+        ("missing.mjs", String::new(), "missing.mjs"),
+    ];
+    for (entry, main, says) in cases {
+        let stored = fixture.publish(module(entry, &main).path());
+        let executed = stated(&gate.execute(&request(stored, &json!({}))).await.unwrap());
+        let judged = shipped(&gate.ship(stored).await.unwrap());
+        assert_eq!((executed.verdict, judged.verdict), (Verdict::Fail, Verdict::Fail), "{main}");
+        for reason in [executed.reason.unwrap(), judged.reason.unwrap()] {
+            assert!(reason.contains(says), "{main}: {reason}");
+            for place in &private {
+                assert!(!reason.contains(place), "{main}: {reason}");
+            }
+        }
+    }
     gate.stop().await;
 }
 
