@@ -24,7 +24,9 @@ pub mod session;
 pub mod times;
 pub mod verify;
 
-use clap::Parser as _;
+use std::ffi::OsString;
+
+use clap::{Arg, Command, CommandFactory as _, Parser as _};
 
 use crate::args::Cli;
 use crate::context::Context;
@@ -32,9 +34,9 @@ use crate::error::CliError;
 use crate::output::{Format, Report};
 
 /// Runs the command line. Answers the exit code.
-pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match read(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refused(&error, &arguments),
     };
@@ -49,6 +51,27 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
             failure.exit_code()
         }
     }
+}
+
+fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let again = without_environment(Cli::command()).try_get_matches_from(arguments);
+        again.err().unwrap_or(error)
+    })
+}
+
+/// The same command, in whose usage nothing stands that the environment gives: a message about a
+/// missing argument lists every option that has a value and is not hidden.
+fn without_environment(command: Command) -> Command {
+    let is_given = |argument: &Arg| {
+        argument.get_env().is_some_and(|variable| std::env::var_os(variable).is_some())
+    };
+    command
+        .mut_args(|argument| {
+            let hidden = argument.is_hide_set() || is_given(&argument);
+            argument.hide(hidden)
+        })
+        .mut_subcommands(without_environment)
 }
 
 async fn answer(cli: Cli) -> Result<Report, CliError> {
@@ -66,7 +89,7 @@ fn show(failure: &CliError, format: Format) {
 }
 
 /// Clap's help and version are answers; its errors are wrong usage, which C1 numbers 3.
-fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> u8 {
+fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if !error.use_stderr() {
         // Whoever reads may have gone away; the exit code still says how it went.
         let _ = error.print();
@@ -84,7 +107,7 @@ fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> u8 {
 }
 
 /// Whether `--output json` was asked for, in arguments that could not be read as a whole.
-fn wants_json(arguments: &[std::ffi::OsString]) -> bool {
+fn wants_json(arguments: &[OsString]) -> bool {
     let pairs = arguments.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
     pairs || arguments.iter().any(|argument| argument == "--output=json")
 }

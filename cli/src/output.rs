@@ -6,7 +6,9 @@ use crate::error::CliError;
 use crate::escape::{escape, escape_json, escape_lines};
 
 /// The version of the JSON that commands print. It changes when a member is removed or changes its
-/// meaning; new members may come at any time.
+/// meaning; new members may come at any time. A document that is an object names it. `fund`,
+/// `keys list`, `network list` and `run list` print arrays, which have no place for it, and whose
+/// form stays.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// How to print.
@@ -117,6 +119,8 @@ mod tests {
         let report = Report::new("", json!({ "a": "\u{1b}" })).render(Format::Json);
         assert!(report.contains("\"schemaVersion\": 1"), "{report}");
         assert!(!report.contains('\u{1b}'), "{report}");
+        let list = Report::new("", json!([1, 2])).render(Format::Json);
+        assert_eq!(serde_json::from_str::<Value>(&list).unwrap(), json!([1, 2]), "as it is");
         let error: Value = serde_json::from_str(&failure_json(&CliError::usage("no"))).unwrap();
         assert_eq!(error["error"]["exitCode"], 3);
         assert_eq!(error["error"]["kind"], "usage");

@@ -7,7 +7,7 @@ use stellar::{Address, Keypair, amount};
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::output::Report;
+use crate::output::{Report, table};
 use crate::times;
 
 /// The commands.
@@ -174,11 +174,10 @@ async fn list(context: &Context, user: Address) -> Result<Report> {
     let vault = context.vault()?;
     let grants = vault.grants_now(&context.rpc, user).await?;
     let now = context.rpc.clock().await?.latest_close;
-    let mut lines = vec![format!("{user} grants {} of at most 32:", grants.len())];
-    let mut json = Vec::new();
+    let (mut rows, mut json) = (Vec::new(), Vec::new());
     for grant in &grants {
         let limits = vault.limits_now(&context.rpc, user, grant.runner, grant.agent_id).await?;
-        lines.push(line(grant, limits, now));
+        rows.push(row(grant, limits, now));
         json.push(json!({
             "runner": grant.runner,
             "agentId": grant.agent_id,
@@ -189,17 +188,26 @@ async fn list(context: &Context, user: Address) -> Result<Report> {
             "limits": json_of(limits),
         }));
     }
-    Ok(Report::new(lines.join("\n"), json!({ "user": user, "grants": json })))
+    Ok(Report::new(shown(user, &rows), json!({ "user": user, "grants": json })))
 }
 
-fn line(grant: &Granted, limits: Option<GrantLimits>, now: u64) -> String {
-    let until = grant.expires_at.map_or_else(
-        || "without an end".to_owned(),
-        |at| format!("until {}", times::show(at, now)),
-    );
-    let Granted { agent_id, runner, used, .. } = grant;
-    let used = amount::show(*used);
-    format!("  agent {agent_id} to {runner} {until}, used {used}\n    {}", describe(limits))
+fn shown(user: Address, rows: &[[String; 5]]) -> String {
+    let first = format!("{user} grants {} of at most 32", rows.len());
+    if rows.is_empty() {
+        return first;
+    }
+    format!("{first}\n{}", table(["AGENT", "RUNNER", "UNTIL", "USED", "LIMITS"], rows))
+}
+
+fn row(grant: &Granted, limits: Option<GrantLimits>, now: u64) -> [String; 5] {
+    let until = grant.expires_at.map(|at| times::show(at, now));
+    [
+        grant.agent_id.to_string(),
+        grant.runner.to_string(),
+        until.unwrap_or_else(|| "without an end".to_owned()),
+        amount::show(grant.used),
+        describe(limits),
+    ]
 }
 
 fn describe(limits: Option<GrantLimits>) -> String {
@@ -223,4 +231,32 @@ fn json_of(limits: Option<GrantLimits>) -> Value {
             "maxRunnerFee": limits.max_runner_fee.to_string(),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_stand_under_their_headings() {
+        let account = Keypair::from_seed(&[7; 32]).address();
+        assert_eq!(shown(account, &[]), format!("{account} grants 0 of at most 32"));
+        let limits = GrantLimits { per_run_cap: 10_000_000, total_cap: 0, max_runner_fee: 0 };
+        let grant = Granted {
+            runner: account,
+            agent_id: 7,
+            issued_at: 1,
+            expires_at: Some(1_800_000_000),
+            serial: 1,
+            used: 0,
+        };
+        let text = shown(account, &[row(&grant, Some(limits), 1_799_996_400)]);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].starts_with("AGENT  RUNNER") && lines[1].ends_with("LIMITS"), "{text}");
+        assert!(lines[2].starts_with("7      G"), "{text}");
+        assert!(lines[2].contains("2027-01-15 08:00:00 UTC (in 1 h)"), "{text}");
+        assert!(lines[2].contains("at most 1 XLM (10000000 stroops) a run"), "{text}");
+        let endless = Granted { expires_at: None, ..grant };
+        assert_eq!(row(&endless, None, 0)[2], "without an end");
+    }
 }

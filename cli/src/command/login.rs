@@ -1,13 +1,13 @@
 //! `lumio login`, `lumio logout` and `lumio whoami`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stellar::Address;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::gateway::{Gateway, text};
 use crate::output::Report;
-use crate::session::Claim;
+use crate::session::{Claim, Session};
 use crate::{session, times};
 
 /// Prove an account to the runner's gateway.
@@ -109,12 +109,43 @@ pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Repo
         return Ok(Report::new(token.clone(), json!({ "account": account, "token": token })));
     }
     let answer = Gateway::new(context)?.as_account(&account).get("/auth/session").await?;
-    let role = text(&answer, "role");
-    let json: Value = json!({ "account": account, "role": role });
-    Ok(Report::new(format!("{account} ({role})"), json))
+    // Read after the answer, for which the login may have been refreshed.
+    let logins = session::logins(context)?;
+    Ok(identity(&account, &text(&answer, "role"), logins.sessions.get(&account), times::now()))
+}
+
+fn identity(account: &str, role: &str, session: Option<&Session>, now: u64) -> Report {
+    let mut json = json!({ "account": account, "role": role });
+    let mut shown = format!("{account} ({role})");
+    if let Some(session) = session {
+        shown.push_str(&format!("\n  until  {}", times::show(session.session_expires_at, now)));
+        json["tokenExpiresAt"] = session.expires_at.into();
+        json["sessionExpiresAt"] = session.session_expires_at.into();
+    }
+    Report::new(shown, json)
 }
 
 fn not_logged_in() -> CliError {
     let command = session::how_to(None);
     CliError::usage(format!("no account is logged in at this gateway; run: {command}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_logged_in_is_shown_with_the_end_of_the_login() {
+        let session = Session {
+            token: "hunter2".to_owned(),
+            expires_at: 1_799_997_000,
+            refresh_token: "hunter2".to_owned(),
+            session_expires_at: 1_800_000_000,
+        };
+        let shown = identity("GABC", "user", Some(&session), 1_799_996_400);
+        assert_eq!(shown.text, "GABC (user)\n  until  2027-01-15 08:00:00 UTC (in 1 h)");
+        assert_eq!(shown.json["sessionExpiresAt"], 1_800_000_000_u64);
+        assert!(!shown.json.to_string().contains("hunter2"), "{}", shown.json);
+        assert_eq!(identity("GABC", "user", None, 0).text, "GABC (user)");
+    }
 }

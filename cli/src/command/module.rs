@@ -26,6 +26,11 @@ use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::output::Report;
 
+/// Where the address of oracle-gate is set.
+const ORACLE_GATE_URL: &str = "LUMIO_ORACLE_GATE_URL";
+/// Where the address of module-gate is set.
+const MODULE_GATE_URL: &str = "LUMIO_MODULE_GATE_URL";
+
 /// Bytes of a file that go in one message.
 const PIECE: usize = 256 * 1024;
 
@@ -75,7 +80,7 @@ pub struct Publish {
     /// The oracle-gate
     #[arg(
         long,
-        env = "LUMIO_ORACLE_GATE_URL",
+        env = ORACLE_GATE_URL,
         default_value = "http://localhost:4100",
         value_name = "URL"
     )]
@@ -89,7 +94,7 @@ pub struct Publish {
     /// The module-gate
     #[arg(
         long,
-        env = "LUMIO_MODULE_GATE_URL",
+        env = MODULE_GATE_URL,
         default_value = "http://localhost:4200",
         value_name = "URL"
     )]
@@ -190,7 +195,7 @@ fn tree(dir: &Path) -> Result<Tree> {
 async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
     // A few pieces ahead of the network, so that a module is never in memory as a whole.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    let client = channel(&command.oracle_gate_url, "LUMIO_ORACLE_GATE_URL").await?;
+    let client = channel(&command.oracle_gate_url, ORACLE_GATE_URL).await?;
     let mut client = OracleGateClient::new(client);
     let request = authorised(ReceiverStream::new(receiver), command.oracle_gate_token.as_deref())?;
 
@@ -252,7 +257,7 @@ async fn send_tree(
 
 /// Has the module judged. Answers the key that signed a PASS.
 async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u8; 32]> {
-    let client = channel(&command.module_gate_url, "LUMIO_MODULE_GATE_URL").await?;
+    let client = channel(&command.module_gate_url, MODULE_GATE_URL).await?;
     let request = ShipRequest { manifest_hash: digest.to_string(), fresh: command.judge_again };
     let request = authorised(request, command.module_gate_token.as_deref())?;
     let mut events = ModuleGateClient::new(client).ship(request).await?.into_inner();
@@ -311,9 +316,9 @@ async fn channel(url: &str, variable: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(|error| CliError::usage(format!("{variable}: '{url}': {error}")))?;
     endpoint.connect().await.map_err(|error| {
-        let url = crate::context::without_credentials(url);
+        let (url, causes) = (crate::context::without_credentials(url), wire::causes(&error));
         CliError::Unknown(format!(
-            "cannot reach {url} (set by {variable}): {error}; start it, or correct its address"
+            "cannot reach {url} (set by {variable}): {causes}; start it, or correct its address"
         ))
     })
 }
@@ -327,4 +332,20 @@ fn authorised<T>(message: T, token: Option<&str>) -> Result<Request<T>> {
         request.metadata_mut().insert("authorization", value);
     }
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gate_that_is_away_is_named_with_its_setting_and_each_cause_once() {
+        for variable in [ORACLE_GATE_URL, MODULE_GATE_URL] {
+            let away = channel("http://user:hunter2@127.0.0.1:1", variable).await;
+            let error = away.unwrap_err().to_string();
+            assert!(error.contains("http://127.0.0.1:1") && error.contains(variable), "{error}");
+            assert_eq!(error.to_lowercase().matches("connection refused").count(), 1, "{error}");
+            assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+        }
+    }
 }

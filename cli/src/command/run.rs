@@ -503,9 +503,10 @@ async fn bring(
         )));
     }
     // An ordinary file for its owner's umask, not the private one of a temporary file.
-    std::fs::copy(file.path(), path).map(|_| ()).map_err(unwritable)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .map_err(unwritable)
+    let brought = files::make(path, |into| {
+        std::io::copy(&mut std::fs::File::open(file.path())?, into).map(drop)
+    });
+    brought.map_err(unwritable)
 }
 
 fn digest_of(path: &std::path::Path) -> std::io::Result<Digest> {

@@ -15,11 +15,11 @@ use super::Machine;
 /// so.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}[1;1Hproven: all of it\r\nproven: all of it\u{9b}2J\u{202e}\
     \u{7}\u{8}\t\u{2066}\u{1b}]0;title\u{7}\u{1b}P\u{2028}\u{200b}";
-const RUN: &str = "0197e4a0-0000-7000-8000-00000000000a";
+pub const RUN: &str = "0197e4a0-0000-7000-8000-00000000000a";
 const USER: &str = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6";
 
 /// A server that answers every request as `answer` says, as long as the test runs.
-fn server(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> String {
+pub fn server(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Nothing listens here.
@@ -104,6 +104,49 @@ fn an_input_may_come_by_standard_input() {
     assert!(code == Some(3) && error.contains("--input -: "), "{error}");
     let (code, error) = given("{\"csv\":\"a\"}");
     assert!(code == Some(2) && error.contains("LUMIO_GATEWAY_URL"), "it was read: {error}");
+}
+
+#[test]
+fn a_usage_lists_nothing_that_the_environment_gives() {
+    let machine = Machine::new();
+    let mut command = machine.command(&["module", "publish", "."]);
+    for name in ["LUMIO_ORACLE_GATE_URL", "LUMIO_MODULE_GATE_URL"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    for name in ["LUMIO_ORACLE_GATE_TOKEN", "LUMIO_MODULE_GATE_TOKEN"] {
+        command.env(name, "hunter2");
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("--as <NAME>") && said.contains("--rates <RATES>"), "{said}");
+    assert!(!said.contains("-gate-") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn outputs_are_brought_with_the_rights_that_the_umask_leaves() {
+    let machine = Machine::new();
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let output = json!({ "path": "report.json", "length": 2, "sha256": digest });
+    let listed = json!({ "attempt": 1, "outputs": [output] }).to_string();
+    let url = hostile::server(move |path, _| {
+        (200, if path.ends_with("/outputs") { listed.clone() } else { "{}".to_owned() })
+    });
+    for (umask, mode) in [("077", 0o600), ("022", 0o644)] {
+        let to = machine.0.path().join(umask);
+        let brought = Command::new("/bin/sh")
+            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_lumio"))
+            .args(["run", "outputs", hostile::RUN, "--gateway-url", &url, "--to"])
+            .arg(&to)
+            .env_clear()
+            .env("LUMIO_CONFIG_DIR", machine.0.path().join("lumio"))
+            .output()
+            .unwrap();
+        assert!(brought.status.success(), "{}", String::from_utf8_lossy(&brought.stderr));
+        let file = std::fs::metadata(to.join("report.json")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, mode, "{umask}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -18,10 +19,13 @@ const CONFIGURATION: u8 = 3;
 /// Contracts recurse in the host, so its threads get more stack than usual, in bytes.
 const STACK: usize = 8 * 1024 * 1024;
 
+/// What `--version` says.
+static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("LUMIO_COMMIT")));
+
 /// A local Soroban network: the JSON-RPC of stellar-rpc on the network's own host.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = VERSION.as_str(),
     after_help = "Examples:
   lumio-localnet
       JSON-RPC at http://127.0.0.1:8000, a ledger each second, nothing kept
@@ -129,6 +133,15 @@ impl ProfileName {
     }
 }
 
+/// The package's version, and behind `+` the commit where the build names one.
+fn version(commit: Option<&str>) -> String {
+    let package = env!("CARGO_PKG_VERSION");
+    match commit {
+        Some(commit) if !commit.is_empty() => format!("{package}+{commit}"),
+        _ => package.to_owned(),
+    }
+}
+
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
@@ -232,5 +245,22 @@ fn refuse(options: &Options, error: &LocalnetError) -> ExitCode {
             eprintln!("lumio-localnet: {error}");
             ExitCode::from(2)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_version_names_the_commit_of_a_build_that_has_one() {
+        let package = env!("CARGO_PKG_VERSION");
+        assert_eq!(version(Some("0a1b2c3d4e5f")), format!("{package}+0a1b2c3d4e5f"));
+        for none in [None, Some("")] {
+            assert_eq!(version(none), package);
+        }
+        assert_eq!(Options::command().get_version(), Some(VERSION.as_str()));
     }
 }
