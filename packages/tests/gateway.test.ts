@@ -6,10 +6,12 @@ import { test } from "node:test";
 
 import { GatewayRefusal, follow, gateway, unwrap } from "../gateway/dist/index.js";
 
+const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const piece = (id: number) => `id: ${id}\ndata: ${JSON.stringify({ type: `event ${id}`, data: {} })}\n\n`;
 
 test("a stream goes on behind its cursor, and a refusal has its code", async () => {
   const asked: (string | undefined)[] = [];
+  const traced: (string | undefined)[] = [];
   const answers: ((answer: ServerResponse) => void)[] = [
     // Only the cursor moves, then the connection is lost.
     (answer) => answer.end(": still here\nid: 4\n\n"),
@@ -22,18 +24,20 @@ test("a stream goes on behind its cursor, and a refusal has its code", async () 
   ];
   const server = createServer((request, answer) => {
     if (request.url !== "/events") {
+      traced.push(request.headers.traceparent as string | undefined);
       answer.writeHead(404, { "content-type": "application/problem+json" });
       answer.end(JSON.stringify({ code: "NOT_FOUND", status: 404, detail: "Run not found" }));
       return;
     }
     assert.equal(request.headers.authorization, "Bearer t");
+    assert.equal(request.headers.traceparent, trace);
     asked.push(request.headers["last-event-id"] as string | undefined);
     answer.writeHead(200, { "content-type": "text/event-stream" });
     answers.shift()?.(answer);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const options = { baseUrl, token: () => "t" };
+  const options = { baseUrl, token: () => "t", traceparent: trace };
   try {
     const seen: string[] = [];
     for await (const { cursor } of follow(options, undefined)) {
@@ -45,6 +49,9 @@ test("a stream goes on behind its cursor, and a refusal has its code", async () 
 
     const missing = unwrap(gateway(options).GET("/runs/{id}", { params: { path: { id: "7" } } }));
     await assert.rejects(missing, (error) => error instanceof GatewayRefusal && error.code === "NOT_FOUND");
+    const own = trace.replace("b7", "c8");
+    await gateway(options).GET("/summary", { headers: { traceparent: own } });
+    assert.deepEqual(traced, [trace, own], "what a call names itself goes first");
     await assert.rejects(follow(options, "7").next(), (error) => error instanceof GatewayRefusal && error.status === 404);
   } finally {
     server.closeAllConnections();

@@ -83,11 +83,7 @@ impl Bus {
     ///
     /// When `url` or `prefix` cannot be used; the text names the variable, never the password (R9).
     pub async fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
-        if prefix.is_empty()
-            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
-            return Err(anyhow!("NATS_PREFIX: expected letters, digits and dashes"));
-        }
+        let prefix = read_prefix(prefix).map_err(|expected| anyhow!("NATS_PREFIX: {expected}"))?;
         let (options, address) = options(url)?;
         let client = options
             // The client is there at once and connects in the background (R15).
@@ -101,7 +97,7 @@ impl Bus {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(ACK_TIMEOUT);
         let ensured = Arc::default();
-        Ok(Self { client, jetstream, prefix: prefix.to_owned(), ensured })
+        Ok(Self { client, jetstream, prefix, ensured })
     }
 
     /// The prefix of this bus's subjects.
@@ -265,6 +261,19 @@ impl Bus {
         ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;
         Ok(())
     }
+}
+
+/// Reads the first token of subjects, as `NATS_PREFIX` sets it.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn read_prefix(text: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if text.is_empty() || !text.bytes().all(is_plain) {
+        return Err("expected letters, digits and dashes");
+    }
+    Ok(text.to_owned())
 }
 
 /// The credentials are taken out of the URL, so that no address in a log holds them.

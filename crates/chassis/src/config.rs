@@ -8,7 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
+
+use rustix::fs::{Access, access};
 
 pub use env_file::EnvFileError;
 pub use secret::Secret;
@@ -157,6 +160,22 @@ impl Env {
         let value = self.optional(names).unwrap_or_default();
         let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect()
+    }
+
+    /// Notes a mistake unless `folder` is a folder that this process may write to, or one that it
+    /// can make. Nothing is made here.
+    pub fn check_folder(&self, names: &str, folder: &Path) {
+        // What is there of the path decides. A relative one ends with nothing, which is the working
+        // folder.
+        let is_here = |path: &Path| path.as_os_str().is_empty();
+        let mut parts =
+            folder.ancestors().map(|path| if is_here(path) { Path::new(".") } else { path });
+        let Some(there) = parts.find(|path| path.exists()) else { return };
+        if !there.is_dir() {
+            self.mistake(names, "is no folder, or is below something that is none");
+        } else if let Err(error) = access(there, Access::WRITE_OK | Access::EXEC_OK) {
+            self.mistake(names, &format!("this process can neither write nor make it: {error}"));
+        }
     }
 
     /// Notes a mistake that only the caller can see, such as one of two settings that need each

@@ -3,10 +3,11 @@
 //!
 //! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader
 //! of the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and
-//! [`outbox`] (facts leave in the order in which they became true), [`http`] (no client holds a
-//! server up), [`grpc`] (who may call, and the trace that goes along), [`trace`] (spans and
-//! durations of calls), [`telemetry`], [`metrics`], [`health`], [`confine`] (what the process may
-//! still touch), and [`crash`] (where a test can make it die).
+//! [`outbox`] (facts leave in the order in which they became true), [`retention`] (and are counted
+//! as long as their entity is there), [`http`] (no client holds a server up), [`grpc`] (who may
+//! call, and the trace that goes along), [`trace`] (spans and durations of calls), [`telemetry`],
+//! [`metrics`], [`health`], [`confine`] (what the process may still touch), and [`crash`] (where a
+//! test can make it die).
 
 pub mod config;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod postgres;
 pub mod bus;
 pub mod outbox;
 pub mod refill;
+pub mod retention;
 pub mod http;
 pub mod grpc;
 pub mod trace;

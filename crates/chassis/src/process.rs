@@ -4,24 +4,30 @@
 //! The order matters. Landlock binds a thread and what it starts, so the process is confined
 //! before the runtime starts threads; an exporter starts threads too, and needs the runtime.
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
+use clap::{Arg, Command, Parser};
+use serde_json::json;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use tracing::info;
+use tracing::level_filters::LevelFilter;
 
 use crate::config::Env;
 use crate::confine::{self, confine};
 use crate::service::{Service, listen};
 use crate::telemetry::{self, Telemetry};
-use crate::{http, postgres, refill};
+use crate::{bus, http, postgres, refill};
 
 /// The port on which Prometheus may read metrics; not set, they are not served.
 pub const METRICS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
@@ -38,15 +44,40 @@ const EXIT_FAILED: u8 = 1;
 /// Nothing is known; another attempt may succeed (C1).
 const EXIT_UNKNOWN: u8 = 2;
 
+/// The version of the JSON by which a failure is told. It changes when a member is removed or
+/// changes its meaning.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What every process reads from its environment, beside the settings of its service.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `error warn info debug trace`.
+    pub log_level: String,
+    /// Where telemetry goes, and under which name.
+    pub telemetry: telemetry::Settings,
+    /// Where Prometheus may read metrics; they are not served without it.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// Reads them; what is wrong is noted in `env`. `log_setting` is the variable that sets how
+    /// much is logged.
+    pub fn read(env: &Env, log_setting: &str) -> Self {
+        let log_level = env.with_default(log_setting, "info");
+        if LevelFilter::from_str(&log_level).is_err() {
+            env.mistake(log_setting, "expected error, warn, info, debug or trace");
+        }
+        Self { log_level, telemetry: exports(env), metrics: metrics_address(env) }
+    }
+}
+
 /// What a process is and may do.
 #[derive(Debug, Clone)]
 pub struct Process {
     /// The service's name, as people and telemetry know it.
     pub name: &'static str,
-    /// `error warn info debug trace`.
-    pub log_level: String,
-    /// The variable that sets it.
-    pub log_setting: &'static str,
+    /// What it read from its environment.
+    pub settings: Settings,
     /// Folders that it reads besides the system's.
     pub read: Vec<PathBuf>,
     /// Folders that it writes. They have to be there.
@@ -79,6 +110,7 @@ pub fn migrate(
     migrate: impl AsyncFnOnce(&PgPool) -> Result<(), MigrateError>,
 ) -> ExitCode {
     let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    let exports = exports(&env);
     if let Err(error) = env.finish() {
         return report(name, &error.into(), EXIT_USAGE);
     }
@@ -88,7 +120,7 @@ pub fn migrate(
     };
     runtime.block_on(async {
         // For what is said while the database is waited for.
-        if let Err(error) = telemetry::init(name, "info") {
+        if let Err(error) = telemetry::init_with(name, "info", || Ok(exports)) {
             return report(name, &error, EXIT_USAGE);
         }
         let db = match postgres::connect(&url).await {
@@ -116,7 +148,7 @@ pub fn migrate(
 pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
     let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
     let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
-    let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
+    let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
     if let Err(error) = env.finish() {
         return report(name, &error.into(), EXIT_USAGE);
     }
@@ -124,7 +156,8 @@ pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(name, &error, EXIT_UNKNOWN),
     };
-    match runtime.block_on(order.carry_out(&database_url, &nats_url, &nats_prefix)) {
+    let nats_prefix = nats_prefix.as_deref().unwrap_or(wire::event::DEFAULT_PREFIX);
+    match runtime.block_on(order.carry_out(&database_url, &nats_url, nats_prefix)) {
         Ok(done) => {
             println!("{done}");
             ExitCode::SUCCESS
@@ -133,10 +166,118 @@ pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
     }
 }
 
-/// Prints `error` with its causes on one line of standard error, after the program's name.
+/// Reads the command line of this process, and prints what there is to print in place of an answer:
+/// help, the version, or a mistake.
+///
+/// # Errors
+///
+/// The exit code where there is nothing to carry out: 0 after help and version, 3 after a mistake
+/// (C1).
+pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let error = match read_arguments(&given) {
+        Ok(arguments) => return Ok(arguments),
+        Err(error) => error,
+    };
+    // Nothing can be done if even this cannot be printed.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Err(ExitCode::SUCCESS);
+    }
+    if wants_json(&given) {
+        // The library's words come with a prefix and the usage, which the document has no place for.
+        let text = error.render().to_string();
+        let words = text.trim_start_matches("error: ").split("\n\nUsage").next();
+        print_failure(words.unwrap_or_default().trim(), EXIT_USAGE);
+    }
+    Err(ExitCode::from(EXIT_USAGE))
+}
+
+/// Prints `error` with its causes on one line of standard error, after the program's name. Where
+/// the command line asks for JSON, standard output gets one document that says the same.
 pub fn report(name: &str, error: &anyhow::Error, exit: u8) -> ExitCode {
-    eprintln!("{name}: {}", wire::causes(error.as_ref()));
+    tell(name, &wire::causes(error.as_ref()), exit)
+}
+
+/// The same for what a command failed by in its own words, which are one line.
+pub fn tell(name: &str, text: &str, exit: u8) -> ExitCode {
+    // A reader that has gone away changes no exit code.
+    let _ = writeln!(std::io::stderr(), "{name}: {text}");
+    if wants_json(&std::env::args_os().collect::<Vec<_>>()) {
+        print_failure(text, exit);
+    }
     ExitCode::from(exit)
+}
+
+fn print_failure(text: &str, exit: u8) {
+    let _ = writeln!(std::io::stdout(), "{}", failure(text, exit));
+}
+
+/// A failure for programs, in the form in which the command `lumio` has it.
+fn failure(text: &str, exit: u8) -> serde_json::Value {
+    let kind = match exit {
+        EXIT_USAGE => "usage",
+        EXIT_UNKNOWN => "unknown",
+        _ => "bad",
+    };
+    json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "error": { "kind": kind, "exitCode": exit, "message": text },
+    })
+}
+
+/// Whether a command line asks for JSON; also one that cannot be read as a whole. What follows `--`
+/// is of another program.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let own = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let own = &arguments[..own];
+    let pairs = own.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    pairs || own.iter().any(|argument| argument == "--output=json")
+}
+
+fn read_arguments<C: Parser>(given: &[OsString]) -> Result<C, clap::Error> {
+    C::try_parse_from(given).map_err(|error| {
+        let again = without_environment(C::command()).try_get_matches_from(given);
+        again.err().unwrap_or(error)
+    })
+}
+
+/// The same command, in whose usage nothing stands that the environment gives: a message about a
+/// missing argument lists every option that has a value and is not hidden.
+fn without_environment(command: Command) -> Command {
+    let is_given = |argument: &Arg| {
+        argument.get_env().is_some_and(|variable| std::env::var_os(variable).is_some())
+    };
+    command
+        .mut_args(|argument| {
+            let hidden = argument.is_hide_set() || is_given(&argument);
+            argument.hide(hidden)
+        })
+        .mut_subcommands(without_environment)
+}
+
+/// Where telemetry goes. A certificate that cannot be read is noted here, although the exporter
+/// reads it: every wrong setting is named at once.
+fn exports(env: &Env) -> telemetry::Settings {
+    let settings = telemetry::Settings::from_env(env);
+    let is_encrypted = settings.endpoint.as_deref().is_some_and(|url| url.starts_with("https://"));
+    if let Some(path) = settings.certificate.as_deref().filter(|_| is_encrypted)
+        && let Err(error) = std::fs::read(path)
+    {
+        env.mistake(telemetry::CERTIFICATE, &format!("the file cannot be read: {error}"));
+    }
+    settings
+}
+
+fn metrics_address(env: &Env) -> Option<SocketAddr> {
+    let port = env.parse(METRICS_PORT, |text| match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("expected a whole number from 1 to 65535"),
+    });
+    let host = env.parse(METRICS_HOST, |text| {
+        text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or 0.0.0.0")
+    });
+    Some(SocketAddr::new(host.unwrap_or([127, 0, 0, 1].into()), port?))
 }
 
 /// The outer error is one of the start, the inner one of the service.
@@ -144,8 +285,10 @@ fn enter(
     process: Process,
     start: impl AsyncFnOnce(&Service) -> anyhow::Result<()>,
 ) -> anyhow::Result<anyhow::Result<()>> {
-    // /run holds what resolves names on many systems.
-    let read = [Path::new("/run")].into_iter().chain(process.read.iter().map(PathBuf::as_path));
+    let Settings { log_level, telemetry: exports, metrics } = process.settings;
+    // /run holds what resolves names on many systems. The certificate is read once confined.
+    let read = [Path::new("/run")].into_iter().chain(exports.certificate.as_deref());
+    let read = read.chain(process.read.iter().map(PathBuf::as_path));
     let write = process.write.iter().map(PathBuf::as_path);
     let (read, write): (Vec<_>, Vec<_>) = (read.collect(), write.collect());
     let confinement = confine(&read, &write)
@@ -153,13 +296,12 @@ fn enter(
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let telemetry =
-            telemetry::init(process.name, &process.log_level).context(process.log_setting)?;
+        let telemetry = telemetry::init_with(process.name, &log_level, || Ok(exports))?;
         confinement.log();
 
         let service = Service::default();
         let started = async {
-            serve_metrics(&service, &telemetry).await?;
+            serve_metrics(&service, &telemetry, metrics)?;
             start(&service).await
         };
         if let Err(error) = started.await {
@@ -177,19 +319,12 @@ fn enter(
 }
 
 /// Serves `/metrics` on an address of its own, which is not the one that callers reach.
-async fn serve_metrics(service: &Service, telemetry: &Telemetry) -> anyhow::Result<()> {
-    let env = Env::process();
-    let port = env.parse(METRICS_PORT, |text| match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err("expected a whole number from 1 to 65535"),
-    });
-    let host = env.parse(METRICS_HOST, |text| {
-        text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or 0.0.0.0")
-    });
-    env.finish()?;
-    let Some(port) = port else { return Ok(()) };
-
-    let address = SocketAddr::new(host.unwrap_or([127, 0, 0, 1].into()), port);
+fn serve_metrics(
+    service: &Service,
+    telemetry: &Telemetry,
+    address: Option<SocketAddr>,
+) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
     let listener = listen(address, METRICS_PORT)?;
     info!("metrics are served on http://{address}/metrics");
     let telemetry = telemetry.clone();
@@ -201,4 +336,76 @@ async fn serve_metrics(service: &Service, telemetry: &Telemetry) -> anyhow::Resu
     let limits = http::Limits { connections: METRICS_CONNECTIONS, ..http::Limits::default() };
     service.spawn("metrics", http::serve(listener, router, limits, service.stop()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_that_all_services_can_have_is_noted_at_once() {
+        let mistakes = |variables: &[(&str, &str)]| {
+            let env = Env::from_map(variables.iter().copied());
+            Settings::read(&env, "ECHO_LOG_LEVEL");
+            env.finish().map_err(|mistakes| mistakes.to_string())
+        };
+        let error = mistakes(&[
+            ("ECHO_LOG_LEVEL", "loud"),
+            (telemetry::ENDPOINT, "collector:4317"),
+            (METRICS_PORT, "0"),
+            (METRICS_HOST, "here"),
+        ]);
+        let error = error.unwrap_err();
+        for name in ["ECHO_LOG_LEVEL", telemetry::ENDPOINT, METRICS_PORT, METRICS_HOST] {
+            assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
+        }
+        let absent = (telemetry::CERTIFICATE, "/absent.pem");
+        let encrypted = (telemetry::ENDPOINT, "https://collector:4317");
+        let error = mistakes(&[absent, encrypted]).unwrap_err();
+        assert!(error.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: the file cannot be"), "{error}");
+        assert_eq!(mistakes(&[absent]), Ok(()), "nothing is exported, so that nothing reads it");
+        assert_eq!(mistakes(&[]), Ok(()));
+    }
+
+    /// The environment of a test always has a path.
+    #[derive(Debug, Parser)]
+    struct Example {
+        #[arg(long, env = "PATH")]
+        given: Option<String>,
+        #[arg(long)]
+        missing: String,
+    }
+
+    fn words(arguments: &[&str]) -> Vec<OsString> {
+        arguments.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_usage_lists_nothing_that_the_environment_gives() {
+        let error = read_arguments::<Example>(&words(&["example"])).unwrap_err();
+        let (text, code) = (error.to_string(), error.kind());
+        assert_eq!(code, clap::error::ErrorKind::MissingRequiredArgument);
+        assert!(text.contains("Usage: ") && text.contains("--missing <MISSING>"), "{text}");
+        assert!(!text.contains("--given"), "{text}");
+        let read: Example = read_arguments(&words(&["example", "--missing", "1"])).unwrap();
+        assert!(read.missing == "1" && read.given.is_some());
+    }
+
+    #[test]
+    fn a_failure_is_told_as_json_where_the_program_itself_was_asked_for_it() {
+        for asked in [&["x", "list", "--output", "json"][..], &["x", "--output=json", "list"]] {
+            assert!(wants_json(&words(asked)), "{asked:?}");
+        }
+        for other in [&["x", "list"][..], &["x", "run", "--", "y", "--output", "json"]] {
+            assert!(!wants_json(&words(other)), "{other:?}");
+        }
+        let told = failure("RUNNER_PORT: is taken", 3);
+        let expected = json!({
+            "schemaVersion": 1,
+            "error": { "kind": "usage", "exitCode": 3, "message": "RUNNER_PORT: is taken" },
+        });
+        assert_eq!(told, expected);
+        assert_eq!(failure("away", 2)["error"]["kind"], "unknown");
+        assert_eq!(failure("it differs", 1)["error"]["kind"], "bad");
+    }
 }

@@ -147,14 +147,21 @@ pub fn init_with(
 /// The current span as W3C `traceparent`. Where there is none, a fresh one: a fact without a trace
 /// could not be followed.
 pub fn traceparent() -> String {
-    traceparent_of(&Span::current())
+    traceparent_of(&Span::current()).unwrap_or_else(|| fresh(true))
 }
 
-/// `span` as W3C `traceparent`, or a fresh one if it has no place in a trace.
-pub fn traceparent_of(span: &Span) -> String {
+/// `span` as W3C `traceparent`; `None` if it has no place in a trace.
+pub fn traceparent_of(span: &Span) -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
-    carrier.remove("traceparent").unwrap_or_else(|| fresh(true))
+    carrier.remove("traceparent")
+}
+
+/// The same work inside of the current span, for another thread, which would be in none: what is
+/// logged there belongs to the same trace. For tasks, `tracing::Instrument` does it.
+pub fn in_current_span<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let span = Span::current();
+    move || span.in_scope(work)
 }
 
 /// Makes `span`, which was not entered yet, part of the trace that `traceparent` names. A text

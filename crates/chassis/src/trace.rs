@@ -10,30 +10,35 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::MatchedPath;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tonic::Code;
 use tower::layer::util::Stack;
+use tower::util::MapResponseLayer;
 use tower::{Layer, Service};
 use tower_http::classify::{GrpcErrorsAsFailures, ServerErrorsAsFailures, SharedClassifier};
 use tower_http::trace::{MakeSpan, OnEos, OnResponse, TraceLayer};
 use tracing::{Instrument as _, Span, field, info_span};
 
 use crate::metrics;
-use crate::telemetry::continue_trace;
+use crate::telemetry::{continue_trace, traceparent_of};
 
 /// Paths that only ask whether a process lives. They are no traces and no load.
 const POLLED: [&str; 6] =
     ["/live", "/ready", "/health", "/metrics", "/grpc.health.v1.", "/grpc.reflection."];
 
 /// Puts every HTTP request in a span of the trace that its `traceparent` header names, or of a
-/// new one, and records how long it took. Add it with `Router::layer`, so that the route is
-/// known.
-pub fn http() -> Stack<Spans<SharedClassifier<ServerErrorsAsFailures>>, DurationLayer> {
+/// new one, names that span in the same header of the answer, and records how long it took. Add it
+/// with `Router::layer`, so that the route is known.
+pub fn http() -> Stack<Named<Spans<SharedClassifier<ServerErrorsAsFailures>>>, DurationLayer> {
     let spans = TraceLayer::new(SharedClassifier::new(ServerErrorsAsFailures::new()));
-    Stack::new(quiet(spans, Protocol::Http), DurationLayer(Protocol::Http))
+    // Inside of the span, which is the current one there.
+    let name: fn(Response<Body>) -> Response<Body> = name_span;
+    let named = Stack::new(MapResponseLayer::new(name), quiet(spans, Protocol::Http));
+    Stack::new(named, DurationLayer(Protocol::Http))
 }
 
 /// The same for every gRPC call.
@@ -53,6 +58,18 @@ pub enum Protocol {
 
 /// The layer of tower-http that makes spans, and nothing else: no event for each request.
 pub type Spans<C> = TraceLayer<C, ServerSpan, (), SpanStatus, (), SpanStatus, ()>;
+
+/// The layer `S`, which makes spans, with one inside of it that names them in answers.
+pub type Named<S> = Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, S>;
+
+/// Tells the client which trace its request belongs to. A poll belongs to none.
+fn name_span(mut answer: Response<Body>) -> Response<Body> {
+    let place = traceparent_of(&Span::current());
+    if let Some(place) = place.and_then(|text| HeaderValue::try_from(text).ok()) {
+        answer.headers_mut().insert("traceparent", place);
+    }
+    answer
+}
 
 fn quiet<C: Clone>(spans: TraceLayer<C>, protocol: Protocol) -> Spans<C> {
     spans

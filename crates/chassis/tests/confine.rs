@@ -4,19 +4,25 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 use std::{env, fs};
 
+use chassis::Env;
 use chassis::confine::{ConfineError, Confinement, confine};
+use chassis::process::{self, Process, Settings};
+use chassis::telemetry::{CERTIFICATE, ENDPOINT};
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("child") => child(Path::new(&arguments[2])),
+        Some("service") => return service(),
         // The harness's own questions, such as `--list`.
         Some(flag) if flag.starts_with("--list") => {}
         _ => parent(),
     }
+    ExitCode::SUCCESS
 }
 
 fn parent() {
@@ -32,6 +38,28 @@ fn parent() {
     let missing = confine(&[], &[&folder.path().join("missing")]);
     assert!(matches!(missing, Err(ConfineError::Missing(_))), "{missing:?}");
     println!("test a_confined_process_reaches_only_what_it_was_given ... ok");
+
+    // No folder of the system's: without leave of its own a confined process cannot read it.
+    let certificate = folder.path().join("ca.pem");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    let mut service = Command::new(env::current_exe().unwrap());
+    service.arg("service").env_remove("LUMIO_CONFINE");
+    service.env(ENDPOINT, "https://localhost:1").env(CERTIFICATE, &certificate);
+    let started = service.output().unwrap();
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert!(started.status.success(), "{said}");
+    println!("test a_confined_service_reads_the_certificate_of_its_collector ... ok");
+}
+
+/// A service that has nothing to do, and so ends when it has started.
+fn service() -> ExitCode {
+    let env = Env::process();
+    let settings = Settings::read(&env, "CONFINED_LOG_LEVEL");
+    env.finish().unwrap();
+    let (read, write, grace) = (Vec::new(), Vec::new(), Duration::from_secs(1));
+    let process = Process { name: "confined", settings, read, write, grace };
+    process::run(process, async |_| Ok(()))
 }
 
 fn child(folder: &Path) {

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use wire::Usage;
 use wire::egress::Egress;
 
@@ -246,12 +247,13 @@ impl Proxy {
             admission: Admission { everybody: open, ..Admission::default() },
         });
         let served = Arc::clone(&shared);
-        let accepting = engine.runtime().spawn(async move {
+        let accepting = async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => accept(listener, served).await,
                 Err(error) => tracing::error!(%error, "the proxy cannot listen"),
             }
-        });
+        };
+        let accepting = engine.runtime().spawn(accepting.in_current_span());
         Ok(Self { listener: address, shared, accepting })
     }
 
@@ -318,7 +320,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         };
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
+        let serving = async move {
             let _place = place;
             if tokio::time::timeout(ADMISSION, shared.admission.named(peer)).await.is_err() {
                 tracing::warn!(%peer, "a process other than the module connected to its proxy");
@@ -340,6 +342,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             server.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
             // What a module's connection fails of is the module's own.
             let _ = server.serve_connection(TokioIo::new(stream), answer).await;
-        });
+        };
+        tokio::spawn(serving.in_current_span());
     }
 }

@@ -17,6 +17,8 @@ export interface Options {
   baseUrl: string;
   /** The token of the login, or who gives the one that holds now. */
   token?: string | (() => string | undefined | Promise<string | undefined>);
+  /** The trace that requests belong to (W3C Trace Context), or who gives that of each: they and their runs continue it. */
+  traceparent?: string | (() => string | undefined);
   /** Another `fetch`, for tests. */
   fetch?: typeof globalThis.fetch;
 }
@@ -47,6 +49,9 @@ export function gateway(options: Options): Client<paths> {
     async onRequest({ request }) {
       const token = await tokenOf(options);
       if (token) request.headers.set("authorization", `Bearer ${token}`);
+      const trace = traceOf(options);
+      // One that the call itself names goes first.
+      if (trace && !request.headers.has("traceparent")) request.headers.set("traceparent", trace);
       return request;
     },
   });
@@ -123,6 +128,8 @@ async function open(options: Options, path: string, cursor: string | undefined, 
   const headers: Record<string, string> = { accept: "text/event-stream" };
   const token = await tokenOf(options);
   if (token) headers.authorization = `Bearer ${token}`;
+  const trace = traceOf(options);
+  if (trace) headers.traceparent = trace;
   if (cursor !== undefined) headers["last-event-id"] = cursor;
   const answer = await (options.fetch ?? fetch)(`${options.baseUrl}${path}`, { headers, signal: signal ?? null });
   if (answer.ok && answer.body) return answer;
@@ -151,6 +158,10 @@ function cursorsOf(found: (id: string) => void): (text: string) => void {
 
 async function tokenOf({ token }: Options): Promise<string | undefined> {
   return typeof token === "function" ? await token() : token;
+}
+
+function traceOf({ traceparent }: Options): string | undefined {
+  return typeof traceparent === "function" ? traceparent() : traceparent;
 }
 
 function problemOf(body: unknown, status: number): Problem {

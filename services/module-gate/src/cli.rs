@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chassis::process;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -27,10 +28,13 @@ use crate::module::document::Invalid;
 use crate::module::variation::Variations;
 use crate::sandbox::{LIMITS, Sandbox};
 
+/// The program's name, as it stands before what it says.
+pub const NAME: &str = "module-gate";
+
 /// Runs untrusted module code in the guard and states what the kernel saw.
 #[derive(Debug, Parser)]
 #[command(
-    name = "module-gate",
+    name = NAME,
     version = chassis::version(),
     after_help = "\
 Examples:
@@ -52,14 +56,29 @@ pub struct Cli {
     pub command: Command,
 }
 
+const RUN_HELP: &str = "\
+Examples:
+  module-gate run --module word.count
+  module-gate run --module word.count --input order.json --seed 7 --out left
+  module-gate run --module weather --upstreams upstreams.json \
+  --record weather/oracles/fixtures/first.http.jsonl";
+
+const ORACLES_HELP: &str = "\
+Examples:
+  module-gate oracles run --modules-root examples/modules
+  module-gate oracles run --modules-root modules --spec 'oracles/specs/**/*.json' --output json
+  module-gate oracles run --modules-root modules --variations timezone,path --fail-fast";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve lumio.module.v1 (settings come from the environment, see
     /// docs/operations/module-gate.md)
+    #[command(after_help = "Example:\n  module-gate serve")]
     Serve,
     /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
     /// service starts; `serve` does it as well, unless it is done
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://… module-gate migrate")]
     Migrate,
     /// Determinism oracles
     #[command(subcommand)]
@@ -71,12 +90,18 @@ pub enum Command {
     #[command(subcommand)]
     Events(EventsCommand),
     /// Make the folder of a new module that ships
+    #[command(after_help = "Examples:\n  module-gate new word.count\n  \
+                            module-gate new word.count --into modules")]
     New(New),
     /// Run a module's entry once with an input, as a paid run would, and show what it leaves
+    #[command(after_help = RUN_HELP)]
     Run(Box<RunEntry>),
     /// Say the smallest `side_effects` that would pass, and what is declared and never seen
+    #[command(after_help = "Examples:\n  module-gate advise --module word.count\n  \
+                            module-gate advise --module word.count --output json")]
     Advise(Box<Advise>),
     /// Print the JSON Schema of a document, for editors
+    #[command(after_help = "Example:\n  module-gate schema module > module.schema.json")]
     Schema {
         /// Which document
         document: Document,
@@ -85,10 +110,10 @@ pub enum Command {
     #[command(subcommand)]
     Guard(Guard),
     /// What this host gives the guard and why, with a few runs that show it
-    #[command(
-        after_help = "Exit codes: 0 the guard can be relied on · 1 something is missing or came \
-            out wrong · 2 could not decide"
-    )]
+    #[command(after_help = "Examples:\n  module-gate doctor\n  \
+            module-gate doctor --no-self-tests --output json\n\n\
+            Exit codes: 0 the guard can be relied on · 1 something is missing or came out wrong · \
+            2 could not decide")]
     Doctor {
         /// How to print the result
         #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
@@ -98,6 +123,8 @@ pub enum Command {
         doctor: Doctor,
     },
     /// Print the completion script of a shell
+    #[command(after_help = "Example:\n  module-gate completions bash > \
+                            /etc/bash_completion.d/module-gate")]
     Completions {
         /// Which shell
         shell: Shell,
@@ -108,6 +135,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Oracles {
     /// Run every case of the matching specs and compare its attempts
+    #[command(after_help = ORACLES_HELP)]
     Run {
         /// Folder that holds one folder for each module
         #[arg(long)]
@@ -179,17 +207,18 @@ pub struct Common {
     scratch: Option<PathBuf>,
 }
 
-/// Reads the command line. Help and version exit 0, mistakes exit 3 (C1).
-pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
-        // Nothing can be done if even this cannot be printed.
-        let _ = error.print();
-        std::process::exit(if error.use_stderr() { USAGE.into() } else { 0 })
-    })
+/// Reads the command line.
+///
+/// # Errors
+/// The exit code where there is nothing to carry out: 0 after help and version, 3 after a mistake
+/// (C1).
+pub fn parse() -> Result<Cli, ExitCode> {
+    process::arguments()
 }
 
 /// Runs a command that needs no service.
 pub fn run(command: Command) -> ExitCode {
+    let streams_events = matches!(&command, Command::Gates(gates) if gates.streams_events());
     let result = match command {
         Command::Oracles(Oracles::Run {
             modules_root,
@@ -204,7 +233,7 @@ pub fn run(command: Command) -> ExitCode {
         }
         Command::Gates(command) => gates::run(command),
         Command::Events(EventsCommand::Refill(order)) => {
-            return chassis::process::refill("module-gate", chassis::Env::process(), &order);
+            return process::refill(NAME, chassis::Env::process(), &order);
         }
         Command::Events(command) => gates::run_events(command),
         Command::New(args) => authors::new(&args),
@@ -214,12 +243,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
         Command::Doctor { output, doctor } => examine(&doctor, output),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "module-gate",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
             return ExitCode::SUCCESS;
         }
         // `main` serves; this is never reached.
@@ -227,13 +251,12 @@ pub fn run(command: Command) -> ExitCode {
         Command::Migrate => {
             let env = chassis::Env::process();
             let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
-            return chassis::process::migrate("module-gate", env, migrate);
+            return process::migrate(NAME, env, migrate);
         }
     };
     match result {
         Ok(code) => code,
-        Err(error) if error.is::<Invalid>() || error.is::<Misused>() => complain(&error, USAGE),
-        Err(error) => complain(&error, UNKNOWN),
+        Err(error) => complain(&error, streams_events),
     }
 }
 
@@ -363,12 +386,37 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    let retry = if code == UNKNOWN {
-        " (nothing is known about the module; try again once this is repaired)"
+/// Says why there is no result. Where standard output belongs to events, it gets no document.
+fn complain(error: &anyhow::Error, streams_events: bool) -> ExitCode {
+    let (retry, code) = if error.is::<Invalid>() || error.is::<Misused>() {
+        ("", USAGE)
     } else {
-        ""
+        (" (nothing is known about the module; try again once this is repaired)", UNKNOWN)
     };
-    let _ = writeln!(std::io::stderr(), "module-gate: {error:#}{retry}");
+    let text = wire::causes(error.as_ref()) + retry;
+    if !streams_events {
+        return process::tell(NAME, &text, code);
+    }
+    say(format_args!("{NAME}: {text}"));
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            if command.has_subcommands() {
+                for inner in command.get_subcommands() {
+                    visit(inner, &format!("{path} {}", inner.get_name()));
+                }
+                return;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
+        }
+        visit(&Cli::command(), NAME);
+    }
 }

@@ -7,11 +7,21 @@ use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, Secret};
 use chassis::grpc::Tokens;
+use chassis::{bus, process};
 use ed25519_dalek::SigningKey;
+use wire::event::DEFAULT_PREFIX;
 use zeroize::Zeroizing;
 
 use crate::keys::AttestationKeys;
+use crate::sandbox::look_up;
 use crate::upstreams::Allowed;
+
+/// Where the store is set.
+pub const STORE: &str = "MODULE_GATE_STORE";
+/// Where the folder for private copies is set.
+pub const SCRATCH: &str = "MODULE_GATE_SCRATCH";
+/// Where the Node program is set.
+pub const NODE: &str = "MODULE_GATE_NODE";
 
 /// How long an execution stays its holder's without a renewal.
 const LEASE: Duration = Duration::from_secs(10);
@@ -46,8 +56,8 @@ pub struct Config {
     pub pin_processors: bool,
     /// `MODULE_GATE_UPSTREAMS`: a file of services that modules may use; none without it.
     pub upstreams: Allowed,
-    /// `MODULE_GATE_LOG_LEVEL`.
-    pub log_level: String,
+    /// How much is logged (`MODULE_GATE_LOG_LEVEL`), and what every process has.
+    pub process: process::Settings,
     /// How long an execution stays its holder's without a renewal.
     pub lease: Duration,
 }
@@ -66,18 +76,19 @@ impl Config {
         });
         let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
         let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
-        let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
-        let (store, scratch) =
-            (env.required("MODULE_GATE_STORE"), env.required("MODULE_GATE_SCRATCH"));
-        let node = env.with_default("MODULE_GATE_NODE", "node");
+        let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
+        let store = PathBuf::from(env.required(STORE));
+        let scratch = PathBuf::from(env.required(SCRATCH));
+        let node = PathBuf::from(env.with_default(NODE, "node"));
         let path = env.with_default("PATH", "/usr/local/bin:/usr/bin:/bin");
+        check_places(&env, [&store, &scratch], (&node, &path));
         let concurrency = env.number("MODULE_GATE_CONCURRENCY", 1, 1..=64);
         let pin_processors = env.boolean("MODULE_GATE_PIN_PROCESSORS", true);
         let upstreams = env.parse("MODULE_GATE_UPSTREAMS", |path| {
             let variable = |name: &str| env.optional(name).map(Zeroizing::new);
             Allowed::read(Path::new(path), &variable)
         });
-        let log_level = env.with_default("MODULE_GATE_LOG_LEVEL", "info");
+        let process = process::Settings::read(&env, "MODULE_GATE_LOG_LEVEL");
         env.finish()?;
 
         // What is missing has been refused above.
@@ -88,19 +99,34 @@ impl Config {
             bind: bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4200))),
             database_url: Secret::new(database_url),
             nats_url: Secret::new(nats_url),
-            nats_prefix,
-            store: store.into(),
-            scratch: scratch.into(),
+            nats_prefix: nats_prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            store,
+            scratch,
             attestation: AttestationKeys::new(attestation, former.unwrap_or_default()),
-            node: node.into(),
+            node,
             path,
             tokens,
             concurrency,
             pin_processors,
             upstreams: upstreams.unwrap_or_default(),
-            log_level,
+            process,
             lease: LEASE,
         })
+    }
+}
+
+/// Notes which of the folders and the program cannot be used. Nothing is made yet: that is done
+/// once every setting is right.
+fn check_places(env: &Env, [store, scratch]: [&Path; 2], (node, path): (&Path, &str)) {
+    // Of the store only this folder is written to.
+    for (name, folder) in [(STORE, store.join("staging")), (SCRATCH, scratch.to_owned())] {
+        // That it is not set is noted already.
+        if env.optional(name).is_some() {
+            env.check_folder(name, &folder);
+        }
+    }
+    if look_up(node, path).is_none() {
+        env.mistake(NODE, "names no program on this machine");
     }
 }
 
@@ -148,6 +174,13 @@ mod tests {
             ("MODULE_GATE_CONCURRENCY", "0"),
             ("MODULE_GATE_PIN_PROCESSORS", "some"),
             ("DATABASE_URL", "mysql://hush@x/y"),
+            ("NATS_PREFIX", "hush.hush"),
+            ("MODULE_GATE_STORE", "/dev/null/hush"),
+            ("MODULE_GATE_SCRATCH", "/dev/null/hush"),
+            ("MODULE_GATE_NODE", "hush"),
+            ("MODULE_GATE_LOG_LEVEL", "hush"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "hush"),
+            ("OTEL_EXPORTER_PROMETHEUS_PORT", "hush"),
         ]);
         let text = Config::read(env).unwrap_err().to_string();
         for name in [
@@ -158,11 +191,26 @@ mod tests {
             "MODULE_GATE_PIN_PROCESSORS",
             "DATABASE_URL",
             "NATS_URL",
-            "MODULE_GATE_STORE",
-            "MODULE_GATE_SCRATCH",
+            "NATS_PREFIX",
+            STORE,
+            SCRATCH,
+            NODE,
+            "MODULE_GATE_LOG_LEVEL",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_PROMETHEUS_PORT",
         ] {
-            assert!(text.contains(name), "{name} in {text}");
+            assert!(text.contains(&format!("{name}: ")), "{name} in {text}");
         }
         assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_set_is_only_said_not_to_be_set() {
+        let none: [(&str, &str); 0] = [];
+        let mistakes = Config::read(Env::from_map(none)).unwrap_err().0;
+        for name in [STORE, SCRATCH] {
+            let of_it: Vec<_> = mistakes.iter().filter(|one| one.variable == name).collect();
+            assert!(of_it.len() == 1 && of_it[0].problem == "is not set", "{mistakes:?}");
+        }
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chassis::telemetry;
 use time::OffsetDateTime;
+use tracing::Instrument as _;
 use wire::Digest;
 use wire::event::{GateData, GateEvent};
 use wire::settlement::SettlementSignature;
@@ -64,7 +66,8 @@ async fn execute_under_lease(
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
     let cancel = Arc::new(AtomicBool::new(false));
-    let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+    let renewal = keep_lease(gate.clone(), lease, Arc::clone(&cancel));
+    let renewal = tokio::spawn(renewal.in_current_span());
     let result = perform(gate, request, lease, &cancel, progress).await;
     // Only after the end: a lease that lapsed meanwhile would let another process start.
     renewal.abort();
@@ -119,7 +122,8 @@ async fn perform(
     let asker = Asker::Run { module: request.module, agent: request.agent };
     let way = Way::Live { asker, records: false };
     let job = move || attempt::run(&sandbox, &workspace, &ended, (limit, way), stop);
-    let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
+    let done = tokio::task::spawn_blocking(telemetry::in_current_span(job)).await;
+    let done = done.map_err(Error::host("wait for the guard"))?;
     let done = done.map_err(Error::host("run the module"))?;
 
     let (egress, is_free) = (done.egress.clone(), done.is_inconclusive());

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
+use chassis::telemetry;
 use seal::tree::Tree;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 use wire::digest::Digest;
 use wire::event::{JudgementData, JudgementEvent};
 use wire::statement::Verdict;
@@ -171,7 +173,8 @@ pub async fn judge(
                 let (gate, subject) = (gate.clone(), Arc::clone(&subject));
 
                 // A task of its own: a caller that reads slowly holds up nothing.
-                let mut begun = tokio::spawn(carry_out(gate.clone(), subject, lease));
+                let work = carry_out(gate.clone(), subject, lease);
+                let mut begun = tokio::spawn(work.in_current_span());
 
                 // The steps are read while the work goes on, as every other caller reads them.
                 let result = loop {
@@ -253,12 +256,14 @@ async fn follow(
 /// Does the work under a lease that is kept alive meanwhile, and stores its result.
 async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<(), Error> {
     let cancel = Arc::new(AtomicBool::new(false));
-    let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+    let renewal = keep_lease(gate.clone(), lease, Arc::clone(&cancel));
+    let renewal = tokio::spawn(renewal.in_current_span());
 
     // Unbounded, because a judgement has few steps and must not wait for the database to store
     // them.
     let (steps, written) = mpsc::unbounded_channel();
-    let writer = tokio::spawn(write_steps(gate.clone(), lease, written));
+    let writer = write_steps(gate.clone(), lease, written);
+    let writer = tokio::spawn(writer.in_current_span());
     let outcome = work(&gate, &subject, lease, &cancel, steps).await;
     renewal.abort();
 
@@ -372,7 +377,8 @@ async fn work(
 async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
+    let done = tokio::task::spawn_blocking(telemetry::in_current_span(job)).await;
+    let done = done.map_err(Error::host("wait for the guard"))?;
     done.map_err(|error| Error::host("judge the modules")(error.into_boxed_dyn_error()))
 }
 

@@ -47,10 +47,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use wire::pb::module::v1::module_gate_server::ModuleGateServer;
 
-use crate::config::Config;
+use crate::config::{Config, NODE, SCRATCH, STORE};
 use crate::gate::Gate;
 use crate::grpc::Calls;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, look_up};
 
 /// A request carries an input of at most 8 MiB.
 const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
@@ -61,13 +61,14 @@ const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 /// With the name of the setting that cannot be used.
 pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let made = Sandbox::new(&config.scratch, &config.node, &config.path, config.pin_processors);
-    let mut sandbox =
-        made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
+    // A program that is there can be used, or copied into the folder: then the folder is wrong.
+    let wrong = if look_up(&config.node, &config.path).is_some() { SCRATCH } else { NODE };
+    let mut sandbox = made.map_err(|error| anyhow::anyhow!("{wrong}: {error}"))?;
     sandbox.allowed = Arc::new(config.upstreams.clone());
 
     // Of jobs whose process died, no other process is left to remove the folders.
     sandbox::workspace::sweep(&sandbox.scratch)
-        .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
+        .with_context(|| format!("{SCRATCH}: cannot remove old jobs"))?;
     Ok(sandbox)
 }
 
@@ -83,11 +84,11 @@ pub async fn start(
     // The port first, so that a second instance ends before it touches store and database.
     let bound = service::bind(config.bind, "MODULE_GATE_BIND")?;
     let address = bound.address();
-    let store = module::tree::open(&config.store).context("MODULE_GATE_STORE")?;
+    let store = module::tree::open(&config.store).context(STORE)?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
     let db = postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
-    let engine = gate::engine(&sandbox).context("MODULE_GATE_NODE")?;
+    let engine = gate::engine(&sandbox).context(NODE)?;
     let stop = service.stop();
     let gate = Gate {
         db: db.clone(),

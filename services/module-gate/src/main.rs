@@ -7,20 +7,21 @@ use std::time::Duration;
 use anyhow::Context;
 use chassis::Env;
 use chassis::process::{self, Process};
-use module_gate::cli::{self, Command};
-use module_gate::config::Config;
+use module_gate::cli::{self, Command, NAME};
+use module_gate::config::{Config, STORE};
 use module_gate::local::output::USAGE;
 use module_gate::sandbox::Sandbox;
 use module_gate::sandbox::memory::MemoryFolder;
-
-const NAME: &str = "module-gate";
 
 /// How long running modules and open calls may take to end on a stop: whoever asked for it waits
 /// ten seconds at most.
 const GRACE: Duration = Duration::from_secs(9);
 
 fn main() -> ExitCode {
-    let command = cli::parse().command;
+    let command = match cli::parse() {
+        Ok(cli) => cli.command,
+        Err(code) => return code,
+    };
     if !matches!(command, Command::Serve) {
         return cli::run(command);
     }
@@ -38,7 +39,7 @@ fn prepare() -> anyhow::Result<(Config, Sandbox, PathBuf)> {
 
     // The rules that confine the process name folders that exist.
     std::fs::create_dir_all(&staging)
-        .with_context(|| format!("MODULE_GATE_STORE: cannot make {}", staging.display()))?;
+        .with_context(|| format!("{STORE}: cannot make {}", staging.display()))?;
     Ok((config, sandbox, staging))
 }
 
@@ -48,8 +49,7 @@ fn serve(config: Config, sandbox: Sandbox, staging: PathBuf) -> ExitCode {
     write.extend(sandbox.memory.as_deref().map(MemoryFolder::path).map(Path::to_path_buf));
     let process = Process {
         name: NAME,
-        log_level: config.log_level.clone(),
-        log_setting: "MODULE_GATE_LOG_LEVEL",
+        settings: config.process.clone(),
         read: vec![config.store.clone(), sandbox.node.clone()],
         write,
         grace: GRACE,

@@ -43,10 +43,10 @@ fn tokens() -> &'static Counter<u64> {
 pub fn prepare() {
     for kind in KINDS {
         for outcome in ["complete", "uncertain", "refused"] {
-            add(calls(), 0, kind, ("outcome", outcome));
+            add(calls(), 0, kind, KeyValue::new("outcome", outcome));
         }
         for billing in ["charged", "unbilled"] {
-            add(tokens(), 0, kind, ("billing", billing));
+            add(tokens(), 0, kind, KeyValue::new("billing", billing));
         }
     }
 }
@@ -57,22 +57,18 @@ pub fn count_calls(egress: Option<&Egress>, charged: bool) {
     for upstream in egress.iter().flat_map(|egress| &egress.upstreams) {
         let kind = upstream.kind;
         let complete = upstream.calls.saturating_sub(upstream.inconclusive);
-        add(calls(), complete, kind, ("outcome", "complete"));
-        add(calls(), upstream.inconclusive, kind, ("outcome", "uncertain"));
-        add(calls(), upstream.refused, kind, ("outcome", "refused"));
+        add(calls(), complete, kind, KeyValue::new("outcome", "complete"));
+        add(calls(), upstream.inconclusive, kind, KeyValue::new("outcome", "uncertain"));
+        add(calls(), upstream.refused, kind, KeyValue::new("outcome", "refused"));
 
         let stated = upstream.llm_in.saturating_add(upstream.llm_out);
         let (paid, lost) = if charged { (stated, 0) } else { (0, stated) };
-        add(tokens(), paid, kind, ("billing", "charged"));
-        add(tokens(), lost.saturating_add(upstream.unbilled), kind, ("billing", "unbilled"));
+        add(tokens(), paid, kind, KeyValue::new("billing", "charged"));
+        let lost = lost.saturating_add(upstream.unbilled);
+        add(tokens(), lost, kind, KeyValue::new("billing", "unbilled"));
     }
 }
 
-fn add(
-    counter: &Counter<u64>,
-    count: u64,
-    kind: UpstreamKind,
-    (name, value): (&'static str, &'static str),
-) {
-    counter.add(count, &[KeyValue::new("kind", kind.to_string()), KeyValue::new(name, value)]);
+fn add(counter: &Counter<u64>, count: u64, kind: UpstreamKind, further: KeyValue) {
+    counter.add(count, &[KeyValue::new("kind", kind.to_string()), further]);
 }

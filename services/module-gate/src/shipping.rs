@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chassis::telemetry;
 use seal::tree::Tree;
 use serde_json::json;
+use tracing::Instrument as _;
 use wire::PublicKey;
 use wire::digest::Digest;
 use wire::event::{GateData, GateEvent};
@@ -81,7 +83,8 @@ async fn ship_under_lease(
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
     let cancel = Arc::new(AtomicBool::new(false));
-    let renewal = tokio::spawn(judgement::keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+    let renewal = judgement::keep_lease(gate.clone(), lease, Arc::clone(&cancel));
+    let renewal = tokio::spawn(renewal.in_current_span());
     let result = perform(gate, module, lease, &cancel, progress).await;
     renewal.abort();
     if result.is_err() {
@@ -110,7 +113,7 @@ async fn perform(
     };
 
     // The task that renews the lease ends the work when the service stops.
-    let judged = tokio::task::spawn_blocking(work).await;
+    let judged = tokio::task::spawn_blocking(telemetry::in_current_span(work)).await;
     if cancel.load(Ordering::Relaxed) {
         return Err(Error::Interrupted("this service stops, or lost its lease"));
     }

@@ -88,6 +88,31 @@ fn wrong_usage_is_exit_3() {
     assert!(text(&output).contains("/cases/0/repeat"), "{}", text(&output));
 }
 
+#[test]
+fn a_usage_lists_nothing_that_the_environment_gives() {
+    let said = text(&run(&["oracles", "run"]));
+    let usage = said.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+    assert!(usage.contains("--modules-root") && !usage.contains("--node"), "{usage}");
+}
+
+#[test]
+fn a_failure_is_json_where_json_is_asked_for() {
+    let module = ["gates", "shipping", "--module", "no/such", "--output", "json"];
+    for args in [&module[..], &["oracles", "run", "--output", "json"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {}", text(&output));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&told["schemaVersion"], &told["error"]["kind"]), (&1.into(), &"usage".into()));
+        assert!(told["error"]["message"].as_str().unwrap().contains("--module"), "{told}");
+    }
+    // Where standard output belongs to events, it has none that is no event.
+    let plan = ["gates", "shipping", "--compose", "no/such", "--modules-root", "no/such"];
+    let output = run(&[&plan[..], &["--emit-events", "--output", "json"]].concat());
+    assert_ne!(output.status.code(), Some(0));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(!printed.contains("schemaVersion"), "{printed}");
+}
+
 /// A folder every user can reach, with a root that belongs to the user commands run as.
 fn guarded_folder() -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use ::seal::facts::MAX_VIEW_BYTES;
 use bytes::Bytes;
+use chassis::process;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ed25519_dalek::VerifyingKey;
 
@@ -26,6 +27,9 @@ use crate::objects::{Credentials, Objects, StoreError, StoreLocation};
 use crate::profile::Profile;
 use crate::reasons::Reason;
 
+/// The program's name, as it stands before what it says.
+const NAME: &str = "oracle-gate";
+
 /// A wrong call or configuration (C1).
 pub(crate) const USAGE: u8 = 3;
 /// Nothing is known about the subject (C1).
@@ -33,7 +37,7 @@ pub(crate) const UNKNOWN: u8 = 2;
 
 /// Seals what runs leave behind, and checks what is claimed of it.
 #[derive(Debug, Parser)]
-#[command(name = "oracle-gate", version = chassis::version(), after_help = EXAMPLES)]
+#[command(name = NAME, version = chassis::version(), after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,21 +61,36 @@ const EXAMPLES: &str = "Examples:
 Exit codes: 0 pass, 1 the subject is bad, 2 nothing is known (the output says whether to repeat),
 3 usage or configuration.";
 
+const CHECK_EXAMPLES: &str = "Examples:
+  oracle-gate check --profile prod --run-facts-ref sr/run_facts_view/<run>.1.json
+  oracle-gate check --profile local --run-facts-ref view.json --depth presence --output json
+  oracle-gate check --profile dev --run-facts-ref view.json --output sarif > check.sarif";
+
+const SEAL_EXAMPLES: &str = "Examples:
+  oracle-gate seal --profile ./profile.yaml --run-facts-ref view.json --pack-root run-5
+  oracle-gate seal --profile dev --run-facts-ref view.json --journal run-5.journal --ensure";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve gRPC, with the settings of the environment (ORACLE_GATE_*, DATABASE_URL, NATS_URL).
+    #[command(after_help = "Example:\n  oracle-gate serve")]
     Serve,
     /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
     /// service starts. `serve` does it as well, unless it is done.
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://… oracle-gate migrate")]
     Migrate,
     /// Look after the events that were published.
     #[command(subcommand)]
     Events(EventsCommand),
     /// Check whether what a facts view names may be read.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(check::Args),
     /// Close a pack: write its manifest and its seal, once.
+    #[command(after_help = SEAL_EXAMPLES)]
     Seal(seal::Args),
     /// Find out whether the store of a profile may hold seals; leaves nothing behind.
+    #[command(after_help = "Examples:\n  oracle-gate probe --profile ./profile.yaml\n  \
+                            oracle-gate probe --profile prod --output json")]
     Probe(probe::Args),
     /// Verify sealed packs again: every link, every file, and that nothing was added or sealed
     /// twice.
@@ -83,20 +102,29 @@ enum Command {
     /// End a hold.
     Release(govern::ReleaseArgs),
     /// Record that a sealed pack's files moved to where they are read rarely.
+    #[command(
+        after_help = "Example:\n  oracle-gate archive --profile prod --pack-root packs/<id> \
+                            --authority storage --location 'tape 9'"
+    )]
     Archive(govern::ArchiveArgs),
     /// Print where a pack is in its life, and what was decided about it.
+    #[command(after_help = "Example:\n  oracle-gate state --profile prod --pack-root packs/<id>")]
     State(govern::Pack),
     /// Find, and with `--apply` remove, staging folders of attempts that are sealed.
     Collect(collect::Args),
     /// Print the policies by which a bucket and its roles are set up.
     Policy(policy::Args),
     /// Print the table of reasons.
+    #[command(after_help = "Examples:\n  oracle-gate reasons\n  \
+                            oracle-gate reasons --output json")]
     Reasons {
         /// Markdown, as in the documentation, or JSON.
         #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
         output: OutputFormat,
     },
     /// Print completions for a shell.
+    #[command(after_help = "Example:\n  oracle-gate completions bash > \
+                            /etc/bash_completion.d/oracle-gate")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -108,6 +136,9 @@ enum EventsCommand {
     /// Publish events again, in their order, for a stream that lost them: DATABASE_URL, NATS_URL
     /// and NATS_PREFIX are needed. Consumers know repeats by the event's id. One of --from-position
     /// and --since is needed.
+    #[command(after_help = "Examples:\n  \
+                            oracle-gate events refill --since 2026-01-31T00:00:00Z --dry-run\n  \
+                            oracle-gate events refill --from-position 1")]
     Refill(chassis::refill::Order),
 }
 
@@ -129,29 +160,22 @@ pub(crate) struct CommandError {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match process::arguments() {
         Ok(cli) => cli,
-        Err(error) => {
-            // A message that cannot be printed leaves only the exit code.
-            drop(error.print());
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     if let Err(text) = crash::arm(chassis::Env::process().optional(crash::VARIABLE)) {
-        drop(writeln!(std::io::stderr(), "oracle-gate: {text}"));
-        return USAGE.into();
+        return process::tell(NAME, &text, USAGE);
     }
     let ended = match cli.command {
-        Command::Serve => {
-            return serve::run().unwrap_or_else(|failure| failure.report());
-        }
+        Command::Serve => return serve::run(),
         Command::Migrate => {
             let env = chassis::Env::process();
             let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
-            return chassis::process::migrate("oracle-gate", env, migrate);
+            return process::migrate(NAME, env, migrate);
         }
         Command::Events(EventsCommand::Refill(order)) => {
-            return chassis::process::refill("oracle-gate", chassis::Env::process(), &order);
+            return process::refill(NAME, chassis::Env::process(), &order);
         }
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),
@@ -169,8 +193,7 @@ pub fn run() -> ExitCode {
             print(&format!("{}\n", crate::reasons::table()))
         }
         Command::Completions { shell } => {
-            let name = "oracle-gate".to_owned();
-            clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
             Ok(0)
         }
     };
@@ -181,11 +204,16 @@ pub fn run() -> ExitCode {
 }
 
 impl CommandError {
-    /// Prints it on one line. A closed standard error leaves only the exit code.
+    /// Prints it on one line, and as JSON too where the call asks for JSON. A closed standard error
+    /// leaves only the exit code.
     fn report(self) -> ExitCode {
-        drop(writeln!(std::io::stderr(), "oracle-gate: {}", escape::line(&self.text)));
-        self.exit.into()
+        process::tell(NAME, &escape::line(&self.text), self.exit)
     }
+}
+
+/// Says on standard error what is wrong beside an answer that is printed already.
+pub(crate) fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{NAME}: {}", escape::line(text)));
 }
 
 /// Prints a result. A closed pipe is not an error of ours.
@@ -287,4 +315,24 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandErr
         text: format!("cannot start the runtime: {error}"),
     })?;
     Ok(runtime.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            if command.has_subcommands() {
+                for inner in command.get_subcommands() {
+                    visit(inner, &format!("{path} {}", inner.get_name()));
+                }
+                return;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
+        }
+        visit(&Cli::command(), NAME);
+    }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use chassis::config::ConfigErrors;
 use chassis::grpc::Tokens;
-use chassis::{Env, Secret};
+use chassis::{Env, Secret, bus, process};
 use ed25519_dalek::VerifyingKey;
 use wire::dsse::parse_key;
+use wire::event::DEFAULT_PREFIX;
 
 use crate::objects::{Credentials, StoreLocation};
 use crate::profile::Profile;
@@ -23,7 +24,7 @@ pub const KEYS: &str = "ORACLE_GATE_ATTESTATION_KEYS";
 
 const PROFILE: &str = "ORACLE_GATE_PROFILE";
 const TOKENS: &str = "ORACLE_GATE_GRPC_TOKENS";
-pub(crate) const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
+const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
 
 /// Everything the service needs to start.
 #[derive(Debug, Clone)]
@@ -48,8 +49,8 @@ pub struct Config {
     pub nats_url: Secret,
     /// Prefix of its subjects.
     pub nats_prefix: String,
-    /// How much is logged.
-    pub log_level: String,
+    /// How much is logged, and what every process has.
+    pub process: process::Settings,
 }
 
 impl Config {
@@ -80,10 +81,16 @@ impl Config {
                 "is not set; beside an s3:// root a folder shared with module-gate is needed";
             env.mistake(EXCHANGE, wrong);
         }
+        let folder = store.as_ref().and_then(|(location, _)| location.folder());
+        for (name, folder) in [(ROOT, folder), (EXCHANGE, exchange.as_deref())] {
+            if let Some(folder) = folder {
+                env.check_folder(name, folder);
+            }
+        }
         let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
         let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
-        let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
-        let log_level = env.with_default(LOG_LEVEL, "info");
+        let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
+        let process = process::Settings::read(&env, LOG_LEVEL);
         env.finish()?;
         // `finish` has refused every case in which one of these is missing.
         let (Ok(bind), Some(tokens), Ok(profile), Some((location, credentials))) =
@@ -101,8 +108,8 @@ impl Config {
             keys,
             database_url: Secret::new(database_url),
             nats_url: Secret::new(nats_url),
-            nats_prefix,
-            log_level,
+            nats_prefix: nats_prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            process,
         })
     }
 }

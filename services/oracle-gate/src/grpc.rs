@@ -196,13 +196,14 @@ impl Calls {
         let (to, pieces) = mpsc::channel(READ_AHEAD);
         let gate = Arc::clone(&self.gate);
         // Ends with the last file, or as soon as the receiver is gone.
-        tokio::spawn(async move {
+        let sending = async move {
             if let Err(error) = bundle::send(&gate, entries, &to).await {
                 // The receiver may be gone, which is why the piece was not taken. Then no one is
                 // left to be answered.
                 drop(to.send(Err(error)).await);
             }
-        });
+        };
+        tokio::spawn(sending.in_current_span());
         Box::pin(
             ReceiverStream::new(pieces).map(|piece| piece.map(answer::chunk).map_err(to_status)),
         )

@@ -10,8 +10,10 @@ mod pack;
 pub mod record;
 mod view;
 
+use chassis::telemetry;
 use seal::SealStatus;
 use time::OffsetDateTime;
+use tracing::Instrument as _;
 use wire::{Problem, RunId};
 
 pub use claims::Claims;
@@ -80,19 +82,29 @@ pub async fn settle_open(gate: &Gate) -> Result<(), Error> {
 pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
     for (run, attempt) in open {
         let Some(intent) = store::find(&gate.db, run, attempt).await? else { continue };
-        match complete(gate, &intent).await {
-            Ok(sealed) => {
-                let pack = sealed.pack_id;
-                tracing::info!(run.id = %run, attempt, %pack, "completed the seal of run {run}");
-            }
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                let cause = format!("{error:#}");
-                tracing::warn!(run.id = %run, attempt, cause, "cannot complete the seal yet");
-            }
+        // The trace of the call that began it, which is the run's.
+        let span = tracing::info_span!("seal", run.id = %run, attempt);
+        if let Some(traceparent) = &intent.draft.traceparent {
+            telemetry::continue_trace(traceparent, &span);
         }
+        settle_one(gate, &intent).instrument(span).await;
     }
     Ok(())
+}
+
+async fn settle_one(gate: &Gate, intent: &Intent) {
+    let (run, attempt) = (intent.draft.run, intent.draft.attempt);
+    match complete(gate, intent).await {
+        Ok(sealed) => {
+            let pack = sealed.pack_id;
+            tracing::info!(run.id = %run, attempt, %pack, "completed the seal of run {run}");
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let cause = format!("{error:#}");
+            tracing::warn!(run.id = %run, attempt, cause, "cannot complete the seal yet");
+        }
+    }
 }
 
 /// Does whatever is still missing, and records the result.

@@ -48,6 +48,31 @@ fn booleans_take_six_words_only() {
 }
 
 #[test]
+fn a_folder_has_to_be_one_or_to_be_possible() {
+    let wrong = |folder: &Path| {
+        let env = Env::default();
+        env.check_folder("FOLDER", folder);
+        env.finish().err().map(|mistakes| mistakes.to_string())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (file, below) = (folder.path().join("file"), folder.path().join("a/b"));
+    fs::write(&file, "").unwrap();
+    for usable in [folder.path(), &below, Path::new("."), Path::new("not/here")] {
+        assert_eq!(wrong(usable), None, "{}", usable.display());
+    }
+    assert!(!below.exists(), "nothing is made");
+    for unusable in [&file, &file.join("below")] {
+        let error = wrong(unusable).unwrap_or_default();
+        assert!(error.starts_with("FOLDER: is no folder"), "{}: {error}", unusable.display());
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write everywhere.
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(wrong(&below).is_none(), is_root);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
 fn a_secret_is_not_printed() {
     let env = Env::from_map([("KEY", "hunter2")]);
     let shown = format!("{:?} {env:?}", env.secret("KEY"));

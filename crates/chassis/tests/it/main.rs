@@ -4,6 +4,7 @@
 
 mod bus;
 mod echo;
+mod env_files;
 mod fixture;
 mod grpc;
 mod grpc_limits;

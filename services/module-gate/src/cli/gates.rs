@@ -32,6 +32,14 @@ Exit codes: 0 pass · 1 a module or the plan is bad · 2 could not decide, or re
 · 3 wrong usage or an
 unusable plan or spec";
 
+const EVENTS_HELP: &str = "\
+Examples:
+  module-gate events validate events.ndjson --strict
+  module-gate events replay events.ndjson
+  module-gate events summary events.ndjson
+  module-gate events refill --since 2026-01-31T00:00:00Z --dry-run
+  module-gate events refill --from-position 1";
+
 /// Commands over gates.
 #[derive(Debug, Subcommand)]
 pub enum Gates {
@@ -130,6 +138,7 @@ pub enum ReportFormat {
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {
     /// Check every event against the schema, and all against each other
+    #[command(after_help = EVENTS_HELP)]
     Validate {
         /// The file of events, one a line
         file: PathBuf,
@@ -138,11 +147,13 @@ pub enum EventsCommand {
         strict: bool,
     },
     /// Print the events in their order, one line each
+    #[command(after_help = EVENTS_HELP)]
     Replay {
         /// The file of events, one a line
         file: PathBuf,
     },
     /// Add up times, codes and results
+    #[command(after_help = EVENTS_HELP)]
     Summary {
         /// The file of events, one a line
         file: PathBuf,
@@ -150,7 +161,16 @@ pub enum EventsCommand {
     /// Publish the events of this service again, in their order, for a stream that lost them:
     /// DATABASE_URL, NATS_URL and NATS_PREFIX are needed. Consumers know repeats by the event's id.
     /// One of --from-position and --since is needed
+    #[command(after_help = EVENTS_HELP)]
     Refill(chassis::refill::Order),
+}
+
+impl Gates {
+    /// Whether standard output belongs to events.
+    pub(super) fn streams_events(&self) -> bool {
+        let (Self::Shipping(args) | Self::Conceptual(args)) = self;
+        args.emit_events
+    }
 }
 
 pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {

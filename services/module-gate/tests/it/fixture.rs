@@ -72,7 +72,7 @@ impl Fixture {
             concurrency: 2,
             pin_processors: true,
             upstreams: Allowed::default(),
-            log_level: "info".to_owned(),
+            process: chassis::process::Settings::default(),
             lease: Duration::from_secs(2),
         }
     }

@@ -30,3 +30,4 @@ mod unread;
 mod secrets;
 mod judgements;
 mod surroundings;
+mod traced;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use testkit::eventually;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use wire::pb::module::v1::execute_event::Event;
 use wire::pb::module::v1::{ExecutionState, GetExecutionRequest};
 use wire::problem::Problem;
@@ -135,12 +136,22 @@ fn command(fixture: &Fixture) -> Command {
 
 /// Starts the binary, confined as in production, and reads from its log where it listens.
 pub fn spawn(fixture: &Fixture) -> (Child, SocketAddr) {
+    let (child, address, _) = spawn_with_log(fixture);
+    (child, address)
+}
+
+/// The same, with the lines that it logs from then on.
+pub fn spawn_with_log(fixture: &Fixture) -> (Child, SocketAddr, UnboundedReceiver<String>) {
     let mut child = command(fixture).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
         let (_, address) = line.split_once("listens on ")?;
         address.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next()?.parse().ok()
     });
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, address.unwrap())
+    let (to, log) = mpsc::unbounded_channel();
+    // Read to the end, or the service would wait for its log to be taken.
+    std::thread::spawn(move || {
+        lines.map_while(Result::ok).for_each(|line| drop(to.send(line)));
+    });
+    (child, address.unwrap(), log)
 }

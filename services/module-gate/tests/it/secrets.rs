@@ -27,8 +27,14 @@ const SECRET: [&str; 7] = [
 ];
 
 /// Settings that hold none.
-const OPEN: [&str; 8] = [
+const OPEN: [&str; 14] = [
     "NATS_PREFIX",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "LUMIO_CONFINE",
     "MODULE_GATE_BIND",
     "MODULE_GATE_STORE",
     "MODULE_GATE_SCRATCH",

@@ -11,7 +11,7 @@ use wire::event::SealEvent;
 
 use super::check::{Format, report, sarif};
 use super::{
-    CommandError, Jobs, block_on, escape, events, named_root, print, progress, store, usage,
+    CommandError, Jobs, block_on, escape, events, named_root, print, progress, say, store, usage,
 };
 use crate::audit::audit;
 use crate::check::{Outcome, Rules, Status};
@@ -115,14 +115,13 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     })?;
     // The lowest: a pack that is bad outranks one of which nothing is known.
     let exits = outcomes.iter().map(|outcome| outcome.exit(false)).filter(|exit| *exit > 0);
-    match (exits.min(), unpublished.is_empty()) {
-        (Some(exit), true) => Ok(exit),
-        (None, true) => Ok(0),
-        // The report is printed; that an event is missing must not go unseen.
-        (exit, false) => {
-            Err(CommandError { exit: exit.unwrap_or(super::UNKNOWN), text: unpublished.join("; ") })
-        }
+    let found = exits.min();
+    if unpublished.is_empty() {
+        return Ok(found.unwrap_or_default());
     }
+    // The report is printed; that an event is missing must not go unseen.
+    say(&unpublished.join("; "));
+    Ok(found.unwrap_or(super::UNKNOWN))
 }
 
 fn named_in_file(args: &Args) -> Result<Vec<String>, CommandError> {

@@ -56,7 +56,9 @@ impl Publisher {
         let url = env.optional("DATABASE_URL").ok_or_else(|| {
             usage("--events needs DATABASE_URL, the database of the service oracle-gate")
         })?;
-        let prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
+        let prefix = env.parse("NATS_PREFIX", chassis::bus::read_prefix);
+        env.finish().map_err(|wrong| usage(wrong.to_string()))?;
+        let prefix = prefix.unwrap_or_else(|| wire::event::DEFAULT_PREFIX.to_owned());
         Ok(Self(Some((url, prefix))))
     }
 

@@ -3,7 +3,7 @@
 use seal::StoreProbe;
 use serde_json::json;
 
-use super::{CommandError, OutputFormat, block_on, escape, print, store};
+use super::{CommandError, OutputFormat, block_on, escape, print, say, store};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
@@ -40,8 +40,8 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
         return Ok(0);
     }
     let row = Reason::StoreNotWriteOnce.row();
-    let text = format!("{}: {} ({}; do not repeat)", row.code, row.meaning, row.action);
-    Err(CommandError { exit: row.class.exit(), text })
+    say(&format!("{}: {} ({}; do not repeat)", row.code, row.meaning, row.action));
+    Ok(row.class.exit())
 }
 
 fn text(root: &str, probe: &StoreProbe) -> String {

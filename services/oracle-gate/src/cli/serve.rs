@@ -4,34 +4,49 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use chassis::Env;
 use chassis::process::{self, Process};
 
-use super::{CommandError, usage};
-use crate::config::{Config, EXCHANGE, LOG_LEVEL, ROOT};
+use super::{NAME, USAGE, escape};
+use crate::config::{Config, EXCHANGE, ROOT};
 
 /// How long open calls may take to end: whoever asked for a stop waits ten seconds at most.
 const GRACE: Duration = Duration::from_secs(9);
 
-/// Serves until a signal. A failed start is one line and exit code 3.
-pub(super) fn run() -> Result<ExitCode, CommandError> {
-    let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
-    let folders = [(ROOT, config.location.folder()), (EXCHANGE, config.exchange.as_deref())];
-    let folders: Vec<_> =
-        folders.into_iter().filter_map(|(name, folder)| Some((name, folder?))).collect();
-    // The folders have to be there before the process is confined to them.
-    for (name, folder) in &folders {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| usage(format!("{name}: cannot make {}: {error}", folder.display())))?;
+/// Serves until a signal. A failed start is one line and exit code 3, in the form that all services
+/// have.
+pub(super) fn run() -> ExitCode {
+    match prepare() {
+        Ok(config) => serve(config),
+        // Names and values of a profile may be foreign text (R18).
+        Err(error) => process::tell(NAME, &escape::line(&wire::causes(error.as_ref())), USAGE),
     }
+}
 
+/// What is needed before the process is confined: its settings, and the folders that it writes.
+fn prepare() -> anyhow::Result<Config> {
+    let config = Config::read(Env::process())?;
+    // The rules that confine the process name folders that exist.
+    for (name, folder) in folders(&config) {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{name}: cannot make {}", folder.display()))?;
+    }
+    Ok(config)
+}
+
+fn serve(config: Config) -> ExitCode {
     let process = Process {
-        name: "oracle-gate",
-        log_level: config.log_level.clone(),
-        log_setting: LOG_LEVEL,
+        name: NAME,
+        settings: config.process.clone(),
         read: Vec::new(),
-        write: folders.iter().map(|(_, folder)| Path::to_path_buf(folder)).collect(),
+        write: folders(&config).map(|(_, folder)| folder.to_owned()).collect(),
         grace: GRACE,
     };
-    Ok(process::run(process, async |service| crate::start(service, config).await.map(drop)))
+    process::run(process, async |service| crate::start(service, config).await.map(drop))
+}
+
+fn folders(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
+    let folders = [(ROOT, config.location.folder()), (EXCHANGE, config.exchange.as_deref())];
+    folders.into_iter().filter_map(|(name, folder)| Some((name, folder?)))
 }

@@ -58,7 +58,7 @@ impl Fixture {
             database_url: Secret::from(""),
             nats_url: Secret::from(""),
             nats_prefix: "lumio".to_owned(),
-            log_level: "info".to_owned(),
+            process: chassis::process::Settings::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use seal::verify;
 use testkit::{TestBus, TestDb, eventually};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use wire::RunId;
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 
@@ -75,6 +76,27 @@ async fn the_command_killed_at_any_point_leaves_a_pack_unsealed_or_sealed() {
 pub struct Process {
     pub child: Child,
     pub url: String,
+    seen: Vec<String>,
+    lines: UnboundedReceiver<String>,
+}
+
+impl Process {
+    /// The first line of its log that has this text.
+    pub async fn logged(&mut self, text: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
+        let coming = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(text) {
+                    return line;
+                }
+                self.seen.push(line);
+            }
+            panic!("it does not say {text:?}: {:#?}", self.seen);
+        };
+        tokio::time::timeout(Duration::from_secs(120), coming).await.unwrap()
+    }
 }
 
 /// The service as a process, its store in the fixture's folder unless `settings` say otherwise.
@@ -102,7 +124,7 @@ pub async fn serve(
         .kill_on_drop(true);
     command.envs(settings.iter().copied());
     let mut child = command.spawn().unwrap();
-    let (to, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let (to, lines) = mpsc::unbounded_channel();
     for stream in [
         Box::pin(child.stdout.take().unwrap())
             as std::pin::Pin<Box<dyn tokio::io::AsyncRead + Send>>,
@@ -118,19 +140,12 @@ pub async fn serve(
         });
     }
     drop(to);
-    let mut seen = String::new();
-    let listening = async {
-        while let Some(line) = lines.recv().await {
-            if let Some((_, rest)) = line.split_once("oracle-gate listens on ") {
-                let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
-                return format!("http://{}", &rest[..end.unwrap_or(rest.len())]);
-            }
-            seen += &line;
-        }
-        panic!("it does not listen: {seen}");
-    };
-    let url = tokio::time::timeout(Duration::from_secs(120), listening).await.unwrap();
-    Process { child, url }
+    let mut process = Process { child, url: String::new(), seen: Vec::new(), lines };
+    let line = process.logged("oracle-gate listens on ").await;
+    let (_, rest) = line.split_once("oracle-gate listens on ").unwrap();
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+    process.url = format!("http://{}", &rest[..end.unwrap_or(rest.len())]);
+    process
 }
 
 async fn result(db: &TestDb, run: RunId) -> Option<Sealed> {

@@ -29,3 +29,4 @@ mod shards;
 mod signed;
 mod sql_metadata;
 mod tamper;
+mod traced;

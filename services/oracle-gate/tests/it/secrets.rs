@@ -28,8 +28,14 @@ const SECRET: [&str; 9] = [
 ];
 
 /// Settings that hold none.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 15] = [
     "NATS_PREFIX",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "LUMIO_CONFINE",
     "ORACLE_GATE_BIND",
     "ORACLE_GATE_PROFILE",
     "ORACLE_GATE_S3_REGION",
