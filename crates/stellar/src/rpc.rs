@@ -13,13 +13,13 @@ mod raw;
 mod simulate;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stellar_xdr::LedgerKey;
 use tracing::{Instrument as _, Span, info_span};
-use wire::TxHash;
+use wire::{NetworkId, TxHash};
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
 pub use entries::{AccountState, Entries, Entry};
@@ -37,6 +37,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Rpc {
     endpoints: Vec<Endpoint>,
     turn: Arc<Turn>,
+    /// The network that every node has to be on, once it is said.
+    network: OnceLock<NetworkId>,
     /// Simulations and reads from below this ledger are refused (R13).
     least_ledger: AtomicU32,
 }
@@ -78,6 +80,17 @@ pub enum RpcError {
         /// The least ledger that counts.
         least: u32,
     },
+    /// The node is on another network than the one that is expected: nothing was asked of it.
+    #[error(
+        "the RPC (node {number}) is on the network {theirs:?}, which is not the one that is \
+         configured: it is not asked; correct its address, then start again"
+    )]
+    OtherNetwork {
+        /// Its number among the nodes, from 1 on.
+        number: usize,
+        /// The passphrase of the network that it is on.
+        theirs: String,
+    },
     /// The answer has another form than the method's.
     #[error("the RPC's answer to {method} has another form than expected: {reason}")]
     Malformed {
@@ -118,14 +131,25 @@ impl Rpc {
     ///
     /// When one of them is no http or https address.
     pub fn with_fallbacks(url: &str, fallbacks: &[String]) -> Result<Self, RpcError> {
-        let turn = Arc::new(Turn { of: AtomicUsize::new(0), all: fallbacks.len() + 1 });
+        let turn = Arc::new(Turn::new(fallbacks.len() + 1));
         let urls = std::iter::once(url).chain(fallbacks.iter().map(String::as_str));
         let endpoints = urls.enumerate().map(|(place, url)| {
             let raw = raw::Raw::new(url, TIMEOUT, place, turn.clone())?;
-            Ok(Endpoint { node: Node::new(url, TIMEOUT)?, raw })
+            let is_checked = AtomicBool::new(false);
+            Ok(Endpoint { node: Node::new(url, TIMEOUT)?, raw, is_checked })
         });
         let endpoints = endpoints.collect::<Result<_, RpcError>>()?;
-        Ok(Self { endpoints, turn, least_ledger: AtomicU32::new(0) })
+        let network = OnceLock::new();
+        Ok(Self { endpoints, turn, network, least_ledger: AtomicU32::new(0) })
+    }
+
+    /// From now on every node has to be on `network`. Each is asked for its network before anything
+    /// else is asked of it. One that is on another is put aside for as long as this connection
+    /// lasts: its ledgers would be taken for those of the network, and its answers for the truth.
+    ///
+    /// Of several calls the first one counts.
+    pub fn expect_network(&self, network: NetworkId) {
+        self.network.get_or_init(|| network);
     }
 
     /// How many nodes may be asked.
@@ -133,14 +157,58 @@ impl Rpc {
         self.endpoints.len()
     }
 
-    /// The network that the node at `place` is on, whoever's turn it is.
+    /// Scheme, host and port of the node at `place`: the part of its address that holds no secret
+    /// (R9).
+    pub fn origin_at(&self, place: usize) -> String {
+        self.at(place).raw.origin()
+    }
+
+    /// The network that the node at `place` is on, whoever's turn it is. If that is not the
+    /// expected one, the node is put aside.
     ///
     /// # Errors
     ///
     /// [`RpcError`].
     pub async fn network_at(&self, place: usize) -> Result<NodeNetwork, RpcError> {
-        let endpoint = &self.endpoints[place % self.endpoints.len()];
-        endpoint.node.network().instrument(call_span("getNetwork")).await
+        let place = place % self.endpoints.len();
+        let endpoint = &self.endpoints[place];
+        let answer = endpoint.node.network().instrument(call_span("getNetwork")).await;
+        match &answer {
+            Ok(node) => match self.network.get() {
+                Some(expected) if node.network.id() == expected => {
+                    // It orders no other memory.
+                    endpoint.is_checked.store(true, Ordering::Relaxed);
+                }
+                Some(_) => self.put_aside(place, node.network.passphrase()),
+                None => {}
+            },
+            // A refusal too: a node that does not say where it is cannot be believed.
+            Err(_) => self.turn.pass(place),
+        }
+        answer
+    }
+
+    /// What the node at `place` knows of a transaction, whoever's turn it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rpc::transaction`]; [`RpcError::OtherNetwork`].
+    pub async fn transaction_at(
+        &self,
+        place: usize,
+        hash: &TxHash,
+    ) -> Result<TransactionStatus, ChainError> {
+        self.admit(place % self.endpoints.len()).await?;
+        answer::read(&self.at(place).raw, hash).await
+    }
+
+    /// The clock of the node at `place`, whoever's turn it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rpc::transaction_at`].
+    pub async fn clock_at(&self, place: usize) -> Result<Clock, ChainError> {
+        Ok(self.transaction_at(place, &no_transaction()).await?.clock)
     }
 
     /// The present node loses its turn, because of what it said: it is behind, for example.
@@ -148,13 +216,64 @@ impl Rpc {
         self.turn.pass(self.turn.place());
     }
 
-    fn endpoint(&self) -> (usize, &Endpoint) {
-        let place = self.turn.place();
-        (place, &self.endpoints[place])
+    /// The node at `place` has the turn from now on, because of what it said. One that was put
+    /// aside gets none.
+    pub fn turn_to(&self, place: usize) {
+        self.turn.give(place % self.endpoints.len());
     }
 
-    fn raw(&self) -> &raw::Raw {
-        &self.endpoint().1.raw
+    fn at(&self, place: usize) -> &Endpoint {
+        &self.endpoints[place % self.endpoints.len()]
+    }
+
+    fn put_aside(&self, place: usize, theirs: &str) {
+        let theirs = shorten(theirs);
+        if self.turn.put_aside(place, theirs.clone()) {
+            tracing::error!(
+                "node {} ({}) is on the network {theirs:?}, which is not the one that is \
+                 configured: it is not asked any more; correct its address, then start again",
+                place + 1,
+                self.origin_at(place)
+            );
+        }
+    }
+
+    /// Lets the node at `place` be asked: it was not put aside, and has said that it is on the
+    /// expected network.
+    async fn admit(&self, place: usize) -> Result<(), RpcError> {
+        let Some(expected) = self.network.get() else { return Ok(()) };
+        let elsewhere =
+            |theirs: &str| RpcError::OtherNetwork { number: place + 1, theirs: shorten(theirs) };
+        if let Some(theirs) = self.turn.elsewhere(place) {
+            self.turn.pass(place);
+            return Err(elsewhere(theirs));
+        }
+        if self.endpoints[place].is_checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let node = self.network_at(place).await?;
+        if node.network.id() == expected {
+            return Ok(());
+        }
+        Err(elsewhere(node.network.passphrase()))
+    }
+
+    /// The node whose turn it is, and its place. Those on another network are passed over: nothing
+    /// was asked of them, so that the next one may be asked at once.
+    async fn present(&self) -> Result<(usize, &Endpoint), RpcError> {
+        loop {
+            let place = self.turn.place();
+            match self.admit(place).await {
+                Ok(()) => return Ok((place, &self.endpoints[place])),
+                // It ends: each of them is put aside for good, and gets no other turn.
+                Err(RpcError::OtherNetwork { .. }) if self.turn.place() != place => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn raw(&self) -> Result<&raw::Raw, RpcError> {
+        Ok(&self.present().await?.1.raw)
     }
 
     /// Has the present node do something by way of `soroban-client`; it loses its turn if that
@@ -167,7 +286,7 @@ impl Rpc {
     where
         F: Future<Output = Result<T, RpcError>>,
     {
-        let (place, endpoint) = self.endpoint();
+        let (place, endpoint) = self.present().await?;
         let answer = ask(&endpoint.node).instrument(call_span(method)).await;
         // What a node refuses by an error of its own is an answer to what was asked.
         if !matches!(answer, Ok(_) | Err(RpcError::Refused { .. })) {
@@ -199,18 +318,22 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn network(&self) -> Result<NodeNetwork, RpcError> {
-        self.by_node("getNetwork", Node::network).await
+        self.network_at(self.turn.place()).await
     }
 
     /// Fails unless the node is on `network`: a signature for another one is worthless, and state
-    /// read from it is about something else.
+    /// read from it is about something else. From then on every further node has to be on it as
+    /// well, as [`Rpc::expect_network`] says.
     ///
     /// # Errors
     ///
     /// [`ChainError::Invalid`] naming both passphrases; [`ChainError::Rpc`].
     pub async fn require_network(&self, network: &Network) -> Result<NodeNetwork, ChainError> {
-        let node = self.network().await?;
+        let place = self.turn.place();
+        let node = self.network_at(place).await?;
         if node.network == *network {
+            self.expect_network(*network.id());
+            self.endpoints[place].is_checked.store(true, Ordering::Relaxed);
             return Ok(node);
         }
         let (theirs, ours) = (node.network.passphrase(), network.passphrase());
@@ -226,9 +349,7 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn clock(&self) -> Result<Clock, ChainError> {
-        // getTransaction is the one method whose answer has all four, whatever hash it is asked
-        // for.
-        Ok(self.transaction(&TxHash::from([0; 32])).await?.clock)
+        Ok(self.transaction(&no_transaction()).await?.clock)
     }
 
     /// What became of a transaction, and the node's clock at that answer.
@@ -238,9 +359,7 @@ impl Rpc {
     /// [`ChainError::Rpc`], or [`ChainError::Decode`] when a result holds what this release does
     /// not know.
     pub async fn transaction(&self, hash: &TxHash) -> Result<TransactionStatus, ChainError> {
-        let params = serde_json::json!({ "hash": hash.to_string() });
-        let answer: answer::RawTransaction = self.raw().call("getTransaction", params).await?;
-        answer.decode(hash)
+        answer::read(self.raw().await?, hash).await
     }
 
     /// Sends a signed call, payment or fee bump, exactly these bytes. Whatever this answers except
@@ -266,7 +385,7 @@ impl Rpc {
     /// `soroban-client` has no form for fee bumps and payments that keeps their bytes.
     async fn send_text(&self, text: String) -> Result<SendAnswer, ChainError> {
         let params = serde_json::json!({ "transaction": text });
-        let answer: answer::RawSend = self.raw().call("sendTransaction", params).await?;
+        let answer: answer::RawSend = self.raw().await?.call("sendTransaction", params).await?;
         answer.decode()
     }
 
@@ -276,7 +395,7 @@ impl Rpc {
     ///
     /// [`ChainError::Rpc`], [`ChainError::Decode`]; [`ChainError::Invalid`] for more than 200 keys.
     pub async fn entries(&self, keys: &[LedgerKey]) -> Result<Entries, ChainError> {
-        let entries = entries::read(self.raw(), keys).await?;
+        let entries = entries::read(self.raw().await?, keys).await?;
         self.require_recent("getLedgerEntries", entries.ledger)?;
         Ok(entries)
     }
@@ -316,7 +435,7 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<Vec<Event>, ChainError> {
-        let pages = events::read(self.raw(), contract, start_ledger, topics).await?;
+        let pages = events::read(self.raw().await?, contract, start_ledger, topics).await?;
         pages.events.into_iter().collect()
     }
 
@@ -333,7 +452,7 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<History, ChainError> {
-        let pages = events::read(self.raw(), contract, start_ledger, topics).await?;
+        let pages = events::read(self.raw().await?, contract, start_ledger, topics).await?;
         Ok(History {
             events: pages.events.into_iter().filter_map(Result::ok).collect(),
             oldest_ledger: pages.oldest_ledger,
@@ -355,7 +474,7 @@ impl Rpc {
         from: EventsFrom<'_>,
         limit: u32,
     ) -> Result<EventPage, ChainError> {
-        events::page(self.raw(), contracts, from, limit).await
+        events::page(self.raw().await?, contracts, from, limit).await
     }
 
     /// Asks the network's friendbot to create and fund an account.
@@ -368,7 +487,7 @@ impl Rpc {
         let url = friendbot.ok_or_else(|| {
             ChainError::invalid("this network has no friendbot: fund the account by a payment")
         })?;
-        self.raw().friendbot(&url, address).await
+        self.raw().await?.friendbot(&url, address).await
     }
 
     /// What the network asks for inclusion now, in stroops: the 90th percentile of the recent
@@ -400,28 +519,57 @@ impl Rpc {
 struct Endpoint {
     node: Node,
     raw: raw::Raw,
+    /// Whether it has said that it is on the expected network.
+    is_checked: AtomicBool,
 }
 
 /// Which of several nodes is asked next.
 #[derive(Debug)]
 struct Turn {
     of: AtomicUsize,
-    all: usize,
+    /// For each node that was put aside, the passphrase of the network that it is on.
+    elsewhere: Vec<OnceLock<String>>,
 }
 
 impl Turn {
-    fn place(&self) -> usize {
-        self.of.load(Ordering::Relaxed) % self.all
+    fn new(nodes: usize) -> Self {
+        let elsewhere = std::iter::repeat_with(OnceLock::new).take(nodes).collect();
+        Self { of: AtomicUsize::new(0), elsewhere }
     }
 
-    /// The node at `place` loses its turn, unless another has it already.
+    fn place(&self) -> usize {
+        self.of.load(Ordering::Relaxed) % self.elsewhere.len()
+    }
+
+    /// The network that the node at `place` was put aside for.
+    fn elsewhere(&self, place: usize) -> Option<&str> {
+        self.elsewhere[place].get().map(String::as_str)
+    }
+
+    /// The node at `place` loses its turn, unless another has it already. Those that were put aside
+    /// get none.
     fn pass(&self, place: usize) {
-        let next = (place + 1) % self.all;
+        let all = self.elsewhere.len();
+        let mut others = (1..all).map(|step| (place + step) % all);
+        let Some(next) = others.find(|other| self.elsewhere(*other).is_none()) else { return };
         // Of several calls that fail at one time only the first passes the turn on.
         let passed = self.of.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
-        if passed.is_ok() && next != place {
+        if passed.is_ok() {
             tracing::warn!("node {} gives no usable answer; node {} is asked", place + 1, next + 1);
         }
+    }
+
+    fn give(&self, place: usize) {
+        if self.elsewhere(place).is_none() && self.of.swap(place, Ordering::Relaxed) != place {
+            tracing::info!("node {} is asked from now on", place + 1);
+        }
+    }
+
+    /// The node at `place` gets no turn any more. `false` if that was so before.
+    fn put_aside(&self, place: usize, theirs: String) -> bool {
+        let is_new = self.elsewhere[place].set(theirs).is_ok();
+        self.pass(place);
+        is_new
     }
 }
 
@@ -429,6 +577,12 @@ impl fmt::Debug for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rpc")
     }
+}
+
+/// What a clock is asked with: `getTransaction` is the one method whose answer has all four times,
+/// whatever hash it is asked for.
+fn no_transaction() -> TxHash {
+    TxHash::from([0; 32])
 }
 
 /// The span of one call of a node.
@@ -455,4 +609,38 @@ pub(crate) fn shorten(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_turn_passes_round_and_over_nodes_that_were_put_aside() {
+        let turn = Turn::new(3);
+        turn.pass(0);
+        turn.pass(0);
+        assert_eq!(turn.place(), 1, "the second of two failures at one time passes nothing on");
+        assert!(turn.put_aside(2, "Another Network".to_owned()));
+        assert!(!turn.put_aside(2, "Another Network".to_owned()));
+        assert_eq!(turn.elsewhere(2), Some("Another Network"));
+        turn.pass(1);
+        assert_eq!(turn.place(), 0);
+        turn.give(2);
+        assert_eq!(turn.place(), 0);
+        turn.give(1);
+        assert_eq!(turn.place(), 1);
+        assert!(turn.put_aside(1, "Another Network".to_owned()));
+        assert_eq!(turn.place(), 0);
+        turn.pass(0);
+        assert_eq!(turn.place(), 0, "there is no other");
+    }
+
+    #[tokio::test]
+    async fn of_an_address_only_what_is_no_secret_is_shown() {
+        let secret = "https://user:password@node.example:8443/v2/key?apikey=key#key".to_owned();
+        let rpc = Rpc::with_fallbacks("http://localhost:8000/rpc", &[secret]).unwrap();
+        assert_eq!(rpc.origin_at(0), "http://localhost:8000");
+        assert_eq!(rpc.origin_at(1), "https://node.example:8443");
+    }
 }

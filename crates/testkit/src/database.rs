@@ -52,7 +52,8 @@ impl TestDb {
         let text = "SELECT count(*) FROM pg_stat_activity \
                     WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
         let none = eventually(|| async {
-            let open: i64 = sqlx::query_scalar(text).fetch_one(&self.pool).await.unwrap();
+            let open: i64 =
+                sqlx::query_scalar(text).fetch_one(&self.pool).await.expect("Postgres answers");
             open == 0
         });
         timeout(LEFT_OPEN_FOR, none).await.expect("no transaction is left open");

@@ -1,6 +1,8 @@
 //! The command line. Exit codes: 0 done, 1 the service failed or the subject is bad, 2 nothing is
 //! known, try again, 3 usage or configuration (C1).
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use chassis::{Bus, Env, postgres, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use wire::RunId;
 
+use self::table::table;
 use crate::auth::caller::Scope;
 use crate::auth::session;
 use crate::config::{Config, FILE, Role};
@@ -27,6 +30,10 @@ mod doctor;
 mod import;
 mod intake;
 mod proof;
+mod table;
+
+/// The program's name, as it stands before what it says.
+const NAME: &str = "runner";
 
 /// How long open requests and steps may take after a signal. The servers give their clients less.
 const GRACE: Duration = Duration::from_secs(9);
@@ -58,7 +65,7 @@ Examples:
 
 /// Takes runs from the queue to a receipt on chain.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version = chassis::version(), after_help = EXAMPLES)]
+#[command(name = NAME, version = chassis::version(), after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -67,6 +74,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the gateway and work on runs, until a signal.
+    #[command(after_help = "Examples:\n  runner serve\n  runner serve --role gateway")]
     Serve {
         /// Which part of the service this process is [default: RUNNER_ROLE, or all]. A gateway
         /// alone holds no key of the chain.
@@ -75,6 +83,7 @@ enum Command {
     },
     /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
     /// service starts. `serve` does it as well, unless it is done.
+    #[command(after_help = "Example:\n  runner migrate")]
     Migrate,
     /// Look at runs in the database of DATABASE_URL.
     #[command(subcommand)]
@@ -88,9 +97,11 @@ enum Command {
     /// transactions and keys, published events, the contracts' events, comparisons and logins.
     /// Without --confirm it only counts. Runs that are not finished, or whose escrow is open, stay,
     /// and so do events that proofs about what is kept may need.
+    #[command(after_help = PRUNE)]
     Prune(PruneArguments),
     /// Write everything that the database of DATABASE_URL holds of runs to a file, as it is at one
     /// moment; engines may go on meanwhile. Logins are not in it.
+    #[command(after_help = "Example:\n  runner export --to runner.jsonl")]
     Export {
         /// Where to; the file must not exist. It holds inputs of users.
         #[arg(long, value_name = "FILE")]
@@ -101,6 +112,8 @@ enum Command {
     /// runs that are not in the file are given back. Stop all engines of the lost database first.
     /// However large the file is, all of it is restored or nothing.
     /// Exit code 0: everything is known; 1: nothing was restored; 2: something is not known.
+    #[command(after_help = "Examples:\n  runner restore --from runner.jsonl\n  \
+                            runner restore --judge --output json")]
     Restore {
         /// The file.
         #[arg(long, value_name = "FILE", required_unless_present = "judge")]
@@ -117,6 +130,8 @@ enum Command {
     /// or charged. Without --confirm it only reads the file, which is refused whole if one of its runs
     /// cannot be kept. Runs are kept in batches: an import that was interrupted goes on when the
     /// command is repeated.
+    #[command(after_help = "Examples:\n  runner import .runner-state.json\n  \
+                            runner import .runner-state.json --confirm")]
     Import {
         /// The file.
         file: PathBuf,
@@ -140,6 +155,7 @@ enum Command {
     Events(EventsCommand),
     /// Compare what Postgres, the vault, the transactions, the balances, NATS and module-gate say
     /// about every run. Exit code 1: something does not agree; 2: something is unknown.
+    #[command(after_help = "Examples:\n  runner account\n  runner account --output json")]
     Account {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
@@ -148,6 +164,7 @@ enum Command {
     /// Look at everything that a runner needs: Postgres and its schema, NATS and its streams, node,
     /// contracts, accounts, gates, events, queue. Exit code 0: all is well (warnings are named); 1:
     /// something is wrong; 2: something does not answer.
+    #[command(after_help = "Examples:\n  runner doctor\n  runner doctor --output json")]
     Doctor {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
@@ -156,6 +173,7 @@ enum Command {
     /// Compare Postgres with the vault's state: open records without a run, runs that were closed
     /// otherwise, escrows past their deadline, runs in an operator's hands, sums of accounts. Exit
     /// code 0: nothing differs, or all was repaired; 1: something differs; 2: something is unknown.
+    #[command(after_help = "Examples:\n  runner reconcile\n  runner reconcile --repair")]
     Reconcile {
         /// Repair what contract state proves, and nothing else. Money is moved by the workers of a
         /// running engine.
@@ -169,19 +187,30 @@ enum Command {
     Channels(channels::ChannelsArgs),
     /// List the Ed25519 keys of the token of RUNNER_PKCS11_TOKEN: account and label. Only the
     /// RUNNER_PKCS11_ settings of module, token and PIN are needed.
+    #[command(after_help = "Examples:\n  runner signer-keys\n  \
+                            runner signer-keys --output json")]
     SignerKeys {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
         output: OutputFormat,
     },
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
+    #[command(after_help = "Example:\n  runner crash-points")]
     CrashPoints,
     /// Print completions for a shell.
+    #[command(after_help = "Example:\n  runner completions bash > \
+                            /etc/bash_completion.d/runner")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
 }
+
+const PRUNE: &str = "\
+Examples:
+  runner prune --older-than 90d
+  runner prune --older-than 90d --export old.jsonl --confirm
+  runner runs prune --older-than 90d     the same";
 
 #[derive(Debug, clap::Args)]
 struct PruneArguments {
@@ -189,7 +218,8 @@ struct PruneArguments {
     /// days.
     #[arg(long, value_name = "AGE", value_parser = prune::parse_age)]
     older_than: time::Duration,
-    /// Write each run as a line of JSON to this file before it goes; the file must not exist.
+    /// Write each run as a line of JSON to this file before it goes; the file must not exist. Only
+    /// its owner can read it: it holds inputs of users.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// Remove them.
@@ -200,16 +230,20 @@ struct PruneArguments {
 #[derive(Debug, Subcommand)]
 enum RunsCommand {
     /// List the newest runs as JSON.
+    #[command(after_help = "Example:\n  runner runs list")]
     List,
     /// Show one run as JSON.
+    #[command(after_help = "Example:\n  runner runs show 0199f2d0-…")]
     Show {
         /// Its id.
         id: RunId,
     },
     /// The same as `runner prune`.
+    #[command(after_help = PRUNE)]
     Prune(PruneArguments),
     /// Let workers take a run again that waits for an operator. The vault's state and events are
     /// asked first: a run whose escrow is proven closed, or never taken, ends at once.
+    #[command(after_help = "Example:\n  runner runs resume 0199f2d0-…")]
     Resume {
         /// Its id.
         id: RunId,
@@ -233,8 +267,10 @@ const BY_HAND: &str = "\
 The workers of a running engine carry it out. Exit codes: 0 the run has ended, 1 it cannot be done (and
 why), 2 nothing is known or it has not ended yet, 3 usage.
 
-Example:
-  runner runs void 0199f2d0-… --reason 'module-gate is lost' --wait 120";
+Examples:
+  runner runs finalize 0199f2d0-…
+  runner runs void 0199f2d0-… --reason 'module-gate is lost' --wait 120
+  runner runs reclaim 0199f2d0-… --output json";
 
 #[derive(Debug, clap::Args)]
 struct ByHand {
@@ -261,6 +297,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum IntakeCommand {
     /// Refuse new runs from now on.
+    #[command(after_help = INTAKE)]
     Pause {
         #[command(flatten)]
         whose: Whose,
@@ -269,11 +306,13 @@ enum IntakeCommand {
         reason: Option<String>,
     },
     /// Accept new runs again. Exit code 1: they were not paused.
+    #[command(after_help = INTAKE)]
     Resume {
         #[command(flatten)]
         whose: Whose,
     },
     /// List what is paused.
+    #[command(after_help = INTAKE)]
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
@@ -294,6 +333,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum DeadLettersCommand {
     /// List them, the longest unchanged first: at most 500.
+    #[command(after_help = DEAD_LETTERS)]
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
@@ -301,12 +341,14 @@ enum DeadLettersCommand {
     },
     /// Show one as JSON: the run, its attempts and transactions, what contract state proves about
     /// it, and what can be done.
+    #[command(after_help = DEAD_LETTERS)]
     Show {
         /// Its id.
         id: RunId,
     },
     /// Let workers go on with them. What is proven to have ended ends; an escrow that stayed open is
     /// settled with zero before the next attempt. Nothing is charged twice.
+    #[command(after_help = DEAD_LETTERS)]
     Replay {
         /// Their ids.
         #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID")]
@@ -319,6 +361,7 @@ enum DeadLettersCommand {
         output: OutputFormat,
     },
     /// Give them up: what the vault holds of them goes back to their users, and they end.
+    #[command(after_help = DEAD_LETTERS)]
     Discard {
         /// Their ids.
         #[arg(required = true, value_name = "ID")]
@@ -345,6 +388,7 @@ struct Whose {
 #[derive(Debug, Subcommand)]
 enum SessionsCommand {
     /// End every session of an account at once; its tokens are refused from then on.
+    #[command(after_help = "Example:\n  runner sessions revoke G…")]
     Revoke {
         /// Who logged in, as its tokens name it: G…, M…, G…:memo or C….
         subject: String,
@@ -355,9 +399,14 @@ enum SessionsCommand {
 enum EventsCommand {
     /// Publish events again, in their order, for a stream that lost them. Consumers know repeats by
     /// the event's id. One of --from-position and --since is needed.
+    #[command(after_help = "Examples:\n  \
+                            runner events refill --since 2026-01-31T00:00:00Z --dry-run\n  \
+                            runner events refill --from-position 1")]
     Refill(refill::Order),
     /// List ledgers whose contract events were lost: every node had forgotten them before they were
     /// read. Exit code 1: there are some that nobody took note of.
+    #[command(after_help = "Examples:\n  runner events gaps\n  \
+                            runner events gaps --acknowledge")]
     Gaps {
         /// Take note of them, so that the health stops naming them.
         #[arg(long)]
@@ -376,14 +425,9 @@ enum OutputFormat {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match process::arguments() {
         Ok(cli) => cli,
-        Err(error) => {
-            let usage = error.use_stderr();
-            // Nothing helps if even this can't be printed.
-            let _ = error.print();
-            return if usage { ExitCode::from(3) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match cli.command {
         Command::Serve { role } => serve(role),
@@ -420,7 +464,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "runner", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
             ExitCode::SUCCESS
         }
     }
@@ -431,7 +475,7 @@ fn migrate() -> ExitCode {
     if let Err(error) = env.add_file(Path::new(FILE)) {
         return refused(&error.into(), 3);
     }
-    process::migrate("runner", env, async |db| postgres::migrate(db, &crate::MIGRATIONS).await)
+    process::migrate(NAME, env, async |db| postgres::migrate(db, &crate::MIGRATIONS).await)
 }
 
 fn serve(role: Option<Role>) -> ExitCode {
@@ -441,9 +485,8 @@ fn serve(role: Option<Role>) -> ExitCode {
     };
     // Of its own it writes no file.
     let process = Process {
-        name: "runner",
-        log_level: config.log_level.clone(),
-        log_setting: "RUNNER_LOG_LEVEL",
+        name: NAME,
+        settings: config.process.clone(),
         // The built console, which is read once at the start, and what a token's library needs.
         read: config.console_dir.iter().chain(&config.signer_module).cloned().collect(),
         write: config.signer_paths.clone(),
@@ -465,8 +508,14 @@ async fn signer_keys(output: OutputFormat) -> ExitCode {
         Ok(keys) if output == OutputFormat::Json => {
             print_json(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
+        Ok(keys) if keys.is_empty() => {
+            println!("the token has no Ed25519 key");
+            ExitCode::SUCCESS
+        }
         Ok(keys) => {
-            keys.iter().for_each(|key| println!("{} {}", key.account, plain(&key.label)));
+            let rows: Vec<_> =
+                keys.iter().map(|key| [key.account.clone(), plain(&key.label)]).collect();
+            println!("{}", table(["account", "label"], &rows));
             ExitCode::SUCCESS
         }
         Err(words) => refused(&anyhow::anyhow!(words).context("nothing is known"), 2),
@@ -503,15 +552,16 @@ async fn gaps(acknowledge: bool, output: OutputFormat) -> ExitCode {
             Ok(text) => println!("{text}"),
             Err(error) => return refused(&error.into(), 1),
         }
+    } else if gaps.is_empty() {
+        println!("no ledger's events were lost");
     } else {
-        for gap in &gaps {
-            let noted = if gap.acknowledged { "noted" } else { "open" };
-            let (first, last) = (gap.first_ledger, gap.last_ledger);
-            println!("{noted:<6} ledgers {first} to {last}, found {}", gap.found_at);
-        }
-        if gaps.is_empty() {
-            println!("no ledger's events were lost");
-        }
+        let row = |gap: &sight::store::Gap| {
+            let state = if gap.acknowledged { "noted" } else { "open" };
+            let (first, last) = (gap.first_ledger.to_string(), gap.last_ledger.to_string());
+            [state.to_owned(), first, last, gap.found_at.clone()]
+        };
+        let rows: Vec<_> = gaps.iter().map(row).collect();
+        println!("{}", table(["state", "first ledger", "last ledger", "found"], &rows));
     }
     let is_open = gaps.iter().any(|gap| !gap.acknowledged) && !acknowledge;
     if is_open { ExitCode::from(1) } else { ExitCode::SUCCESS }
@@ -610,8 +660,7 @@ async fn prune_runs(
     let mut export: Box<dyn std::io::Write + Send> = match export {
         None => Box::new(std::io::sink()),
         Some(path) => {
-            // An older export is never overwritten.
-            let file = std::fs::File::create_new(path);
+            let file = new_file(path);
             let file = file.with_context(|| format!("--export: cannot make {}", path.display()))?;
             Box::new(std::io::BufWriter::new(file))
         }
@@ -619,6 +668,12 @@ async fn prune_runs(
     let done = prune::prune(db, before, &mut *export).await?;
     println!("{done} were removed");
     Ok(())
+}
+
+/// A file for what is exported. An older export is never overwritten, and only its owner may read
+/// it: it holds inputs of users.
+fn new_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The database's address, or the exit code when it is not configured.
@@ -725,5 +780,36 @@ fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// One line on standard error.
 fn refused(error: &anyhow::Error, code: u8) -> ExitCode {
-    process::report("runner", error, code)
+    process::report(NAME, error, code)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            if command.has_subcommands() {
+                for inner in command.get_subcommands() {
+                    visit(inner, &format!("{path} {}", inner.get_name()));
+                }
+                return;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
+        }
+        visit(&Cli::command(), NAME);
+    }
+
+    #[test]
+    fn what_is_exported_is_its_owners_and_overwrites_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.jsonl");
+        let file = new_file(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(new_file(&path).is_err());
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
 use chassis::grpc::Tokens;
+use chassis::{bus, process};
 use clap::ValueEnum as _;
 use ed25519_dalek::VerifyingKey;
 use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
@@ -91,8 +92,8 @@ pub struct Config {
     pub policy: RunPolicy,
     /// The gates, if there are any.
     pub gates: Option<Addresses>,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub log_level: String,
+    /// How much is logged, and what every process has.
+    pub process: process::Settings,
     /// Postgres.
     pub database_url: String,
     /// NATS.
@@ -185,6 +186,7 @@ impl Config {
         let bind = bind(&env);
         let auth = auth(&env, (role, bind, local), keys.as_ref());
         let is_open = matches!(auth, auth::Mode::None);
+        let executions = env.number("RUNNER_EXECUTIONS", 4, 1..=256);
         let config = Self {
             role,
             signer_module: token.and_then(|token| token.module.parent().map(Path::to_owned)),
@@ -199,21 +201,22 @@ impl Config {
             http: SocketAddr::new(bind, env.number("RUNNER_PORT|PORT", 4000, 0..=u16::MAX)),
             grpc: grpc(&env, bind),
             cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
-            console_dir: env.optional("RUNNER_CONSOLE_DIR").map(PathBuf::from),
+            console_dir: env.parse("RUNNER_CONSOLE_DIR", console_folder),
             console_connect: console_connect(&env),
             browser_rpc_url: browser_rpc_url(&env),
             passkey_wasm_hash: passkey_wasm_hash(&env, local),
             rates: rates(&env, is_open),
             poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
             workers: env.number("RUNNER_WORKERS", 4, 1..=64),
-            executions: env.number("RUNNER_EXECUTIONS", 4, 1..=256),
+            executions,
             max_queue: max_queue(&env),
             public_host: public_host(&env),
-            policy: run_policy(&env, local),
-            gates: gates(&env),
-            log_level: env.with_default("RUNNER_LOG_LEVEL", "info"),
+            // What all services have is asked for in one order, so that they tell mistakes alike.
             database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
             nats_url: env.required_url("NATS_URL", &["nats", "tls"]),
+            policy: run_policy(&env, local, executions),
+            process: process::Settings::read(&env, "RUNNER_LOG_LEVEL"),
+            gates: gates(&env),
             channel_least: env.number("RUNNER_CHANNEL_LEAST_STROOPS", 100_000_000, 0..=i64::MAX),
             fees: fees(&env),
             transaction_secs: 60,
@@ -439,6 +442,15 @@ fn auth(
     auth::Mode::read(env, around)
 }
 
+/// The folder of the console. What else is wrong with it is found when it is read.
+fn console_folder(text: &str) -> Result<PathBuf, &'static str> {
+    let folder = PathBuf::from(text);
+    if folder.join("index.html").is_file() {
+        return Ok(folder);
+    }
+    Err("has no index.html; name the folder that the console was built into")
+}
+
 /// Where pages of the console may connect to, such as a wallet's relay: `scheme://host[:port]`.
 fn console_connect(env: &Env) -> Vec<String> {
     const NAME: &str = "RUNNER_CONSOLE_CONNECT";
@@ -551,13 +563,14 @@ fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {
     Some((SocketAddr::new(bind, port), tokens))
 }
 
-fn run_policy(env: &Env, local: bool) -> RunPolicy {
+fn run_policy(env: &Env, local: bool, executions: usize) -> RunPolicy {
     let margin = if local { 60 } else { 1_800 };
     let policy = RunPolicy {
         deadline_secs: env.number("RUNNER_DEADLINE_SECS", 3_600, 660..=86_000),
         runner_fee: env.number("RUNNER_FEE_STROOPS", 0_u64, 0..=LARGEST_FEE).into(),
         margin_secs: env.number("RUNNER_DEADLINE_MARGIN_SECS", margin, 10..=43_200),
         wall_limit_ms: env.number("RUNNER_WALL_LIMIT_MS", 600_000, 100..=43_200_000),
+        executions,
         finalize_on_error: env.boolean("RUNNER_FINALIZE_ON_ERROR", true),
         attestation_keys: attestation_keys(env),
         lease_ms: env.number("RUNNER_LEASE_MS", 15_000, 1_000..=30_000),
@@ -571,7 +584,9 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
             stellar::vault::MOST_SETTLEMENTS,
             1..=1_000,
         ),
-        nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
+        nats_prefix: env
+            .parse("NATS_PREFIX", bus::read_prefix)
+            .unwrap_or_else(|| wire::event::DEFAULT_PREFIX.to_owned()),
         places: Places {
             per_user: places(env, "RUNNER_MAX_RUNS_PER_USER"),
             per_agent: places(env, "RUNNER_MAX_RUNS_PER_AGENT"),

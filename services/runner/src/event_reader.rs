@@ -9,6 +9,9 @@
 //! A node keeps events for a time only. If none has a ledger any more, the gap is stored, logged,
 //! measured and shown by the health until an operator takes note of it; what follows from state
 //! (agents, grants) is read from the contracts instead.
+//!
+//! Each round compares the node with the newest ledger that was seen of the network, and raises
+//! that mark: a service without work notices another history as soon as one that sends (R13).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wire::event::ChainData;
 
+use crate::chain::client::{another_history, remember};
+use crate::chain::network::{LedgerMark, NodeStatus, compare};
+use crate::chain::store as chain_store;
 use crate::error::{Error, Result};
 use crate::event_reader::reactions::Reactions;
 use crate::metrics;
@@ -33,6 +39,8 @@ mod reactions;
 const LEAD_EVERY: Duration = Duration::from_secs(1);
 /// Events of one page.
 const PAGE: u32 = 1_000;
+/// How many ledgers a node may be behind and keep its turn: one may have closed while it answered.
+const MOST_BEHIND: u32 = 1;
 /// The pause after a failure, and the longest one after several.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -57,12 +65,18 @@ impl EventReader {
     ///
     /// # Errors
     ///
-    /// None: what fails is tried again, waiting longer each time.
+    /// Only when the network turned out to have another history (R13): the service must stop.
+    /// Whatever else fails is tried again, waiting longer each time.
     pub async fn follow(self, stop: CancellationToken) -> anyhow::Result<()> {
+        self.rpc.expect_network(self.followed.network);
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let pause = match self.lead(&stop, &mut failures).await {
                 Ok(()) => LEAD_EVERY,
+                Err(error @ Error::NetworkReset(_)) => {
+                    tracing::error!("{error}");
+                    return Err(error.into());
+                }
                 Err(error) => {
                     // The first one may be a moment's; what lasts is said once.
                     if failures == 1 {
@@ -85,8 +99,9 @@ impl EventReader {
     ///
     /// # Errors
     ///
-    /// When database or node do not answer.
+    /// When database or node do not answer; [`Error::NetworkReset`].
     pub async fn catch_up(&self) -> Result<u32> {
+        self.rpc.expect_network(self.followed.network);
         let newest = self.rpc.clock().await?.latest_ledger;
         let mut conn = self.db.acquire().await?.detach();
         let mut reactions = Reactions::default();
@@ -132,7 +147,7 @@ impl EventReader {
 
     /// Reads what there is to read now.
     async fn round(&self, conn: &mut PgConnection, reactions: &mut Reactions) -> Result<()> {
-        let clock = self.rpc.clock().await?;
+        let mut clock = self.clock().await?;
         let next = match store::next_ledger(conn, &self.followed).await? {
             Some(next) => next,
             None => self.start(conn, &clock).await?,
@@ -141,8 +156,62 @@ impl EventReader {
         if clock.latest_ledger < next {
             return Ok(());
         }
+        if clock.oldest_ledger > next
+            && let Some(other) = self.turn_to_history(next).await?
+        {
+            clock = other;
+        }
         let next = self.skip_forgotten(conn, next, &clock).await?;
         self.read_on(conn, reactions, next, &clock).await
+    }
+
+    /// The clock of a node that lives in the history that is known, of one that is not behind if
+    /// there is one.
+    async fn clock(&self) -> Result<Clock> {
+        let clock = self.rpc.clock().await?;
+        if self.observe(&clock).await? <= MOST_BEHIND || self.rpc.nodes() < 2 {
+            return Ok(clock);
+        }
+        self.rpc.turn_away();
+        let clock = self.rpc.clock().await?;
+        self.observe(&clock).await?;
+        Ok(clock)
+    }
+
+    /// Remembers what a node says of itself. How many ledgers it is behind what was seen before.
+    async fn observe(&self, clock: &Clock) -> Result<u32> {
+        let network = (self.followed.network, self.followed.passphrase.as_str());
+        let (status, known) = remember(&self.db, network, clock).await?;
+        match status {
+            NodeStatus::Current => Ok(0),
+            NodeStatus::Behind => Ok(known.ledger.saturating_sub(clock.latest_ledger)),
+            NodeStatus::NetworkReset => Err(another_history(&known, clock)),
+        }
+    }
+
+    /// Looks for a node that still has this ledger, and lets it have the turn. Its clock.
+    async fn turn_to_history(&self, ledger: u32) -> Result<Option<Clock>> {
+        if self.rpc.nodes() < 2 {
+            return Ok(None);
+        }
+        let known = chain_store::high_water(&self.db, self.followed.network).await?;
+        for place in 0..self.rpc.nodes() {
+            let clock = match self.rpc.clock_at(place).await {
+                Ok(clock) => clock,
+                Err(error) => {
+                    tracing::debug!("node {} does not say what it keeps: {error}", place + 1);
+                    continue;
+                }
+            };
+            let seen = LedgerMark::newest(&clock);
+            let is_reset =
+                known.is_some_and(|known| compare(&known, &seen) == NodeStatus::NetworkReset);
+            if !is_reset && (clock.oldest_ledger..=clock.latest_ledger).contains(&ledger) {
+                self.rpc.turn_to(place);
+                return Ok(Some(clock));
+            }
+        }
+        Ok(None)
     }
 
     /// Begins with the oldest ledger that the node has. Of what was before it, state says enough.

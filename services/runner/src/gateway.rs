@@ -121,6 +121,8 @@ type Shared = State<Arc<Gateway>>;
 /// When the origin cannot be the value of a header.
 pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router> {
     let Reach { cors_origin, hosts, limits, console } = reach;
+    // What is on offer is never read of another network.
+    gateway.market.rpc.expect_network(gateway.followed.network);
     // Under the same rules: on a loopback address, where names are checked, nobody probes by
     // another name.
     let health = gateway.health.router().with_state(());

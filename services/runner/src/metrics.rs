@@ -9,6 +9,8 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use time::OffsetDateTime;
 
+use crate::chain::call::CallState;
+use crate::chain::transaction::Kind;
 use crate::model::state::Status;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `scheduled`, `limited`,
@@ -82,6 +84,29 @@ fn shortages() -> &'static Gauge<u64> {
 /// Records whether transactions lack something of this kind.
 pub fn record_shortage(kind: &'static str, is_met: bool) {
     shortages().record(u64::from(is_met), &[KeyValue::new("kind", kind)]);
+}
+
+/// `lumio.runner.nodes`: 1 for the `state` that each `node` is in, else 0. Nodes are named by
+/// their number: 1 is that of `RUNNER_RPC_URL`, those of `RUNNER_RPC_FALLBACK_URLS` follow.
+fn nodes() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.nodes")
+            .with_description("how each node of the network is, by its number")
+            .build()
+    });
+    &GAUGE
+}
+
+/// Records how a node is: of each state, whether it is the node's.
+pub fn record_node(number: usize, states: &[(&'static str, bool)]) {
+    for (state, holds) in states {
+        let labels = [
+            KeyValue::new("node", i64::try_from(number).unwrap_or(i64::MAX)),
+            KeyValue::new("state", *state),
+        ];
+        nodes().record(u64::from(*holds), &labels);
+    }
 }
 
 /// `lumio.runner.contract.events` (events): of vault and registry, by `event`; `unreadable` are those
@@ -224,37 +249,26 @@ fn calls() -> &'static Counter<u64> {
     &COUNTER
 }
 
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallOutcome {
-    /// It landed and did what it says.
-    Done,
-    /// The vault refused it.
-    Refused,
-    /// It can never land, or came too late.
-    Expired,
-    /// It was called off before anything was signed.
-    Withdrawn,
-    /// Nobody can say: an operator has to look (R13).
-    Unknown,
-}
-
-impl CallOutcome {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Refused => "refused",
-            Self::Expired => "expired",
-            Self::Withdrawn => "withdrawn",
-            Self::Unknown => "unknown",
-        }
+/// Counts the calls among these that have ended; the others go on. The caller has committed the
+/// states that they are in now: an end that was rolled back is none.
+pub fn calls_changed(changes: &[(Kind, CallState)]) {
+    for (kind, state) in changes {
+        let Some(outcome) = outcome(*state) else { continue };
+        let labels = [KeyValue::new("kind", kind.name()), KeyValue::new("outcome", outcome)];
+        calls().add(1, &labels);
     }
 }
 
-/// Counts a call that ended.
-pub fn call_ended(kind: &'static str, outcome: CallOutcome) {
-    let labels = [KeyValue::new("kind", kind), KeyValue::new("outcome", outcome.name())];
-    calls().add(1, &labels);
+/// How a call in this state has ended, if it has.
+const fn outcome(state: CallState) -> Option<&'static str> {
+    match state {
+        CallState::Done => Some("done"),
+        CallState::Refused => Some("refused"),
+        CallState::Late => Some("expired"),
+        CallState::Withdrawn => Some("withdrawn"),
+        CallState::Unknown => Some("unknown"),
+        CallState::Wanted | CallState::Signed => None,
+    }
 }
 
 /// `lumio.runner.confirmation` (ledgers): from the newest ledger known when a transaction was signed
@@ -292,6 +306,25 @@ pub fn transaction_landed(kind: &'static str, ledgers: u32, fee_per_call: Option
     if let Some(charged) = fee_per_call {
         fee().record(charged, &labels);
     }
+}
+
+/// `lumio.runner.run.fee` (stroops): what one attempt of a run was charged from its opening to the
+/// call that closed its escrow: its share of each transaction that carried a call of it.
+fn run_fee() -> &'static Histogram<u64> {
+    static HISTOGRAM: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_histogram("lumio.runner.run.fee")
+            .with_unit("{stroop}")
+            .with_description("what the network charged for a run, from its opening to its end")
+            .with_boundaries(vec![1e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8])
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// Records what a run cost whose escrow was closed.
+pub fn run_closed(fee: u64) {
+    run_fee().record(fee, &[]);
 }
 
 /// `lumio.runner.claim.duration` (seconds): from the moment a run could be taken until a worker took
@@ -346,4 +379,21 @@ fn leases_lost() -> &'static Counter<u64> {
 /// Counts a lease that was lost.
 pub fn lease_lost() {
     leases_lost().add(1, &[]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_one_outcome_once_no_sender_carries_it_further() {
+        let states = ["wanted", "signed", "done", "refused", "late", "unknown", "withdrawn"];
+        let states: Vec<CallState> = states.iter().map(|name| name.parse().unwrap()).collect();
+        for state in &states {
+            assert_eq!(outcome(*state).is_none(), state.is_active(), "{state}");
+        }
+        let mut outcomes: Vec<_> = states.into_iter().filter_map(outcome).collect();
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, ["done", "expired", "refused", "unknown", "withdrawn"]);
+    }
 }

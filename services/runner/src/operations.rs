@@ -5,6 +5,7 @@ pub mod import;
 pub mod intake;
 pub mod prune;
 pub mod watch;
+pub mod nodes;
 pub mod resolve;
 pub mod reconcile;
 pub mod backup;

@@ -8,16 +8,17 @@ use chassis::{Bus, Health, Service};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use stellar::{Address, Rpc};
 use tokio::time::timeout;
-use wire::{Digest, Problem, RunId};
+use wire::{Digest, NetworkId, Problem, RunId};
 
 use crate::chain::outcomes::Shortage;
 use crate::chain::shortages::Shortages;
+use crate::chain::store as chain_store;
 use crate::error::Error;
 use crate::gates::Gates;
 use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
-use crate::operations::{intake as pauses, watch};
+use crate::operations::{intake as pauses, nodes, watch};
 use crate::sight::{self, Followed};
 use crate::signer::ChainKeys;
 
@@ -29,6 +30,10 @@ const EVERY_LOAD: Duration = Duration::from_secs(5);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a channel has changes by its fees only.
 const EVERY_CHANNELS: Duration = Duration::from_secs(10);
+/// Nodes may count requests, also those that are asked only when another fails.
+const EVERY_NODES: Duration = Duration::from_secs(10);
+/// How long one node may take: all are asked at one time, and a probe has a little more.
+const NODE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What is watched beside Postgres and NATS.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
     } = watched;
     health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
+    // Nothing is read of another network, whichever node has the turn.
+    rpc.expect_network(followed.network);
     health.want("rpc");
 
     let clock_rpc = rpc.clone();
@@ -76,6 +83,7 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
         async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
+    spawn_nodes(service, health, (&db, &rpc), followed.network);
 
     if !channels.is_empty() {
         health.want("channels");
@@ -132,6 +140,8 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
             intake.observe(&load);
             let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
             intake.observe_transactions(measured);
+            let executions = store::executions(&db).await.map_err(|error| error.to_string())?;
+            intake.observe_executions(&executions);
             metrics::record_load(&load.by_state(), load.oldest_at);
             let waiting = watch::waiting(&db).await.map_err(|error| error.to_string())?;
             metrics::record_waiting(&waiting.by_status, waiting.unknown, waiting.overdue_escrows);
@@ -162,6 +172,29 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
     if let Some(gates) = &gates {
         spawn_gates(service, health, gates);
     }
+}
+
+/// Watches every node by itself: the one that has the turn, and those that wait for it.
+fn spawn_nodes(
+    service: &Service,
+    health: &Health,
+    (db, rpc): (&PgPool, &Arc<Rpc>),
+    network: NetworkId,
+) {
+    health.want("nodes");
+    let (db, rpc) = (db.clone(), rpc.clone());
+    let probe = move || {
+        let (db, rpc) = (db.clone(), rpc.clone());
+        async move {
+            // Without it they are compared with each other; the database has a check of its own.
+            let known = chain_store::high_water(&db, network).await.unwrap_or_default();
+            let reports = nodes::look(&rpc, network, known, NODE_TIMEOUT).await;
+            nodes::record(&reports);
+            nodes::check(&reports)
+        }
+    };
+    let watch = health.clone().watch("nodes", EVERY_NODES, service.stop(), probe);
+    service.spawn("probe nodes", watch);
 }
 
 /// The same words, and who keeps locks on runs, if somebody does.

@@ -19,6 +19,8 @@ const BEHIND_SECS: u64 = 120;
 pub struct Followed {
     /// The network's id.
     pub network: NetworkId,
+    /// Its passphrase.
+    pub passphrase: String,
     /// The vault.
     pub vault: Address,
     /// The registry.
@@ -43,7 +45,8 @@ pub struct ReadPosition {
 impl Followed {
     /// What a runner of these contracts follows.
     pub fn new(network: &Network, vault: Address, registry: Address, runner: Address) -> Self {
-        Self { network: *network.id(), vault, registry, runner }
+        let passphrase = network.passphrase().to_owned();
+        Self { network: *network.id(), passphrase, vault, registry, runner }
     }
 }
 

@@ -49,36 +49,54 @@ pub async fn wait(chain: &ChainClient, stop: &CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-/// A fallback on another network would turn its answers against what is known of this one. One that
-/// is away now is looked at when its turn comes, by its ledgers.
-async fn wrong_fallback(chain: &ChainClient) -> Option<String> {
-    for place in 1..chain.rpc.nodes() {
+/// A node on another network would turn its answers against what is known of this one. One that is
+/// away now is asked for its network before anything else is asked of it, and put aside if it is
+/// another one.
+///
+/// # Errors
+///
+/// When no node answers.
+async fn wrong_node(chain: &ChainClient) -> crate::error::Result<Option<String>> {
+    let ours = chain.network.passphrase();
+    let (mut is_found, mut failed) = (false, Vec::new());
+    for place in 0..chain.rpc.nodes() {
         match chain.rpc.network_at(place).await {
-            Ok(node) if node.network == chain.network => {}
+            Ok(node) if node.network == chain.network => is_found = true,
             Ok(node) => {
-                let (theirs, ours) = (node.network.passphrase(), chain.network.passphrase());
-                return Some(format!(
-                    "RUNNER_RPC_FALLBACK_URLS: number {place} is on '{theirs}', but the network is \
-                     '{ours}'"
-                ));
+                let theirs = node.network.passphrase();
+                return Ok(Some(if place == 0 {
+                    format!(
+                        "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is \
+                         on '{theirs}'"
+                    )
+                } else {
+                    format!(
+                        "RUNNER_RPC_FALLBACK_URLS: number {place} is on '{theirs}', but the \
+                         network is '{ours}'"
+                    )
+                }));
             }
-            Err(error) => tracing::warn!("RUNNER_RPC_FALLBACK_URLS: number {place}: {error}"),
+            Err(error) => failed.push((place, error)),
         }
     }
-    None
+    for (place, error) in failed {
+        if !is_found {
+            return Err(ChainError::from(error).into());
+        }
+        match place {
+            0 => tracing::warn!("RUNNER_RPC_URL: {error}"),
+            _ => tracing::warn!("RUNNER_RPC_FALLBACK_URLS: number {place}: {error}"),
+        }
+    }
+    Ok(None)
 }
 
 /// The setting that is wrong, if one is.
 async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
-    let node = chain.rpc.network().await.map_err(ChainError::from)?;
-    if node.network != chain.network {
-        let (theirs, ours) = (node.network.passphrase(), chain.network.passphrase());
-        return Ok(Some(format!(
-            "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is on \
-             '{theirs}'"
-        )));
-    }
-    if let Some(wrong) = wrong_fallback(chain).await {
+    let wrong = wrong_node(chain).await;
+    // Also if none answered: from now on each is asked for its network when its turn comes.
+    chain.rpc.expect_network(*chain.network.id());
+    if let Some(wrong) = wrong? {
         return Ok(Some(wrong));
     }
     let config = match Vault(chain.vault).read_config(&chain.rpc).await {

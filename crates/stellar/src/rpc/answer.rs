@@ -10,6 +10,7 @@ use wire::TxHash;
 
 use super::events::Event;
 use super::malformed;
+use super::raw::Raw;
 use crate::{ChainError, ContractError, ContractKind, scval};
 
 /// A node's view of time: ledgers, and when they closed in Unix seconds.
@@ -119,6 +120,13 @@ struct MetaContent {
     value: Option<ScVal>,
     events: Vec<ContractEvent>,
     diagnostics: Vec<DiagnosticEvent>,
+}
+
+/// What a node knows of a transaction.
+pub(super) async fn read(raw: &Raw, hash: &TxHash) -> Result<TransactionStatus, ChainError> {
+    let params = serde_json::json!({ "hash": hash.to_string() });
+    let answer: RawTransaction = raw.call("getTransaction", params).await?;
+    answer.decode(hash)
 }
 
 impl TransactionStatus {

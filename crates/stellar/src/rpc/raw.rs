@@ -54,6 +54,11 @@ impl Raw {
         Ok(Self { http, url: parsed, place, turn })
     }
 
+    /// The part of its address that holds no secret (R9).
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,

@@ -6,6 +6,7 @@ use std::fmt;
 use sqlx::PgPool;
 use stellar::rpc::Clock;
 use stellar::{Address, Network, Rpc};
+use wire::NetworkId;
 
 use crate::chain::channels::DerivedKeys;
 use crate::chain::fees::FeeLimits;
@@ -85,36 +86,55 @@ impl ChainClient {
     ///
     /// [`Error::NetworkReset`], and [`Error::Chain`] for a node that is behind.
     pub async fn observe(&self, clock: &Clock) -> Result<u32> {
-        let seen = LedgerMark { ledger: clock.latest_ledger, closed_at: clock.latest_close };
-        let network = *self.network.id();
-        let known = store::high_water(&self.db, network).await?.unwrap_or(seen);
+        let network = (*self.network.id(), self.network.passphrase());
+        let (status, known) = remember(&self.db, network, clock).await?;
         // Simulations and reads of entries from below it are refused as well (R13).
         self.rpc.ignore_before(known.ledger);
-        match compare(&known, &seen) {
-            NodeStatus::Current => {
-                // The very first answer makes the mark; later ones only raise it.
-                if seen.ledger > known.ledger || seen == known {
-                    let passphrase = self.network.passphrase();
-                    store::raise_high_water(&self.db, network, passphrase, &seen).await?;
-                }
-                Ok(seen.ledger)
-            }
+        match status {
+            NodeStatus::Current => Ok(clock.latest_ledger),
             NodeStatus::Behind => {
                 // Another node may be at the newest ledger.
                 self.rpc.turn_away();
                 Err(Error::Chain(stellar::ChainError::Invalid(format!(
                     "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
-                    seen.ledger, known.ledger
+                    clock.latest_ledger, known.ledger
                 ))))
             }
-            NodeStatus::NetworkReset => Err(Error::NetworkReset(format!(
-                "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL \
-                 (ledger {} closed at {}, known is {} at {}): it was reset, or is another network; \
-                 start with a fresh database, or point to the network it belongs to",
-                seen.ledger, seen.closed_at, known.ledger, known.closed_at
-            ))),
+            NodeStatus::NetworkReset => Err(another_history(&known, clock)),
         }
     }
+}
+
+/// Compares what a node says of itself with everything that was seen of the network before, in any
+/// process of the database, and remembers it. How it compares, and the newest ledger that was
+/// known.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn remember(
+    db: &PgPool,
+    (network, passphrase): (NetworkId, &str),
+    clock: &Clock,
+) -> Result<(NodeStatus, LedgerMark)> {
+    let seen = LedgerMark::newest(clock);
+    let known = store::high_water(db, network).await?.unwrap_or(seen);
+    let status = compare(&known, &seen);
+    // The very first answer makes the mark; later ones only raise it.
+    if status == NodeStatus::Current && (seen.ledger > known.ledger || seen == known) {
+        store::raise_high_water(db, network, passphrase, &seen).await?;
+    }
+    Ok((status, known))
+}
+
+/// A node lives in another history than the one that is known: the service has to stop (R13).
+pub fn another_history(known: &LedgerMark, clock: &Clock) -> Error {
+    Error::NetworkReset(format!(
+        "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL \
+         (ledger {} closed at {}, known is {} at {}): it was reset, or is another network; \
+         start with a fresh database, or point to the network it belongs to",
+        clock.latest_ledger, clock.latest_close, known.ledger, known.closed_at
+    ))
 }
 
 impl fmt::Debug for ChainClient {

@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
+use rand::Rng as _;
 use stellar::rpc::{Applied, Outcome, TransactionStatus};
 use stellar::vault::{self, RunReceipt, Vault};
 use stellar::{ChainError, ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
 use tokio::time::{Instant, timeout_at};
-use wire::VaultRunId;
+use wire::{TxHash, VaultRunId};
 
 use crate::chain::answers::{classify, failure, found, landed};
 use crate::chain::call::{Arguments, CallState, Member};
@@ -22,6 +23,7 @@ use crate::chain::decide::{
     AfterEnd, AfterLookup, AfterSend, AfterState, Answered, End, Lookup, SendAnswer, after_end,
     after_lookup, after_send, after_state, record_lives_until,
 };
+use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::sign::codes;
 use crate::chain::store::calls::{self, CallUpdate};
@@ -31,7 +33,7 @@ use crate::chain::store::{self, ChannelLease, Ended};
 use crate::chain::transaction::{Kind, Transaction, TransactionState};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::metrics::{self, CallOutcome};
+use crate::metrics;
 
 /// Pause before the same bytes are sent again, after a look-up that is made with or without a new
 /// ledger.
@@ -43,7 +45,7 @@ const JUDGED_FOR_SECS: i64 = 5;
 /// The code of a refusal for a sequence number that is not the account's next one.
 const BAD_SEQUENCE: &str = "TxBadSeq";
 const EXPIRED: &str = "it did not land before its last moment, or its sequence number was used";
-const FORGOTTEN: &str = "the node's history does not reach back to it";
+const FORGOTTEN: &str = "no node that answered keeps history back to it";
 
 /// What an answer to a send means for what is done next.
 enum Sent {
@@ -150,21 +152,23 @@ impl ChainClient {
         Ok(if words == BAD_SEQUENCE { Sent::BadSequence } else { Sent::Unknown })
     }
 
-    /// What a node says of a transaction, by its own hash and by those of its fee bumps.
+    /// What a node says of a transaction, by its own hash and by those of its fee bumps: the node
+    /// at this place, or whichever has the turn.
     ///
     /// The clock is the most cautious of all answers: nothing is absent before every hash was
     /// asked for late enough, of a node whose history reaches back far enough.
     async fn status(
         &self,
+        place: Option<usize>,
         transaction: &Transaction,
         bumps: &[Bump],
     ) -> std::result::Result<TransactionStatus, ChainError> {
-        let mut status = self.rpc.transaction(&transaction.hash).await?;
+        let mut status = self.ask_for(place, &transaction.hash).await?;
         for bump in bumps.iter().rev() {
             if status.outcome != Outcome::NotFound {
                 break;
             }
-            let by_bump = self.rpc.transaction(&bump.hash).await?;
+            let by_bump = self.ask_for(place, &bump.hash).await?;
             status.outcome = by_bump.outcome;
             let (all, this) = (&mut status.clock, by_bump.clock);
             if this.latest_ledger < all.latest_ledger {
@@ -175,6 +179,57 @@ impl ChainClient {
             }
         }
         Ok(status)
+    }
+
+    async fn ask_for(
+        &self,
+        place: Option<usize>,
+        hash: &TxHash,
+    ) -> std::result::Result<TransactionStatus, ChainError> {
+        match place {
+            Some(place) => self.rpc.transaction_at(place, hash).await,
+            None => self.rpc.transaction(hash).await,
+        }
+    }
+
+    /// Asks each node by itself, once, for a transaction that one has forgotten: another may keep
+    /// more history. Its answer and what follows from it; `None` if none knows more.
+    async fn ask_every_node(
+        &self,
+        transaction: &Transaction,
+        bumps: &[Bump],
+        (sequence_used_at, high_water): (Option<u32>, u32),
+    ) -> Result<Option<(TransactionStatus, AfterLookup)>> {
+        if self.rpc.nodes() < 2 {
+            return Ok(None);
+        }
+        let known = store::high_water(&self.db, *self.network.id()).await?;
+        for place in 0..self.rpc.nodes() {
+            let number = place + 1;
+            let status = match self.status(Some(place), transaction, bumps).await {
+                Ok(status) => status,
+                Err(error) => {
+                    tracing::warn!("node {number} does not say what it keeps: {error}");
+                    continue;
+                }
+            };
+            // Nothing that was seen in another history is about this transaction.
+            let seen = LedgerMark::newest(&status.clock);
+            if known.is_some_and(|known| compare(&known, &seen) == NodeStatus::NetworkReset) {
+                tracing::warn!("node {number} has another history: its answer is ignored");
+                continue;
+            }
+            let lookup = lookup(&status, sequence_used_at);
+            match after_lookup(transaction.signed(), lookup, high_water) {
+                AfterLookup::Again | AfterLookup::Forgotten => {}
+                follows => {
+                    let (hash, kind) = (&transaction.hash, transaction.kind);
+                    tracing::info!(%hash, "node {number} remembers {kind}, which another forgot");
+                    return Ok(Some((status, follows)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Asks for the transaction. With `doubt`, another transaction may have used its sequence
@@ -188,7 +243,7 @@ impl ChainClient {
         let kind = transaction.kind;
         // Read before the look-up: the look-up must be of this ledger or a later one.
         let sequence_used_at = if doubt { self.sequence_used_at(transaction).await? } else { None };
-        let status = match self.status(transaction, bumps).await {
+        let mut status = match self.status(None, transaction, bumps).await {
             Ok(status) => status,
             Err(error) => {
                 tracing::warn!(hash = %transaction.hash, "{kind} cannot be looked up: {error}");
@@ -203,15 +258,17 @@ impl ChainClient {
             }
             Err(error) => return Err(error),
         };
-        let lookup = Lookup {
-            found: found(&status.outcome),
-            latest_ledger: status.clock.latest_ledger,
-            latest_close_time: status.clock.latest_close,
-            oldest_ledger: status.clock.oldest_ledger,
-            sequence_used_at,
-        };
+        let lookup = lookup(&status, sequence_used_at);
+        let mut follows = after_lookup(transaction.signed(), lookup, high_water);
+        if follows == AfterLookup::Forgotten {
+            // One node's word alone says nothing about what others keep.
+            let so_far = (sequence_used_at, high_water);
+            if let Some(known) = self.ask_every_node(transaction, bumps, so_far).await? {
+                (status, follows) = known;
+            }
+        }
         let (contract_error, words) = failure(&status.outcome);
-        let (state, words) = match after_lookup(transaction.signed(), lookup, high_water) {
+        let (state, words) = match follows {
             AfterLookup::Again => return Ok(Looked::Waits(status.clock.latest_ledger)),
             AfterLookup::Succeeded => (TransactionState::Succeeded, "SUCCESS".to_owned()),
             AfterLookup::Failed => (TransactionState::Failed, words),
@@ -279,17 +336,18 @@ impl ChainClient {
         if !store::end(&mut tx, over.id, &ended).await? {
             return Ok(false);
         }
-        match calls::conclude(&mut tx, &over, &updates).await {
-            Ok(()) => {}
+        let changed = match calls::conclude(&mut tx, &over, &updates).await {
+            Ok(changed) => changed,
             Err(Error::CallGone) => return Ok(false),
             Err(error) => return Err(error),
-        }
+        };
         if over.kind == Kind::Channel {
             let words = Self::order_words(ended.state, &ended.words);
             channels::conclude(&mut tx, &over, ended.state, &words).await?;
         }
         tx.commit().await?;
-        measure(&over, &ended, &updates);
+        measure(&over, &ended, updates.len());
+        self.measure_calls(over.kind, &updates, &changed).await;
         tracing::info!(
             hash = %over.hash,
             calls = updates.len(),
@@ -312,7 +370,7 @@ impl ChainClient {
             // Answers of single calls are kept; those of a batch are in its events.
             TransactionState::Succeeded if members.iter().any(|member| member.together > 1) => {
                 let bumps = fees::bumps(&self.db, transaction.id).await?;
-                Some(self.status(transaction, &bumps).await?)
+                Some(self.status(None, transaction, &bumps).await?)
             }
             _ => None,
         };
@@ -325,10 +383,36 @@ impl ChainClient {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         calls::lock_runs(&mut tx, &runs).await?;
         match calls::conclude(&mut tx, transaction, &updates).await {
-            Ok(()) => Ok(tx.commit().await?),
+            Ok(changed) => {
+                tx.commit().await?;
+                self.measure_calls(transaction.kind, &updates, &changed).await;
+                Ok(())
+            }
             // Another process was faster.
             Err(Error::CallGone) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Records in the metrics which calls ended, and what the runs cost whose escrow was closed.
+    async fn measure_calls(
+        &self,
+        kind: Kind,
+        updates: &[CallUpdate],
+        changed: &[(Kind, CallState)],
+    ) {
+        metrics::calls_changed(changed);
+        if kind == Kind::Open {
+            return;
+        }
+        let closed = updates.iter().filter(|update| update.state == CallState::Done);
+        let closed: Vec<i64> = closed.map(|update| update.call).collect();
+        match fees::charged_by_closing(&self.db, &closed).await {
+            Ok(charged) => charged.into_iter().for_each(metrics::run_closed),
+            // What was done is stored: it must not fail for a figure.
+            Err(error) => {
+                tracing::debug!("what runs cost is not known now: {}", error.logged());
+            }
         }
     }
 
@@ -597,6 +681,17 @@ impl Part {
     }
 }
 
+/// An answer about a transaction, as the rules take it.
+fn lookup(status: &TransactionStatus, sequence_used_at: Option<u32>) -> Lookup {
+    Lookup {
+        found: found(&status.outcome),
+        latest_ledger: status.clock.latest_ledger,
+        latest_close_time: status.clock.latest_close,
+        oldest_ledger: status.clock.oldest_ledger,
+        sequence_used_at,
+    }
+}
+
 /// When a run's chances were looked at, if the call opens it.
 pub(crate) const fn judged_at(arguments: Option<&Arguments>) -> Option<i64> {
     match arguments {
@@ -616,43 +711,44 @@ const fn half(transaction: i64, member: &Member) -> i64 {
     transaction.saturating_mul(2).saturating_add(second as i64)
 }
 
-/// Half a second, doubled with each failure, at most a quarter of a minute.
+/// Half a second, doubled with each failure, at most a quarter of a minute; and up to a quarter of
+/// that more or less, so that what failed together is not tried again together.
 pub fn backoff(failures: u32) -> Duration {
     // 500, 1000, 2000, 4000, 8000 and from then on 15000 milliseconds.
-    Duration::from_millis(500_u64.saturating_mul(1 << failures.min(5)).min(15_000))
+    let middle = 500_u64.saturating_mul(1 << failures.min(5)).min(15_000);
+    let quarter = middle / 4;
+    Duration::from_millis(rand::rng().random_range(middle - quarter..=middle + quarter))
 }
 
-/// Records in the metrics what became of a transaction's calls, after how many ledgers it landed, and
-/// what each call of it cost.
-fn measure(transaction: &Transaction, ended: &Ended, updates: &[CallUpdate]) {
-    let kind = transaction.kind.name();
-    for update in updates {
-        let outcome = match update.state {
-            CallState::Done => CallOutcome::Done,
-            CallState::Refused => CallOutcome::Refused,
-            CallState::Late => CallOutcome::Expired,
-            CallState::Withdrawn => CallOutcome::Withdrawn,
-            CallState::Unknown => CallOutcome::Unknown,
-            // They go on in another transaction.
-            CallState::Wanted | CallState::Signed => continue,
-        };
-        metrics::call_ended(kind, outcome);
-    }
+/// Records in the metrics after how many ledgers a transaction with so many calls landed, and what
+/// each of them cost.
+fn measure(transaction: &Transaction, ended: &Ended, calls: usize) {
     let Some(landed) = &ended.landed else { return };
     let ledgers = landed.ledger.saturating_sub(transaction.signed_ledger);
     let charged = landed.fee_charged.and_then(|charged| u64::try_from(charged).ok());
-    let calls = u64::try_from(updates.len()).unwrap_or(1).max(1);
+    let calls = u64::try_from(calls).unwrap_or(1).max(1);
+    let kind = transaction.kind.name();
     metrics::transaction_landed(kind, ledgers, charged.map(|charged| charged / calls));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn the_pause_grows_and_has_an_end() {
-        assert_eq!(backoff(0), Duration::from_millis(500));
-        assert_eq!(backoff(3), Duration::from_secs(4));
-        assert_eq!(backoff(u32::MAX), Duration::from_secs(15));
+    fn the_pause_grows_has_an_end_and_differs_from_draw_to_draw() {
+        for (failures, middle) in [(0, 500), (3, 4_000), (5, 15_000), (u32::MAX, 15_000)] {
+            let milliseconds = Duration::from_millis;
+            let bounds = milliseconds(middle - middle / 4)..=milliseconds(middle + middle / 4);
+            let drawn: BTreeSet<Duration> = (0..200).map(|_| backoff(failures)).collect();
+            assert!(drawn.iter().all(|pause| bounds.contains(pause)), "{drawn:?}");
+            assert!(drawn.len() > 20, "{drawn:?}");
+            // On both sides of the middle: what is drawn is no longer pause on the whole.
+            let middle = milliseconds(middle);
+            assert!(drawn.first().is_some_and(|least| *least < middle), "{drawn:?}");
+            assert!(drawn.last().is_some_and(|most| *most > middle), "{drawn:?}");
+        }
     }
 }

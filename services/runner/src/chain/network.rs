@@ -1,5 +1,7 @@
 //! Which history of which network this service has been living in (R13).
 
+use stellar::rpc::Clock;
+
 /// A ledger by two marks, so that two histories are not easily mistaken for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerMark {
@@ -7,6 +9,13 @@ pub struct LedgerMark {
     pub ledger: u32,
     /// When it closed, Unix seconds.
     pub closed_at: u64,
+}
+
+impl LedgerMark {
+    /// The newest ledger of a node that says this of itself.
+    pub const fn newest(clock: &Clock) -> Self {
+        Self { ledger: clock.latest_ledger, closed_at: clock.latest_close }
+    }
 }
 
 /// How a node's newest ledger compares with the newest ever seen.

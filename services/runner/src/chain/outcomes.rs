@@ -209,7 +209,7 @@ pub fn preparation(kind: Kind, error: &ChainError) -> Follow {
         ChainError::Contract { error, .. } => contract(kind, error),
         ChainError::Rpc(RpcError::Refused { .. } | RpcError::Malformed { .. })
         | ChainError::Rpc(RpcError::Unreachable { .. } | RpcError::Behind { .. })
-        | ChainError::Rpc(RpcError::Address(_))
+        | ChainError::Rpc(RpcError::OtherNetwork { .. } | RpcError::Address(_))
         | ChainError::Decode { .. } => Follow::Wait(Shortage::Node),
         ChainError::Simulation { .. } | ChainError::Transaction { .. } => {
             Follow::Wait(Shortage::Network)
@@ -284,6 +284,7 @@ mod tests {
             RpcError::Refused { method: "m", code: 1, message: "r".into() }.into(),
             RpcError::Behind { method: "m", ledger: 1, least: 2 }.into(),
             RpcError::Malformed { method: "m", reason: "r".into() }.into(),
+            RpcError::OtherNetwork { number: 2, theirs: "t".into() }.into(),
         ];
         for error in &failures {
             for kind in KINDS {

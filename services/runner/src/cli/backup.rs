@@ -1,8 +1,7 @@
 //! `runner export` and `runner restore`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chassis::postgres;
 
-use super::{OutputFormat, plain, print_json, refused};
+use super::{OutputFormat, new_file, plain, print_json, refused};
 use crate::config::Config;
 use crate::operations::backup::{self, Judge, Judged, Tables};
 use crate::sight::Followed;
@@ -26,9 +25,7 @@ pub(super) async fn export(to: &Path) -> ExitCode {
         Ok(db) => db,
         Err(error) => return refused(&error.context("nothing was exported; try again"), 2),
     };
-    // An older export is never overwritten, and only its owner may read it: it holds inputs of users.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
-    let file = match file.with_context(|| format!("--to: cannot make {}", to.display())) {
+    let file = match new_file(to).with_context(|| format!("--to: cannot make {}", to.display())) {
         Ok(file) => file,
         Err(error) => return refused(&error, 3),
     };

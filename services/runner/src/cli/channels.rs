@@ -10,7 +10,7 @@ use stellar::Address;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{OutputFormat, print_json, refused};
+use super::{OutputFormat, print_json, refused, table};
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
@@ -42,13 +42,15 @@ pub(super) struct ChannelsArgs {
 
 #[derive(Debug, Subcommand)]
 enum ChannelsCommand {
-    /// List the channels: account, who pays, state, balance.
+    /// List the channels: account, state, use, balance, who pays.
+    #[command(after_help = EXAMPLES)]
     List {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
         output: OutputFormat,
     },
     /// Make channels, and fund them from the first account of RUNNER_SOURCE_SECRET.
+    #[command(after_help = EXAMPLES)]
     Add {
         /// How many.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
@@ -60,6 +62,7 @@ enum ChannelsCommand {
         wait: Wait,
     },
     /// Pay lumens to a channel from the first account of RUNNER_SOURCE_SECRET.
+    #[command(after_help = EXAMPLES)]
     TopUp {
         /// The channel's account.
         account: Address,
@@ -71,6 +74,7 @@ enum ChannelsCommand {
     },
     /// Let an added channel take no more transactions, and merge its account into the one that
     /// paid for it.
+    #[command(after_help = EXAMPLES)]
     Drain {
         /// The channel's account.
         account: Address,
@@ -188,9 +192,10 @@ impl ChannelContext {
             let rows: Vec<_> = all.iter().zip(balances).map(row).collect();
             return print_json(&rows).map_err(|_| cannot("it cannot be printed".to_owned()));
         }
-        for (channel, balance) in all.iter().zip(balances) {
-            println!("{}", line(channel, balance, self.least));
-        }
+        let rows = all.iter().zip(balances);
+        let rows: Vec<_> =
+            rows.map(|(channel, balance)| row(channel, balance, self.least)).collect();
+        println!("{}", table(["account", "state", "use", "stroops", "paid by"], &rows));
         Ok(())
     }
 
@@ -382,7 +387,7 @@ impl ChannelContext {
     }
 }
 
-fn line(channel: &Channel, balance: Option<i64>, least: i64) -> String {
+fn row(channel: &Channel, balance: Option<i64>, least: i64) -> [String; 5] {
     let paid_by = channel.payer.as_deref().unwrap_or("RUNNER_SOURCE_SECRET");
     let held = match (channel.busy, channel.held) {
         (true, _) => "busy",
@@ -394,7 +399,8 @@ fn line(channel: &Channel, balance: Option<i64>, least: i64) -> String {
         Some(balance) if balance < least => format!("{balance} LOW"),
         Some(balance) => balance.to_string(),
     };
-    format!("{} {:<9} {held:<5} {balance:>16} {paid_by}", channel.account, channel.state)
+    let (account, state) = (channel.account.clone(), channel.state.clone());
+    [account, state, held.to_owned(), balance, paid_by.to_owned()]
 }
 
 fn say(output: OutputFormat, account: &str, what: &str) -> Result<(), CommandError> {

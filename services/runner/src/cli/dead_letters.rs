@@ -61,7 +61,9 @@ async fn each(
             Err(error) => return unknown(&error.into()),
         }
         if ids.is_empty() {
-            println!("there are no dead letters");
+            if output == OutputFormat::Text {
+                println!("there are no dead letters");
+            }
             return ExitCode::SUCCESS;
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chassis::postgres;
 
 use super::proof::unknown;
-use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_json, refused};
+use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_json, refused, table};
 use crate::operations::intake::{self, PauseView, Scope};
 
 /// Who pauses, as it is kept.
@@ -73,17 +73,19 @@ fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
     if output == OutputFormat::Json {
         return print_json(&pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
-    for pause in pauses {
+    if pauses.is_empty() {
+        println!("nothing is paused");
+        return ExitCode::SUCCESS;
+    }
+    let row = |pause: &PauseView| {
         let whose = match &pause.subject {
             None => "everybody".to_owned(),
             Some(subject) => format!("{} {subject}", pause.scope),
         };
-        let by = pause.paused_by.as_deref().unwrap_or_default();
-        let since = chassis::clock::rfc3339(pause.paused_at);
-        println!("{whose}: paused since {since} by {by}: {}", plain(&pause.reason));
-    }
-    if pauses.is_empty() {
-        println!("nothing is paused");
-    }
+        let by = pause.paused_by.clone().unwrap_or_default();
+        [whose, chassis::clock::rfc3339(pause.paused_at), by, plain(&pause.reason)]
+    };
+    let rows: Vec<_> = pauses.iter().map(row).collect();
+    println!("{}", table(["whose", "since", "by", "why"], &rows));
     ExitCode::SUCCESS
 }

@@ -40,7 +40,12 @@ fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
         ("RUNNER_CONTRACT_ID", "GABC"),
         ("RUNNER_MODULE_GATE_URL", "http://localhost:4200"),
         ("RUNNER_CRASH_AT", "somewhere"),
+        ("RUNNER_CONSOLE_DIR", "/dev/null"),
+        ("RUNNER_LOG_LEVEL", "loud"),
         ("NATS_URL", ""),
+        ("NATS_PREFIX", "a.b"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "0"),
     ]);
     let error = error.unwrap_err();
     let names = [
@@ -52,7 +57,12 @@ fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
         "RUNNER_ORACLE_GATE_URL",
         "RUNNER_ORACLE_GATE_TOKEN",
         "RUNNER_CRASH_AT",
+        "RUNNER_CONSOLE_DIR",
+        "RUNNER_LOG_LEVEL",
         "NATS_URL",
+        "NATS_PREFIX",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
     ];
     for name in names {
         assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");

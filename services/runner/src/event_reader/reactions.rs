@@ -4,18 +4,22 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
+use tracing::Span;
 use wire::RunId;
 use wire::event::{ChainData, Fact};
 
-use crate::chain::store::calls;
+use crate::chain::call::CallState;
+use crate::chain::store::calls::{self, Changes};
 use crate::chain::transaction::Kind;
 use crate::error::Result;
 use crate::event_reader::EventReader;
+use crate::metrics;
 use crate::model::run::Escrow;
 use crate::model::settlement::Failure;
 use crate::runs;
 use crate::runs::event;
 use crate::runs::preflight::refuse;
+use crate::runs::worker::span_of;
 use crate::wakeups::wake_workers;
 
 /// A right that was taken away.
@@ -27,10 +31,15 @@ enum Ended {
     Listing { agent_id: u32 },
 }
 
-/// Rights that were seen to end, and are judged when the newest ledger is reached: one that was
-/// given again in between is not gone.
+/// What follows from events.
 #[derive(Debug, Default)]
-pub(super) struct Reactions(BTreeSet<Ended>);
+pub(super) struct Reactions {
+    /// Rights that were seen to end, and are judged when the newest ledger is reached: one that was
+    /// given again in between is not gone.
+    rights: BTreeSet<Ended>,
+    /// Calls that are called off by the transaction that is under way.
+    called_off: Changes,
+}
 
 impl Reactions {
     /// Wakes and ends runs for what was just kept. What it answers is for [`Reactions::done`], after
@@ -42,15 +51,17 @@ impl Reactions {
         kept: &[ChainData],
         is_newest: bool,
     ) -> Result<bool> {
+        // Of a transaction before that was not committed, nothing happened.
+        self.called_off.clear();
         let runner = reader.followed.runner.to_string();
         for data in kept {
             match &data.fact {
                 Fact::RunnerRevoked { user, runner: whose, agent_id, .. } if *whose == runner => {
                     let user = user.clone();
-                    self.0.insert(Ended::Grant { user, agent_id: *agent_id });
+                    self.rights.insert(Ended::Grant { user, agent_id: *agent_id });
                 }
                 Fact::AgentRunnerRemoved { agent_id, runner: whose } if *whose == runner => {
-                    self.0.insert(Ended::Listing { agent_id: *agent_id });
+                    self.rights.insert(Ended::Listing { agent_id: *agent_id });
                 }
                 _ => {}
             }
@@ -59,8 +70,8 @@ impl Reactions {
         if !is_newest {
             return Ok(false);
         }
-        for ended in &self.0 {
-            is_woken |= withdraw(conn, reader, &runner, ended).await?;
+        for ended in &self.rights {
+            is_woken |= withdraw(conn, reader, &runner, ended, &mut self.called_off).await?;
         }
         if is_woken {
             wake_workers(conn).await?;
@@ -70,8 +81,10 @@ impl Reactions {
 
     /// What was judged is judged.
     pub(super) fn done(&mut self, judged: bool) {
+        metrics::calls_changed(&self.called_off);
+        self.called_off.clear();
         if judged {
-            self.0.clear();
+            self.rights.clear();
         }
     }
 }
@@ -115,6 +128,7 @@ async fn withdraw(
     reader: &EventReader,
     runner: &str,
     ended: &Ended,
+    called_off: &mut Changes,
 ) -> Result<bool> {
     let (ids, reason) = match ended {
         Ended::Grant { user, agent_id } => {
@@ -133,7 +147,7 @@ async fn withdraw(
     let failure = refuse("UNAUTHORIZED_RUNNER", reason);
     let mut is_changed = false;
     for id in ids {
-        is_changed |= end(conn, reader, id, &failure).await?;
+        is_changed |= end(conn, reader, id, &failure, called_off).await?;
     }
     Ok(is_changed)
 }
@@ -201,6 +215,7 @@ async fn end(
     reader: &EventReader,
     id: RunId,
     failure: &Failure,
+    called_off: &mut Changes,
 ) -> Result<bool> {
     let now = chassis::clock::now();
     // Locked before its calls are looked at: a sender that stores an envelope locks it too, and
@@ -219,10 +234,16 @@ async fn end(
     );
     let Some(attempt) = ended.fetch_optional(&mut *conn).await? else { return Ok(false) };
     let key = (id, u32::try_from(attempt).unwrap_or_default());
-    calls::withdraw(conn, key, Kind::Open).await?;
+    if calls::withdraw(conn, key, Kind::Open).await? {
+        called_off.push((Kind::Open, CallState::Withdrawn));
+    }
     runs::store::note_failure(conn, key, failure).await?;
     runs::store::close(conn, key, Escrow::None, None, now).await?;
     event::publish(conn, &reader.nats_prefix, id, now).await?;
-    tracing::info!(run.id = %id, "run {id} ends before it was opened: {}", failure.reason);
+    // What is said of a run belongs to its trace, also where nobody works on it.
+    let ended = runs::store::load(conn, id).await?;
+    ended.map_or_else(Span::none, |ended| span_of(&ended.run)).in_scope(|| {
+        tracing::info!(run.id = %id, "run {id} ends before it was opened: {}", failure.reason);
+    });
     Ok(true)
 }

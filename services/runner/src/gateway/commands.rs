@@ -5,11 +5,14 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use wire::{Problem, RunId};
 
+use crate::chain::call::CallState;
+use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::gateway::accept::{Acceptor, Offer};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::intake::{Intake, QueueSlot};
 use crate::gateway::store;
+use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::CANCELLED;
 use crate::model::settlement::Failure;
@@ -200,13 +203,14 @@ impl RunCommands {
             return Err(Error::refused(Problem::RunNotCancellable, text));
         }
         let repeated = snapshot.run.cancel_requested || snapshot.run.status == Status::Cancelled;
+        let mut is_withdrawn = false;
         match (snapshot.run.phase, snapshot.attempt.execute_started_at) {
             _ if repeated => {}
-            (Phase::Queued, _) => self.end_unopened(&mut tx, &snapshot, now).await?,
+            (Phase::Queued, _) => is_withdrawn = self.end_unopened(&mut tx, &snapshot, now).await?,
             // The worker stores an envelope before it sends it, under a lock that this transaction
             // holds: without one, nothing was sent and nothing will be.
             (Phase::Opening, None) if snapshot.open_transaction.is_none() => {
-                self.end_unopened(&mut tx, &snapshot, now).await?;
+                is_withdrawn = self.end_unopened(&mut tx, &snapshot, now).await?;
             }
             (Phase::Opening | Phase::Executing, None) => store::request_cancel(&mut tx, id).await?,
             _ => {
@@ -217,20 +221,26 @@ impl RunCommands {
                 return Err(Error::refused(Problem::RunNotCancellable, text));
             }
         }
-        self.commit(tx, id).await
+        let called_off = self.commit(tx, id).await?;
+        if is_withdrawn {
+            metrics::calls_changed(&[(Kind::Open, CallState::Withdrawn)]);
+        }
+        Ok(called_off)
     }
 
+    /// Ends a run that was not opened. Answers whether its opening was wanted.
     async fn end_unopened(
         &self,
         conn: &mut PgConnection,
         snapshot: &Snapshot,
         now: OffsetDateTime,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let failure = Failure::new(CANCELLED, "called off before it was opened");
-        store::cancel_unopened(conn, snapshot.run.id, now).await?;
+        let is_withdrawn = store::cancel_unopened(conn, snapshot.run.id, now).await?;
         runs::store::note_failure(conn, snapshot.key(), &failure).await?;
         runs::store::close(conn, snapshot.key(), Escrow::None, None, now).await?;
-        event::publish(conn, &self.nats_prefix, snapshot.run.id, now).await
+        event::publish(conn, &self.nats_prefix, snapshot.run.id, now).await?;
+        Ok(is_withdrawn)
     }
 
     async fn commit(

@@ -1,11 +1,12 @@
-//! How many runs may wait: no more than can be opened and settled within the time that a run has
-//! (R16). What is accepted is served; what could not be is refused at once, with the time to wait.
+//! How many runs may wait: no more than can be opened, executed and settled within the time that a
+//! run has (R16). What is accepted is served; what could not be is refused at once, with the time
+//! to wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::gateway::store::Load;
+use crate::gateway::store::{ExecutionLoad, Load};
 
 /// How long a transaction takes until one was measured, in milliseconds: a ledger of the public
 /// network.
@@ -32,6 +33,10 @@ struct Counters {
     waiting: AtomicU64,
     scheduled: AtomicU64,
     transaction_ms: AtomicU64,
+    /// Runs that are opened and were not executed yet.
+    opened: AtomicU64,
+    /// How long an execution takes on the whole; 0 if that is not known.
+    execution_ms: AtomicU64,
 }
 
 /// A place among the runs that wait. It is free again when it is dropped, unless it was kept.
@@ -51,6 +56,8 @@ impl Intake {
             waiting: AtomicU64::new(0),
             scheduled: AtomicU64::new(0),
             transaction_ms: AtomicU64::new(ASSUMED_MS),
+            opened: AtomicU64::new(0),
+            execution_ms: AtomicU64::new(0),
         }))
     }
 
@@ -67,6 +74,14 @@ impl Intake {
         if let Some(measured) = measured_ms.and_then(|ms| u64::try_from(ms).ok()) {
             self.0.transaction_ms.store(measured.max(1), Ordering::Relaxed);
         }
+    }
+
+    /// Takes over what there is to do for executors.
+    pub fn observe_executions(&self, load: &ExecutionLoad) {
+        let opened = u64::try_from(load.opened).unwrap_or_default();
+        self.0.opened.store(opened, Ordering::Relaxed);
+        let each_ms = load.each_ms.and_then(|ms| u64::try_from(ms).ok());
+        self.0.execution_ms.store(each_ms.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Whether another run may wait; one that is `scheduled` waits apart from those that could be
@@ -106,14 +121,22 @@ impl Intake {
             return Err(Error::QueueFull { waiting, retry_after_secs: LONGEST_WAIT });
         }
         let run_ms = self.run_ms();
+        let execution_ms = self.0.execution_ms.load(Ordering::Relaxed);
         // Each run waits for those before it; the last one has to be served before its deadline
-        // would be over, had it been pinned when the run was accepted.
-        let most = self.0.most.unwrap_or_else(|| (self.0.deadline_ms / run_ms).max(LEAST));
+        // would be over, had it been pinned when the run was accepted. Executors have to do what is
+        // opened as well.
+        let most = self.0.most.unwrap_or_else(|| {
+            let opened = self.0.opened.load(Ordering::Relaxed);
+            let executed = self.0.deadline_ms.checked_div(execution_ms);
+            let executed = executed.map_or(u64::MAX, |count| count.saturating_sub(opened));
+            (self.0.deadline_ms / run_ms).min(executed).max(LEAST)
+        });
         if waiting < most {
             return Ok(());
         }
         let excess = (waiting - most).saturating_add(1);
-        let retry_after_secs = excess.saturating_mul(run_ms).div_ceil(1_000).clamp(1, LONGEST_WAIT);
+        let wait_ms = excess.saturating_mul(run_ms.max(execution_ms));
+        let retry_after_secs = wait_ms.div_ceil(1_000).clamp(1, LONGEST_WAIT);
         Err(Error::QueueFull { waiting, retry_after_secs })
     }
 
@@ -177,6 +200,34 @@ mod tests {
         // A faster network takes more.
         intake.observe(&load(360));
         intake.observe_transactions(Some(500));
+        assert!(intake.check(false).is_ok());
+    }
+
+    #[test]
+    fn no_more_runs_wait_than_are_executed_before_their_deadline() {
+        let intake = Intake::new(None, 3_600);
+        // Four executors, and modules of ten minutes: 24 in an hour, five of which are opened.
+        let slow = ExecutionLoad { opened: 5, each_ms: Some(150_000) };
+        intake.observe_executions(&slow);
+        intake.observe(&load(18));
+        intake.reserve(false).unwrap().keep();
+        let Err(Error::QueueFull { waiting: 19, retry_after_secs }) = intake.check(false) else {
+            panic!("accepted")
+        };
+        assert_eq!(retry_after_secs, 150);
+        // What binds is the longer of the two times: here that of the network.
+        intake.observe_executions(&ExecutionLoad { opened: 300, each_ms: Some(100) });
+        intake.observe(&load(359));
+        assert!(intake.check(false).is_ok());
+        intake.observe(&load(360));
+        assert!(intake.check(false).is_err());
+        // However slow they are, a few may wait.
+        intake.observe_executions(&ExecutionLoad { opened: 40, ..slow });
+        intake.observe(&load(15));
+        assert!(intake.check(false).is_ok());
+        // Without executors nothing is known of them.
+        intake.observe_executions(&ExecutionLoad { opened: 0, each_ms: None });
+        intake.observe(&load(359));
         assert!(intake.check(false).is_ok());
     }
 

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
+use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::Problem;
@@ -262,8 +263,8 @@ async fn refresh(
     let claims = login.tokens.read_refresh(&text)?;
     // In a task of its own: a client that hangs up must not leave a transaction open in the pool.
     let db = login.db.clone();
-    let rotated =
-        tokio::spawn(async move { session::rotate(&db, claims.sid, claims.number).await });
+    let rotating = async move { session::rotate(&db, claims.sid, claims.number).await };
+    let rotated = tokio::spawn(rotating.in_current_span());
     tokens(&login, &rotated.await.map_err(broken)??)
 }
 
@@ -309,7 +310,8 @@ async fn who_am_i(caller: Caller) -> Result<Json<WhoAmI>> {
 
 async fn begin(login: Arc<Login>, proof: Proof) -> Result<Response> {
     let shared = login.clone();
-    let begun = tokio::spawn(async move { session::begin(&shared, &proof).await });
+    let beginning = async move { session::begin(&shared, &proof).await };
+    let begun = tokio::spawn(beginning.in_current_span());
     // The session is whole before the tokens leave.
     let session = begun.await.map_err(broken)??;
     tracing::info!("{} has logged in", session.subject);

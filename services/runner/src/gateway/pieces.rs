@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
 
 /// Pieces that may wait for a slow reader.
 const WAITING: usize = 8;
@@ -48,7 +49,7 @@ where
     let (sender, receiver) = mpsc::channel(WAITING + 1);
     let kept = sender.clone().try_reserve_owned().ok();
     let work = write(Pieces { sender, pause });
-    tokio::spawn(async move {
+    let writing = async move {
         let written = timeout(WHOLE, work).await;
         let written = written.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long")));
         if let Err(error) = written {
@@ -57,7 +58,8 @@ where
                 kept.send(Err(std::io::Error::other(format!("{what} was cut short"))));
             }
         }
-    });
+    };
+    tokio::spawn(writing.in_current_span());
     Body::from_stream(ReceiverStream::new(receiver))
 }
 

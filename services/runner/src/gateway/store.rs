@@ -70,7 +70,7 @@ impl EventRow {
 /// How much there is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Runs that wait for a worker to open them, now.
+    /// Runs that wait to be opened, now: those for whose opening no transaction is signed.
     pub queued: i64,
     /// Runs whose start lies in the future.
     pub scheduled: i64,
@@ -285,12 +285,13 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
 
 /// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
 /// only then. The caller has locked it, so no envelope can be stored meanwhile; the worker that
-/// holds it, if one does, loses it, and its wish to be opened is withdrawn.
+/// holds it, if one does, loses it, and its wish to be opened is withdrawn. Answers whether there
+/// was such a wish.
 pub async fn cancel_unopened(
     conn: &mut PgConnection,
     id: RunId,
     now: OffsetDateTime,
-) -> Result<()> {
+) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1,
             lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true,
@@ -308,8 +309,7 @@ pub async fn cancel_unopened(
         id.as_uuid(),
         now,
     );
-    withdrawn.execute(conn).await?;
-    Ok(())
+    Ok(withdrawn.execute(conn).await?.rows_affected() > 0)
 }
 
 /// Asks for an opened run to be called off before its module starts.
@@ -333,17 +333,17 @@ pub fn load_query()
     sqlx::query_as!(
         Load,
         r#"SELECT
-            count(*) FILTER (WHERE r.status = 'pending'
+            count(*) FILTER (WHERE w.waits
                 AND coalesce(r.start_at, r.created_at) <= now()) AS "queued!",
             count(*) FILTER (WHERE r.status = 'pending' AND r.start_at > now()) AS "scheduled!",
             count(*) FILTER (WHERE r.phase = 'queued' AND r.admitted_at IS NULL
                 AND r.waiting_for IS NOT NULL) AS "limited!",
             count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing')
-                AND r.operator_reason IS NULL) AS "running!",
+                AND r.operator_reason IS NULL AND NOT w.waits) AS "running!",
             count(*) FILTER (WHERE r.operator_reason IS NOT NULL
                 OR r.phase IN ('escrow_open', 'reclaiming')) AS "stuck!",
             count(*) FILTER (WHERE a.escrow = 'open') AS "escrows_open!",
-            min(greatest(r.created_at, r.start_at)) FILTER (WHERE r.status = 'pending'
+            min(greatest(r.created_at, r.start_at)) FILTER (WHERE w.waits
                 AND coalesce(r.start_at, r.created_at) <= now()) AS oldest_at,
             count(*) FILTER (WHERE r.operator_reason IS NULL
                 AND NOT (r.phase = 'queued' AND r.admitted_at IS NULL
@@ -355,6 +355,10 @@ pub fn load_query()
             (SELECT id FROM runs WHERE phase <> 'done' AND lease_until > now()
                 ORDER BY lease_until DESC LIMIT 1) AS active
          FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+            -- A run is back in the queue when what was signed for its opening came to nothing.
+            CROSS JOIN LATERAL (SELECT r.status = 'pending' OR (r.phase = 'opening'
+                AND EXISTS (SELECT 1 FROM calls c WHERE c.run_id = r.id AND c.attempt = r.attempt
+                    AND c.kind = 'open' AND c.state = 'wanted')) AS waits) w
          WHERE r.phase <> 'done'"#,
         OVERDUE_SECS,
     )
@@ -362,16 +366,54 @@ pub fn load_query()
 
 /// How long the network takes for a call, in milliseconds: from a transaction's signature until its
 /// result is known, the mean of the last ones, by as many calls as were seen to go at once, on all
-/// channels. `None` if there were none.
+/// channels. Of openings and settlements those count of which fewer went at once. `None` if there
+/// were none.
 pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
     let mean = sqlx::query_scalar!(
-        "SELECT ceil(1000 * avg(extract(epoch FROM updated_at - created_at))
-            / greatest(max(calls), 1) / greatest((SELECT count(*) FROM channels), 1))::bigint
-         FROM (SELECT created_at, updated_at, (SELECT count(*) FROM transaction_calls m
-                WHERE m.transaction_id = t.id) AS calls FROM chain_transactions t
-            WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40) AS newest",
+        "WITH newest AS (
+            SELECT kind, updated_at - created_at AS took, (SELECT count(*)
+                FROM transaction_calls m WHERE m.transaction_id = t.id) AS calls
+            FROM chain_transactions t
+            WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40),
+         together AS (SELECT max(calls) AS calls FROM newest WHERE kind IN ('open', 'finalize')
+            GROUP BY kind)
+         SELECT ceil(1000 * avg(extract(epoch FROM took))
+            / greatest((SELECT min(calls) FROM together), 1)
+            / greatest((SELECT count(*) FROM channels), 1))::bigint FROM newest",
     );
     Ok(mean.fetch_one(db).await?)
+}
+
+/// What there is to do for executors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecutionLoad {
+    /// Runs that are opened, or are being opened, and were not executed yet.
+    pub opened: i64,
+    /// How long an execution takes on the whole, in milliseconds: the mean, by as many as go at one
+    /// time. `None` if none was measured, or no executor works.
+    pub each_ms: Option<i64>,
+}
+
+/// What there is to do for executors: of what waits and is opened, what is known of its agents, and
+/// where nothing waits, of those that were executed lately. Only unfinished runs are read.
+pub async fn executions(db: &PgPool) -> Result<ExecutionLoad> {
+    let found = sqlx::query_as!(
+        ExecutionLoad,
+        r#"WITH opened AS (SELECT greatest(mean_ms, running_ms) AS ms FROM unexecuted_runs),
+            waiting AS (SELECT t.mean_ms AS ms FROM runs r
+                LEFT JOIN execution_times t ON t.agent_id = r.agent_id
+                WHERE r.phase = 'queued' AND r.operator_reason IS NULL
+                    AND coalesce(r.start_at, r.created_at) <= now()),
+            known AS (SELECT coalesce(
+                (SELECT avg(ms) FROM (SELECT ms FROM opened UNION ALL SELECT ms FROM waiting)
+                    AS every),
+                (SELECT avg(mean_ms) FROM execution_times
+                    WHERE measured_at > now() - interval '1 hour')) AS ms)
+         SELECT (SELECT count(*) FROM opened) AS "opened!",
+            ceil(k.ms / nullif((SELECT places FROM working_executors), 0))::bigint AS each_ms
+         FROM known k"#,
+    );
+    Ok(found.fetch_one(db).await?)
 }
 
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use wire::{Problem, RunId};
 
 use crate::auth::caller::Scope;
@@ -221,14 +222,15 @@ impl Streams {
         let (sender, receiver) = mpsc::channel(WAITING);
         let stream = Stream { subject, cursor, caller, access, db: db.clone(), sender };
         let stop = self.stop.clone();
-        tokio::spawn(async move {
+        let sending = async move {
             tokio::select! {
                 _ = stream.run(feed) => {}
                 // The body ends properly: a client takes that for a reason to come back.
                 () = stop.cancelled() => {}
             }
             drop(place);
-        });
+        };
+        tokio::spawn(sending.in_current_span());
 
         Ok(ReceiverStream::new(receiver))
     }

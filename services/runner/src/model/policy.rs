@@ -15,6 +15,8 @@ pub struct RunPolicy {
     pub margin_secs: u64,
     /// A module is stopped after this many milliseconds.
     pub wall_limit_ms: u64,
+    /// How many modules this process runs at one time.
+    pub executions: usize,
     /// Whether a failed run is settled with zero at once (R3).
     pub finalize_on_error: bool,
     /// module-gate's keys this runner accepts; empty is whatever the agent names.
@@ -86,7 +88,33 @@ impl Places {
     }
 }
 
+/// How far openings may be ahead of executions: what is opened has a deadline, and is void where no
+/// executor comes to it in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lookahead {
+    /// How many modules this process runs at one time.
+    pub executions: i64,
+    /// How long a run may wait for an executor once it is opened, in milliseconds.
+    pub patience_ms: i64,
+    /// How long an execution takes of which nothing was measured, in milliseconds.
+    pub unmeasured_ms: i64,
+}
+
 impl RunPolicy {
+    /// How far openings may be ahead of executions.
+    ///
+    /// Executions may take twice as long as those that were measured, so half of the time counts
+    /// that a run has until its module must have started.
+    pub fn lookahead(&self) -> Lookahead {
+        let spare_secs = self.deadline_secs.saturating_sub(self.needed_secs());
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Lookahead {
+            executions: i64::try_from(self.executions).unwrap_or(i64::MAX),
+            patience_ms: signed(spare_secs.saturating_mul(1_000) / 2),
+            unmeasured_ms: signed(self.wall_limit_ms),
+        }
+    }
+
     /// What must be left before the deadline when a module starts, in seconds (V7).
     pub const fn needed_secs(&self) -> u64 {
         self.margin_secs.saturating_add(self.wall_secs())

@@ -7,8 +7,9 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
 use wire::{AttemptKey, RunId, Usage};
 
-use crate::chain::store::calls;
+use crate::chain::store::calls::{self, Changes};
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
 use crate::model::state::{Phase, Status};
@@ -163,7 +164,7 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
         store::note_failure(&mut tx, snapshot.key(), &failure).await?;
     }
     // What no sender has signed yet is called off; the run's step wants what it needs.
-    calls::withdraw_all(&mut tx, snapshot.key()).await?;
+    let withdrawn = calls::withdraw_all(&mut tx, snapshot.key()).await?;
     // The worker that holds it, if one does, loses it.
     sqlx::query!(
         "UPDATE runs SET phase = $2, status = CASE WHEN $2 = 'settling' THEN 'finalizing'
@@ -179,10 +180,12 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
     .await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
+    metrics::calls_changed(&withdrawn);
     Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
 }
 
-/// Ends a run for which nothing was ever signed. The caller has locked it and knows that.
+/// Ends a run for which nothing was ever signed. The caller has locked it and knows that. It counts
+/// the calls that are answered once it has committed.
 ///
 /// # Errors
 ///
@@ -193,14 +196,15 @@ pub(super) async fn end_unsigned(
     snapshot: &Snapshot,
     reason: &str,
     status: Status,
-) -> Result<()> {
+) -> Result<Changes> {
     let now = chassis::clock::now();
     let failure = Failure::new("ENDED_BY_OPERATOR", reason);
     store::note_failure(conn, snapshot.key(), &failure).await?;
     store::close(conn, snapshot.key(), Escrow::None, None, now).await?;
-    calls::withdraw_all(conn, snapshot.key()).await?;
+    let withdrawn = calls::withdraw_all(conn, snapshot.key()).await?;
     resolve::end(conn, snapshot.run.id, status).await?;
-    event::publish(conn, nats_prefix, snapshot.run.id, now).await
+    event::publish(conn, nats_prefix, snapshot.run.id, now).await?;
+    Ok(withdrawn)
 }
 
 /// Freezes a settlement with zero usage; why not, if it may not be.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use wire::{Problem, RunId, RunView};
 
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::Snapshot;
 use crate::model::state::{Phase, Status};
 use crate::operations::by_hand::{self, Ending, Outcome};
@@ -186,8 +187,10 @@ async fn end_unopened(
     if !is_unsigned {
         return Ok(Outcome::Refused("the run has moved on meanwhile".to_owned()));
     }
-    by_hand::end_unsigned(&mut tx, nats_prefix, &snapshot, reason, Status::Failed).await?;
+    let withdrawn =
+        by_hand::end_unsigned(&mut tx, nats_prefix, &snapshot, reason, Status::Failed).await?;
     tx.commit().await?;
+    metrics::calls_changed(&withdrawn);
     Ok(Outcome::Ended("it ended; nothing was ever signed for it".to_owned()))
 }
 

@@ -11,7 +11,9 @@ use stellar::{Address, Rpc};
 use tokio::time::{Instant, sleep, timeout};
 use wire::event::Family;
 
+use crate::chain::store;
 use crate::config::Config;
+use crate::operations::nodes::{self, NodeReport, NodeState};
 use crate::operations::{intake, watch};
 use crate::probes;
 use crate::sight::{self, Followed};
@@ -58,7 +60,16 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         add_text(&mut checks, "schema", schema(db)).await;
     }
     add_text(&mut checks, "nats", bus(config)).await;
-    let rpc = add(&mut checks, "node", node(config)).await;
+    let nodes = add_nodes(&mut checks, config, db.as_ref()).await;
+    let rpc = match nodes {
+        Ok(rpc) => rpc,
+        Err(error) => {
+            // Without its cause, which repeats the address: that may hold a secret.
+            let text = format!("{error}: one of them is no address");
+            checks.push(Check { name: "node", state: Condition::Bad, text });
+            None
+        }
+    };
     if let Some(rpc) = &rpc {
         add_text(&mut checks, "contracts", contracts(config, rpc)).await;
         add_text(&mut checks, "runner", runner_account(config, rpc)).await;
@@ -158,25 +169,55 @@ async fn bus(config: &Config) -> Found {
     Ok("connected; its streams are there".to_owned())
 }
 
-async fn node(config: &Config) -> Result<(Rpc, String), (Condition, String)> {
-    let rpc = Rpc::new(&config.rpc_url).map_err(|error| bad(error.to_string()))?;
-    let node = rpc.require_network(&config.network).await.map_err(|error| match error {
-        stellar::ChainError::Invalid(text) => bad(text),
-        error => unknown(error),
-    })?;
-    let clock = rpc.clock().await.map_err(unknown)?;
+/// Looks at every node, and adds what was found. The first that can be relied on has the turn for
+/// what is asked next; without one nothing is.
+async fn add_nodes(
+    checks: &mut Vec<Check>,
+    config: &Config,
+    db: Option<&PgPool>,
+) -> anyhow::Result<Option<Rpc>> {
+    let rpc = crate::rpc(config)?;
+    let network = *config.network.id();
+    // A database without tables has seen nothing.
+    let known = match db {
+        Some(db) => store::high_water(db, network).await.unwrap_or_default(),
+        None => None,
+    };
+    let found = nodes::look(&rpc, network, known, PATIENCE).await;
+    let first = |state| found.iter().position(|node| node.state == state);
+    let usable = first(NodeState::Answers).or(first(NodeState::Behind));
+    let best = usable.map(|place| found[place].state);
+    let by_wall_clock = !config.network.is_standalone();
+    checks.extend(found.iter().map(|node| {
+        let (state, text) = judged(node, best, by_wall_clock);
+        Check { name: "node", state, text }
+    }));
+    Ok(usable.map(|place| {
+        rpc.turn_to(place);
+        rpc
+    }))
+}
+
+/// How bad it is that a node is so, where the `best` one that can be used is in this state. Only a
+/// network that is meant to live `by_wall_clock` can be late by it.
+fn judged(node: &NodeReport, best: Option<NodeState>, by_wall_clock: bool) -> (Condition, String) {
+    let text = node.to_string();
     let now = u64::try_from(chassis::clock::now().unix_timestamp()).unwrap_or_default();
-    let age = now.saturating_sub(clock.latest_close);
-    // Only a network that is meant to live by the wall clock can be late by it.
-    if age > FRESH_SECS && !config.network.is_standalone() {
-        let text =
-            format!("its newest ledger {} is {age} s old: it is behind", clock.latest_ledger);
-        return Err(bad(text));
+    let age = node.latest_close.map_or(0, |closed_at| now.saturating_sub(closed_at));
+    match node.state {
+        NodeState::Answers if age > FRESH_SECS && by_wall_clock => {
+            let text = format!("{text}; its newest ledger is {age} s old: it is behind");
+            (Condition::Bad, text)
+        }
+        NodeState::Answers => (Condition::Ok, text),
+        // Another one does what it cannot.
+        NodeState::Behind if best == Some(NodeState::Answers) => (Condition::Warning, text),
+        NodeState::Away if best.is_some() => (Condition::Warning, text),
+        NodeState::Away => (Condition::Unknown, text),
+        NodeState::Behind | NodeState::OtherHistory | NodeState::OtherNetwork => {
+            (Condition::Bad, text)
+        }
     }
-    let kept = clock.latest_ledger.saturating_sub(clock.oldest_ledger);
-    let (protocol, ledger) = (node.protocol, clock.latest_ledger);
-    let text = format!("ledger {ledger}, protocol {protocol}, keeps {kept} ledgers of events");
-    Ok((rpc, text))
 }
 
 async fn contracts(config: &Config, rpc: &Rpc) -> Found {

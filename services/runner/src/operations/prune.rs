@@ -1,7 +1,8 @@
 //! Retention: what ended long ago leaves the database, when an operator says so.
 //!
-//! A run is removed whole or not at all: with its attempts, its transactions and its keys. One that
-//! is not finished, or whose escrow is open, stays whatever its age. Nothing is removed on its own.
+//! A run is removed whole or not at all: with its attempts, its transactions, its keys and the number
+//! of its last event. One that is not finished, or whose escrow is open, stays whatever its age.
+//! Nothing is removed on its own.
 //!
 //! The contracts' events are what proofs rest on. Those about a run that is kept stay, and so does
 //! everything from the ledger on in which the oldest unfinished attempt was first signed. That the
@@ -9,8 +10,10 @@
 
 use std::io::Write;
 
-use sqlx::PgPool;
+use chassis::retention;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::model::run::INPUT_LASTS;
@@ -200,6 +203,8 @@ pub async fn prune(
         .execute(&mut *tx)
         .await?;
         sqlx::query!("DELETE FROM calls WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
+        let gone = gone_for_good(&mut tx, &ids).await?;
+        retention::forget(&mut tx, &gone).await?;
         // Attempts first: they refer to their run.
         sqlx::query!("DELETE FROM attempts WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
         sqlx::query!("DELETE FROM runs WHERE id = ANY($1)", &ids).execute(&mut *tx).await?;
@@ -252,6 +257,19 @@ pub async fn prune(
     })
     .await?;
     Ok(pruned)
+}
+
+/// Those of these runs, which are about to be removed, that no import brings back under their ids:
+/// of them nothing is published any more. The events of one that comes back go on from its last
+/// number.
+async fn gone_for_good(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<String>> {
+    let gone = sqlx::query_scalar!(
+        r#"SELECT r.id::text AS "key!" FROM UNNEST($1::uuid[]) AS r (id) WHERE NOT EXISTS (
+            SELECT 1 FROM attempts a WHERE a.run_id = r.id AND a.number = 1
+                AND a.error_code = 'IMPORTED')"#,
+        ids,
+    );
+    Ok(gone.fetch_all(conn).await?)
 }
 
 /// Removes old events of the contracts.

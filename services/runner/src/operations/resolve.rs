@@ -6,6 +6,7 @@ use wire::{Digest, RunId};
 
 use crate::chain::store::calls;
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
@@ -62,10 +63,11 @@ pub async fn apply(
             (end_never_opened(&mut tx, &snapshot).await?, "it never had an escrow")
         }
     };
-    calls::withdraw_all(&mut tx, snapshot.key()).await?;
+    let withdrawn = calls::withdraw_all(&mut tx, snapshot.key()).await?;
     end(&mut tx, asked.run, status).await?;
     event::publish(&mut tx, nats_prefix, asked.run, chassis::clock::now()).await?;
     tx.commit().await?;
+    metrics::calls_changed(&withdrawn);
     tracing::warn!(run.id = %asked.run, "run {} was ended by proof: {}", asked.run, proof.text());
     Ok(Applied::Done(what.to_owned()))
 }
@@ -99,9 +101,10 @@ pub async fn reopen_to_refund(db: &PgPool, asked: &Asked) -> Result<Applied> {
     if reopened.execute(&mut *tx).await?.rows_affected() != 1 {
         return Ok(Applied::Not("it has a receipt, or no terms: see the record".to_owned()));
     }
-    calls::withdraw_all(&mut tx, (asked.run, asked.attempt)).await?;
+    let withdrawn = calls::withdraw_all(&mut tx, (asked.run, asked.attempt)).await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
+    metrics::calls_changed(&withdrawn);
     Ok(Applied::Done("workers give the escrow back".to_owned()))
 }
 

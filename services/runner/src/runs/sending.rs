@@ -7,9 +7,10 @@
 //! with or without the channel's key: the stored bytes need no key to be sent again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -41,6 +42,10 @@ const TURN: Duration = Duration::from_secs(20);
 
 /// How often added channels are looked for, at most.
 const ADDED_POLL: Duration = Duration::from_millis(500);
+
+/// Between two looks at what others have left, at least and at most. A key that is not seen for a
+/// minute counts as gone, however slow the poll is.
+const RECOVERY_POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
 /// What a sender did.
 enum Turn {
@@ -100,15 +105,46 @@ async fn hold(
     let Some(channel) = store::lease_channel(&driver.db, account, owner, lease_ms).await? else {
         return Ok(());
     };
+    let reserved = Reserved::default();
     let outcome = tokio::select! {
-        outcome = carry(driver, &channel, work_signal, changed) => outcome,
+        outcome = carry(driver, &channel, work_signal, changed, &reserved) => outcome,
         () = driver.chain.lease_lost(&channel, lease_ms) => Err(Error::ChannelLost(channel.account.clone())),
         // It can be cut off anywhere: the next holder goes on from what is stored.
         () = stop.cancelled() => Ok(()),
     };
     // Given back whatever happened; after a crash it is free when the lease ends.
+    let released = reserved.release(&driver.db).await;
     store::release_channel(&driver.db, &channel).await?;
+    released?;
     outcome
+}
+
+/// The calls that a sender has reserved and not yet signed, kept where they are found when it is cut
+/// off: others sign them at once.
+#[derive(Debug, Default)]
+struct Reserved(Mutex<Vec<i64>>);
+
+impl Reserved {
+    fn set(&self, calls: Vec<i64>) {
+        *self.locked() = calls;
+    }
+
+    /// Those that were signed are not wanted any more; the rest is anybody's again.
+    async fn release(&self, db: &PgPool) -> Result<()> {
+        let calls = self.locked().clone();
+        if calls.is_empty() {
+            return Ok(());
+        }
+        calls::release(db, &calls).await?;
+        // Only now: where this is cut off or fails, they are released when the channel is.
+        self.set(Vec::new());
+        Ok(())
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Vec<i64>> {
+        // Every change of it is one assignment: a panic leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn carry(
@@ -116,6 +152,7 @@ async fn carry(
     channel: &ChannelLease,
     work_signal: &WorkSignal,
     changed: &mut watch::Receiver<u64>,
+    reserved: &Reserved,
 ) -> Result<()> {
     loop {
         // Read again in every turn: what is stored decides, not what this process remembers.
@@ -132,7 +169,7 @@ async fn carry(
             return Ok(());
         }
         changed.mark_unchanged();
-        match driver.send_next(channel).await? {
+        match driver.send_next(channel, reserved).await? {
             Turn::Again => work_signal.notify_all(),
             Turn::Wait(pause) => tokio::select! {
                 // The sender of the signal lives as long as this process.
@@ -229,7 +266,7 @@ pub async fn recover_abandoned(
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sleep(poll.max(Duration::from_millis(500))) => {}
+            () = sleep(poll.clamp(RECOVERY_POLL.0, RECOVERY_POLL.1)) => {}
         }
     }
     Ok(())
@@ -243,6 +280,9 @@ impl RunDriver {
         runs::serve_identity(&self.db, &runner).await?;
         if self.policy.places.is_limited() {
             runs::note_places(&self.db, self.policy.places).await?;
+        }
+        if self.gates.is_some() {
+            runs::note_executors(&self.db, self.policy.lookahead()).await?;
         }
         let orphaned = calls::orphaned(&self.db, &runner).await?;
         done |= !orphaned.is_empty();
@@ -279,7 +319,7 @@ impl RunDriver {
     }
 
     /// Signs and stores the next transaction of a channel that has none.
-    async fn send_next(&self, channel: &ChannelLease) -> Result<Turn> {
+    async fn send_next(&self, channel: &ChannelLease, reserved: &Reserved) -> Result<Turn> {
         let runner = self.chain.runner.address().to_string();
         let ready = calls::ready(&self.db, &runner).await?;
         let Some((kind, ready)) = most_urgent(&ready) else {
@@ -290,17 +330,25 @@ impl RunDriver {
         if ready.count < most && ready.waited < self.policy.batch_delay && most > 1 {
             return Ok(Turn::Wait(self.policy.batch_delay - ready.waited));
         }
+        // From the signature on its deadline runs.
+        let is_executed = kind == Kind::Open && self.gates.is_some();
+        let lookahead = is_executed.then(|| self.policy.lookahead());
         let (wanted, unreadable) =
-            calls::reserve(&self.db, kind, most, (&runner, RESERVED_MS)).await?;
+            calls::reserve(&self.db, kind, most, (&runner, RESERVED_MS), lookahead).await?;
+        reserved.set(wanted.iter().map(|call| call.id).collect());
         calls::conclude_unsigned(&self.db, &unreadable).await?;
         if wanted.is_empty() {
+            if let Some(lookahead) = lookahead
+                && !calls::has_executor(&self.db, lookahead).await?
+            {
+                // An execution that ends wakes the senders.
+                return Ok(Turn::Wait(IDLE));
+            }
             // Another sender was faster.
             return Ok(Turn::Wait(Duration::from_millis(50)));
         }
-        let ids: Vec<i64> = wanted.iter().map(|call| call.id).collect();
         let outcome = self.sign_and_store(channel, kind, wanted).await;
-        // Those that were signed are not wanted any more; the rest is anybody's again.
-        calls::release(&self.db, &ids).await?;
+        reserved.release(&self.db).await?;
         match outcome {
             // A run was called off, or its call was, while it was being signed.
             Err(Error::CallGone) => Ok(Turn::Wait(Duration::from_millis(50))),

@@ -243,14 +243,15 @@ impl RunDriver {
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         store::freeze(&mut tx, snapshot.key(), seal, settlement).await?;
         self.advance(&mut tx, lease, snapshot, to, None).await?;
-        if leave_open {
-            tx.commit().await?;
-            return Ok(Next::Again);
+        if !leave_open {
+            let finalize = finalize_arguments(snapshot, settlement)?;
+            self.want(&mut tx, lease, snapshot, &finalize, Duration::ZERO).await?;
         }
-        let finalize = finalize_arguments(snapshot, settlement)?;
-        self.want(&mut tx, lease, snapshot, &finalize, Duration::ZERO).await?;
+        // The last: all executions of one agent write one row.
+        let unmeasured_ms = self.policy.lookahead().unmeasured_ms;
+        store::measure_execution(&mut tx, snapshot.key(), unmeasured_ms).await?;
         tx.commit().await?;
-        Ok(Next::Parked)
+        Ok(if leave_open { Next::Again } else { Next::Parked })
     }
 
     /// Settles with zero, for a failure that no seal commits to.

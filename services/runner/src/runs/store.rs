@@ -18,12 +18,12 @@ use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::metrics;
-use crate::model::policy::Places;
+use crate::model::policy::{Lookahead, Places};
 use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::model::state::{Lane, Phase, Status};
 use crate::model::terms::Terms;
-use crate::rows::{SnapshotRow, snapshot_query};
+use crate::rows::{self, SnapshotRow, snapshot_query};
 
 /// A run with its present attempt, by its id.
 pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {
@@ -53,10 +53,21 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 /// time do not both give the last one.
 const PLACES_LOCK: i64 = 0x6c75_6d69_6f5f_706c;
 
+/// How much later a run's turn comes for each run of the same user that is served before it, in
+/// seconds: the turns of users alternate, and what has waited for longer goes first all the same.
+const TURN_SECS: i64 = 600;
+/// How many runs more than are taken are looked at, as another process may be taking the first.
+const SPARE: i64 = 16;
+/// How many runs are looked at that wait for the gates. They are few: no opening is far ahead of
+/// the executions.
+const MOST_OPENED: i64 = 1_000;
+
 /// Takes the `most` most urgent runs that workers of `lane` can go on with, or as many as there are:
 /// what ends an escrow before what begins one, and of equals the one whose turn it is. A run whose
 /// call is on its way is left alone until it is woken, and one of the queue until its user and its
 /// agent have a place for it.
+///
+/// Of the queue, the oldest runs are looked at, and the oldest one of each user, up to 200 users.
 ///
 /// A run is its runner's, whose key alone settles it. Where no engine has that key, others take what
 /// was not opened, and what only waits to be reclaimed.
@@ -70,11 +81,18 @@ pub async fn claim(
     places: Places,
     most: usize,
 ) -> Result<Vec<RunLease>> {
+    // A limit on which a few can be added.
+    let most = i64::try_from(most).unwrap_or(i64::MAX / 2);
+    // Workers of the gates do not pass over the queue.
+    let (looked_at, first_rank, last_rank) = match lane {
+        Lane::Chain => (most + SPARE, 0_i16, 5_i16),
+        Lane::Gates => (MOST_OPENED, 3, 4),
+    };
     let claimed = sqlx::query!(
-        "WITH urgent AS (
-            SELECT r.id, r.user_account, r.agent_id, r.rank, r.turn_at,
-                r.phase = 'queued' AND r.admitted_at IS NULL AS takes_place
+        "WITH RECURSIVE claimable AS NOT MATERIALIZED (
+            SELECT r.id, r.user_account, r.phase, r.rank, r.turn_at
             FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
+            AND r.rank BETWEEN $11::smallint AND $12::smallint
             AND r.wake_at <= now() AND (r.lease_until IS NULL OR r.lease_until < now())
             AND (r.phase IN ('executing', 'sealing')) = $3::boolean
             AND (r.runner IS NULL OR r.runner = $6
@@ -87,19 +105,55 @@ pub async fn claim(
                 OR (($4::bigint IS NULL OR (SELECT count(*) FROM runs o
                         WHERE o.user_account = r.user_account AND o.under_way) < $4)
                     AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
-                        WHERE o.agent_id = r.agent_id AND o.under_way) < $5)))
-            ORDER BY r.rank, r.turn_at LIMIT $7 FOR UPDATE SKIP LOCKED),
+                        WHERE o.agent_id = r.agent_id AND o.under_way) < $5)))),
+         oldest AS (SELECT * FROM claimable c ORDER BY c.rank, c.turn_at LIMIT $8::bigint),
+         -- Where more wait than these: the oldest run of one user after the other.
+         firsts AS (
+            (SELECT c.id, c.user_account, c.rank, c.turn_at, 1 AS place FROM claimable c
+                WHERE c.phase = 'queued' AND NOT $3::boolean
+                    AND (SELECT count(*) FROM oldest) = $8::bigint
+                ORDER BY c.user_account, c.turn_at LIMIT 1)
+            UNION ALL
+            SELECT n.id, n.user_account, n.rank, n.turn_at, f.place + 1
+            FROM firsts f CROSS JOIN LATERAL (SELECT c.* FROM claimable c
+                WHERE c.phase = 'queued' AND c.user_account > f.user_account
+                ORDER BY c.user_account, c.turn_at LIMIT 1) n
+            WHERE f.place < 200),
+         candidates AS (
+            SELECT o.id, o.user_account, o.rank, o.turn_at FROM oldest o
+            UNION SELECT f.id, f.user_account, f.rank, f.turn_at FROM firsts f),
+         -- How many runs of a user are under way, and wait for no worker.
+         served AS (
+            SELECT u.user_account, s.runs FROM (SELECT DISTINCT user_account FROM candidates) u
+            CROSS JOIN LATERAL (SELECT count(*) AS runs FROM (SELECT FROM runs o
+                WHERE o.user_account = u.user_account AND o.under_way
+                    AND (o.lease_until > now() OR o.wake_at > now()) LIMIT 100) AS counted) s),
+         turns AS (
+            SELECT c.id, c.rank, c.turn_at + interval '1 second' * $9::bigint
+                * (s.runs + row_number() OVER (PARTITION BY c.rank, c.user_account
+                    ORDER BY c.turn_at) - 1) AS turn
+            FROM candidates c JOIN served s USING (user_account)
+            ORDER BY c.rank, turn LIMIT $7::bigint + $10::bigint),
+         urgent AS (
+            SELECT r.id, r.user_account, r.agent_id, t.rank, t.turn,
+                r.phase = 'queued' AND r.admitted_at IS NULL AS takes_place
+            FROM turns t JOIN runs r ON r.id = t.id
+            -- Once more, since another process may have taken it meanwhile.
+            WHERE r.phase <> 'done' AND r.operator_reason IS NULL AND r.wake_at <= now()
+                AND (r.lease_until IS NULL OR r.lease_until < now())
+                AND (r.phase IN ('executing', 'sealing')) = $3::boolean
+            ORDER BY t.rank, t.turn LIMIT $7::bigint FOR UPDATE OF r SKIP LOCKED),
          -- How many places of its user and its agent have been given when it is a run's turn.
          placed AS (
             SELECT u.id, NOT u.takes_place OR (
                 ($4::bigint IS NULL OR (SELECT count(*) FROM runs o
                         WHERE o.user_account = u.user_account AND o.under_way)
                     + row_number() OVER (PARTITION BY u.user_account, u.takes_place
-                        ORDER BY u.rank, u.turn_at) <= $4)
+                        ORDER BY u.rank, u.turn) <= $4)
                 AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
                         WHERE o.agent_id = u.agent_id AND o.under_way)
                     + row_number() OVER (PARTITION BY u.agent_id, u.takes_place
-                        ORDER BY u.rank, u.turn_at) <= $5)) AS has_place
+                        ORDER BY u.rank, u.turn) <= $5)) AS has_place
             FROM urgent u)
          UPDATE runs r SET lease_owner = $1, lease_token = lease_token + 1,
             lease_until = now() + $2::bigint * interval '1 millisecond',
@@ -114,7 +168,12 @@ pub async fn claim(
         places.of_user(),
         places.of_agent(),
         runner,
-        i64::try_from(most).unwrap_or(i64::MAX),
+        most,
+        looked_at,
+        TURN_SECS,
+        SPARE,
+        first_rank,
+        last_rank,
     );
     // Only openings take places, and workers of the other lane take none of the queue.
     let rows = if places.is_limited() && lane == Lane::Chain {
@@ -143,6 +202,27 @@ pub async fn serve_identity(db: &PgPool, runner: &str) -> Result<()> {
         runner,
     );
     done.execute(db).await?;
+    Ok(())
+}
+
+/// Says that this engine runs so many modules at one time. Engines that are gone are forgotten.
+pub async fn serve_executions(db: &PgPool, owner: &str, executions: i64) -> Result<()> {
+    let done = sqlx::query!(
+        "WITH gone AS (DELETE FROM executors WHERE owner IN (SELECT owner FROM executors
+                WHERE seen_at < now() - interval '1 hour' AND owner <> $1
+                FOR UPDATE SKIP LOCKED))
+         INSERT INTO executors (owner, places, seen_at) VALUES ($1, $2, now())
+         ON CONFLICT (owner) DO UPDATE SET places = EXCLUDED.places, seen_at = now()",
+        owner,
+        executions,
+    );
+    done.execute(db).await?;
+    Ok(())
+}
+
+/// Says that this engine runs no more modules.
+pub async fn end_executions(db: &PgPool, owner: &str) -> Result<()> {
+    sqlx::query!("DELETE FROM executors WHERE owner = $1", owner).execute(db).await?;
     Ok(())
 }
 
@@ -190,6 +270,28 @@ pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
     Ok(())
 }
 
+/// Says of runs that are not opened because the executors have enough to do that they wait for one.
+/// Each is written once, however long it waits.
+pub async fn note_executors(db: &PgPool, lookahead: Lookahead) -> Result<()> {
+    // A run whose row is locked is not waited for: what locks it may wait for one that is locked
+    // here. It is written the next time.
+    let done = sqlx::query!(
+        "WITH held AS (SELECT r.id FROM opened_ahead($1, $2) a, calls c
+                JOIN runs r ON r.id = c.run_id AND r.attempt = c.attempt
+                WHERE a.runs >= a.places AND a.ms > a.places * $3::bigint
+                    AND c.state = 'wanted' AND c.kind = 'open' AND c.failures = 0
+                    AND (c.reserved_until IS NULL OR c.reserved_until < now())
+                    AND r.phase = 'queued' AND r.waiting_for = 'a place in a transaction'
+                FOR UPDATE OF r SKIP LOCKED)
+         UPDATE runs r SET waiting_for = 'an executor' FROM held h WHERE r.id = h.id",
+        lookahead.executions,
+        lookahead.unmeasured_ms,
+        lookahead.patience_ms,
+    );
+    done.execute(db).await?;
+    Ok(())
+}
+
 /// Prolongs these leases. Answers those that are lost: another worker holds the run by now, or it
 /// was let go of.
 pub async fn heartbeat(db: &PgPool, leases: &[RunLease], lease_ms: i64) -> Result<Vec<RunLease>> {
@@ -219,18 +321,66 @@ pub async fn heartbeat(db: &PgPool, leases: &[RunLease], lease_ms: i64) -> Resul
     Ok(lost.into_iter().map(|row| lease(row.id, row.token)).collect())
 }
 
+/// How often steps of a run came to nothing, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failures {
+    /// In its present phase.
+    pub all: u32,
+    /// The last ones of them, as far as they were defects.
+    pub defects: u32,
+}
+
+/// How often steps of this run came to nothing; never, if it is held no more.
+pub async fn failures(db: &PgPool, lease: RunLease) -> Result<Failures> {
+    // What begins to count failures anew does not know of defects.
+    let found = sqlx::query!(
+        r#"SELECT failures, least(defects, failures) AS "defects!" FROM runs
+           WHERE id = $1 AND lease_token = $2"#,
+        lease.id.as_uuid(),
+        lease.token,
+    );
+    let Some(row) = found.fetch_optional(db).await? else { return Ok(Failures::default()) };
+    Ok(Failures {
+        all: rows::number(i64::from(row.failures), "failures")?,
+        defects: rows::number(i64::from(row.defects), "defects")?,
+    })
+}
+
 /// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits
 /// for, in words; empty if for nothing. Nothing happens if it is held no more.
 pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
+    give_back(db, lease, delay_ms, waiting_for, false).await
+}
+
+/// The same after a step that met a defect, in these words.
+pub async fn release_defective(
+    db: &PgPool,
+    lease: RunLease,
+    delay_ms: i64,
+    defect: &str,
+) -> Result<()> {
+    give_back(db, lease, delay_ms, defect, true).await
+}
+
+async fn give_back(
+    db: &PgPool,
+    lease: RunLease,
+    delay_ms: i64,
+    waiting_for: &str,
+    is_defect: bool,
+) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE runs SET lease_owner = NULL, lease_until = NULL,
             failures = failures + ($4 <> '')::integer,
+            defects = CASE WHEN $5::boolean THEN least(defects, failures) + 1
+                WHEN $4 <> '' THEN 0 ELSE defects END,
             wake_at = now() + $3::bigint * interval '1 millisecond', waiting_for = nullif($4, '')
          WHERE id = $1 AND lease_token = $2",
         lease.id.as_uuid(),
         lease.token,
         delay_ms,
         waiting_for,
+        is_defect,
     );
     done.execute(db).await?;
     Ok(())
@@ -488,6 +638,32 @@ pub async fn keep_statement(
         upstreams,
     );
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Takes note of how long the execution took that has just ended, if there was one.
+/// `unmeasured_ms` is what counts for an agent of which nothing was measured before.
+pub async fn measure_execution(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    unmeasured_ms: i64,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "INSERT INTO execution_times AS t (agent_id, mean_ms, cautious_ms, measured_at)
+         SELECT r.agent_id, m.ms, greatest(m.ms, $3::bigint - ($3::bigint - m.ms) / 8), now()
+         FROM attempts a JOIN runs r ON r.id = a.run_id CROSS JOIN LATERAL (SELECT greatest(1,
+            (1000 * extract(epoch FROM now() - a.execute_started_at))::bigint) AS ms) m
+         WHERE a.run_id = $1 AND a.number = $2 AND a.execute_started_at IS NOT NULL
+         ON CONFLICT (agent_id) DO UPDATE SET
+            mean_ms = t.mean_ms + (EXCLUDED.mean_ms - t.mean_ms) / 8,
+            cautious_ms = greatest(EXCLUDED.mean_ms,
+                t.cautious_ms - (t.cautious_ms - EXCLUDED.mean_ms) / 8),
+            measured_at = now()",
+        run.as_uuid(),
+        signed(number),
+        unmeasured_ms,
+    );
+    done.execute(conn).await?;
+    Ok(())
 }
 
 /// Freezes the settlement, with the seal it rests on if there is one (R13). Only once.

@@ -102,6 +102,8 @@ async fn channels_are_made_without_a_running_runner_too_and_refusals_say_why() {
     assert!(done.status.success(), "{}", said(&done));
     let account = added(&fixture)[0]["channel"]["account"].as_str().unwrap().to_owned();
     assert_eq!(balance(&fixture, &account).await, Some(20_000_000));
+    let shown = said(&command(&fixture, &["channels", "list"]));
+    assert!(shown.starts_with("account") && shown.contains(&account), "{shown}");
 
     // More than the paying account has.
     let all = ["channels", "top-up", &account, "--stroops", "9000000000000000000"];

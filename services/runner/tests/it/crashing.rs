@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 use testkit::eventually;
+use time::OffsetDateTime;
 
 use crate::fixture::{DEPOSIT, Fixture, Gateway};
 use crate::retention::{command, said};
@@ -69,6 +70,35 @@ pub async fn dead_at(
 pub async fn free_port() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port().to_string()
+}
+
+/// The settings of gates at this address.
+pub fn gates_at(url: &str) -> [(&str, &str); 4] {
+    [
+        ("RUNNER_MODULE_GATE_URL", url),
+        ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
+        ("RUNNER_ORACLE_GATE_URL", url),
+        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
+    ]
+}
+
+/// Gates that take connections and never say a word, so that a worker holds its run for long; and
+/// their address.
+pub async fn silent_gates() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// The token of the claim by which a worker holds the run, once one does.
+pub async fn held(fixture: &Fixture, id: &str) -> i64 {
+    let text = "SELECT lease_token FROM runs WHERE id = $1 AND lease_until > now()";
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    eventually(|| async {
+        let query = sqlx::query_scalar::<_, i64>(text).bind(uuid);
+        query.fetch_optional(&fixture.db.pool).await.unwrap()
+    })
+    .await
 }
 
 async fn dies_and_comes_back(fixture: &Fixture, point: &str) {
@@ -195,13 +225,8 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
     let (port, gateway, id) = dead_at(&fixture, "open.after_result", &[]).await;
 
     // The gates are away: the run stays open, and nothing was started.
-    let away = [
-        ("RUNNER_PORT", port.as_str()),
-        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
-        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
-    ];
+    let port = [("RUNNER_PORT", port.as_str())];
+    let away = [port.as_slice(), gates_at("http://127.0.0.1:9").as_slice()].concat();
     let _again = spawn(&fixture, &away);
     gateway.up().await;
     let waits = |run: &Value| run["phase"] == "executing" && run["waitingFor"].is_string();
@@ -219,6 +244,45 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
     let account = fixture.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 0));
     assert_eq!(fixture.succeeded(&id, "void").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_process_holds_its_runs_for_one_lease_and_no_longer() {
+    let fixture = Fixture::new().await;
+    let (_silent, url) = silent_gates().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let lease = ("RUNNER_LEASE_MS", "3000");
+    let own = [("RUNNER_PORT", port.as_str()), lease];
+    let settings = [own.as_slice(), gates_at(&url).as_slice()].concat();
+    let mut process = spawn(&fixture, &settings);
+    gateway.up().await;
+    let id = gateway.accepted(&fixture.body()).await;
+    let token = held(&fixture, &id).await;
+    process.0.kill().unwrap();
+    process.has_ended().await;
+
+    // From here on nobody prolongs it.
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    let text = "SELECT lease_until FROM runs WHERE id = $1 AND lease_token = $2";
+    let query = sqlx::query_scalar::<_, OffsetDateTime>(text).bind(uuid).bind(token);
+    let lease_until = query.fetch_one(&fixture.db.pool).await.unwrap();
+    let other = fixture.start(&[lease]).await;
+    let query = sqlx::query_scalar::<_, OffsetDateTime>("SELECT now()");
+    let started = query.fetch_one(&fixture.db.pool).await.unwrap();
+    let text = "SELECT now() FROM runs WHERE id = $1 AND lease_token > $2";
+    let taken = eventually(|| async {
+        let query = sqlx::query_scalar::<_, OffsetDateTime>(text).bind(uuid).bind(token);
+        query.fetch_optional(&fixture.db.pool).await.unwrap()
+    })
+    .await;
+    assert!(taken >= lease_until, "taken over before its lease ended");
+    // A poll is 100 ms; the rest is for a busy machine.
+    let waited = taken - lease_until.max(started);
+    assert!(waited < time::Duration::seconds(3), "taken over {waited} after the lease");
+    let run = other.gateway.ended(&id, "failed").await;
+    assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

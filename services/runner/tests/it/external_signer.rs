@@ -220,7 +220,7 @@ async fn an_operator_sees_which_keys_the_token_has_and_whether_it_is_there() {
     let [runner, source] = [&token.runner, &token.source].map(Keypair::address);
     assert_eq!(
         String::from_utf8_lossy(&listed.stdout),
-        format!("{source} fees\n{runner} runner\n")
+        format!("{:<56}  label\n{source}  fees\n{runner}  runner\n", "account")
     );
     let listed = token.command(&fixture, &["signer-keys", "--output", "json"]);
     let keys: Value = serde_json::from_slice(&listed.stdout).unwrap();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use runner::runs::worker::MOST_DEFECTS;
+use serde_json::{Value, json};
 use soroban_localnet::Fault;
 use stellar::tx::{self, PrepareRequest};
 use stellar::{Keypair, token};
@@ -10,6 +11,8 @@ use testkit::eventually;
 
 use crate::crashing::dead_at;
 use crate::fixture::{DEPOSIT, Fixture, Gateway, Running};
+use crate::queueing::gateway_alone;
+use crate::retention::{command, said};
 
 /// What an account must keep, in stroops: two base reserves.
 const RESERVE: i128 = 10_000_000;
@@ -110,6 +113,8 @@ async fn an_opening_that_waits_for_money_can_be_called_off() {
     let running = fixture.start(&[]).await;
     let id = running.gateway.accepted(&fixture.body()).await;
     running.gateway.until(&id, |run| run["phase"] == "opening").await;
+    // What was signed for it came to nothing: it waits for a place in another transaction.
+    eventually(|| async { running.gateway.summary().await["status"]["queueDepth"] == 1 }).await;
     let cancelled = running.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
     assert_eq!(cancelled.status(), 200);
     let run = running.gateway.ended(&id, "cancelled").await;
@@ -253,6 +258,88 @@ async fn a_queue_that_is_longer_than_deadlines_allow_takes_no_more() {
     let runs: Vec<Value> = running.gateway.get("/runs").await.json().await.unwrap();
     assert_eq!(runs.len(), 2);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_whose_opening_came_to_nothing_fill_the_queue() {
+    let fixture = Fixture::new().await;
+    let waiting = gateway_alone(&fixture).await;
+    waiting.gateway.accepted(&fixture.body()).await;
+    waiting.stop().await;
+    // As a rejected transaction leaves it.
+    let text = "INSERT INTO calls (run_id, attempt, kind, user_account, state) \
+         SELECT id, 1, 'open', user_account, 'wanted' FROM runs";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+    let text = "UPDATE runs SET phase = 'opening', status = 'opening', wake_at = '9000-01-01'";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+
+    let runner = fixture.runner.address().to_string();
+    let settings = [
+        ("RUNNER_ROLE", "gateway"),
+        ("RUNNER_SECRET", ""),
+        ("RUNNER_SOURCE_SECRET", ""),
+        ("RUNNER_PUBLIC_KEY", runner.as_str()),
+        ("RUNNER_MAX_QUEUE", "1"),
+    ];
+    let running = fixture.start(&settings).await;
+    let counted = || async {
+        let summary = running.gateway.summary().await;
+        let status = &summary["status"];
+        (status["queueDepth"].clone(), status["running"].clone())
+    };
+    assert_eq!(counted().await, (json!(1), json!(0)));
+    // From then on it has counted them.
+    eventually(|| async {
+        let health: Value = running.gateway.get("/health").await.json().await.unwrap();
+        health["checks"]["work"]["ok"] == true
+    })
+    .await;
+    assert_eq!(running.gateway.post("/runs", &fixture.body()).await.status(), 429);
+    // The transaction is signed.
+    let text = "UPDATE calls SET state = 'signed'";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+    assert_eq!(counted().await, (json!(0), json!(1)));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_defect_goes_to_an_operator_after_a_while_and_what_is_away_does_not_count() {
+    let fixture = Fixture::new().await;
+    let waiting = gateway_alone(&fixture).await;
+    let id = waiting.gateway.accepted(&fixture.body()).await;
+    // No release leaves such a call behind: it was done, and nothing is known of it. The run has
+    // waited often before.
+    let text = "INSERT INTO calls (run_id, attempt, kind, user_account, state) \
+         SELECT id, 1, 'open', user_account, 'done' FROM runs";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+    sqlx::query("UPDATE runs SET failures = 100").execute(&fixture.db.pool).await.unwrap();
+    let running = fixture.start(&[("RUNNER_ROLE", "engine")]).await;
+    let met = "SELECT count(*) FROM runs WHERE failures = 101 AND defects = 1 \
+         AND operator_reason IS NULL AND wake_at > now() + interval '5 seconds'";
+    eventually(|| async {
+        sqlx::query_scalar::<_, i64>(met).fetch_one(&fixture.db.pool).await.unwrap() == 1
+    })
+    .await;
+
+    let text = "UPDATE runs SET defects = $1, wake_at = now()";
+    let last = i32::try_from(MOST_DEFECTS - 1).unwrap();
+    sqlx::query(text).bind(last).execute(&fixture.db.pool).await.unwrap();
+    let run = waiting.gateway.until(&id, |run| run["phase"] == "operator").await;
+    let reason = run["error"].as_str().unwrap();
+    assert!(reason.contains("20 times in a row: open was done"), "{run:#}");
+    assert_eq!((&run["status"], &run["escrow"]), (&json!("pending"), &json!("none")), "{run:#}");
+    let listed = said(&command(&fixture, &["dead-letters", "list"]));
+    assert!(listed.contains(&id) && listed.contains("20 times in a row"), "{listed}");
+    assert!(said(&command(&fixture, &["runs", "list"])).contains("operator"));
+
+    // Mended, it goes on.
+    sqlx::query("DELETE FROM calls").execute(&fixture.db.pool).await.unwrap();
+    let resumed = command(&fixture, &["runs", "resume", &id]);
+    assert!(resumed.status.success(), "{}", said(&resumed));
+    waiting.gateway.ended(&id, "failed").await;
+    assert_eq!(fixture.succeeded(&id, "open").await, 1);
+    running.stop().await;
+    waiting.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,8 @@ async fn a_pause_holds_for_every_process_and_runs_under_way_go_on() {
     let doctor = said(&command(&fixture, &["doctor"]));
     assert!(doctor.contains("intake") && doctor.contains("an upgrade"), "{doctor}");
 
+    let listed = said(&command(&fixture, &["intake", "list"]));
+    assert!(listed.starts_with("whose") && listed.contains("\neverybody"), "{listed}");
     let listed = command(&fixture, &["intake", "list", "--output", "json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!((&listed[0]["scope"], &listed[0]["reason"]), (&json!("all"), &json!("an upgrade")));
@@ -356,4 +358,69 @@ async fn openings_and_failures_of_a_user_and_a_developer_are_bounded() {
         sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_slow_runs_than_executors_come_to_in_time_are_refused() {
+    let fixture = Fixture::new().await;
+    let migrated = command(&fixture, &["migrate"]);
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    // One executor, and modules of ten minutes: it does six of them before their deadline.
+    let text = "INSERT INTO executors (owner, places, seen_at) \
+         VALUES ('a test', 1, now() + interval '1 hour')";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+    let text = "INSERT INTO execution_times (agent_id, mean_ms, cautious_ms, measured_at) \
+         VALUES ($1, 600000, 600000, now())";
+    let agent = i64::from(fixture.agent_id);
+    sqlx::query(text).bind(agent).execute(&fixture.db.pool).await.unwrap();
+    let runner = fixture.runner.address().to_string();
+    let settings = [
+        ("RUNNER_ROLE", "gateway"),
+        ("RUNNER_SECRET", ""),
+        ("RUNNER_SOURCE_SECRET", ""),
+        ("RUNNER_PUBLIC_KEY", runner.as_str()),
+        ("RUNNER_ADDRESS_RATE_LIMIT", "0"),
+    ];
+    let running = fixture.start(&settings).await;
+    // From then on it knows of them.
+    eventually(|| async {
+        let health: Value = running.gateway.get("/health").await.json().await.unwrap();
+        health["checks"]["work"]["ok"] == true
+    })
+    .await;
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = running.gateway.post("/runs", &fixture.body()).await;
+        if answer.status() != 202 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 100, "the network alone would take 360");
+    };
+    // So many may wait however slow the modules are.
+    assert_eq!((refused.status().as_u16(), accepted), (429, 16));
+    assert_eq!(refused.headers()["retry-after"], "600");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_says_how_many_modules_it_runs_at_one_time_while_it_does() {
+    let fixture = Fixture::new().await;
+    let token = "0123456789abcdef";
+    let settings = [
+        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_MODULE_GATE_TOKEN", token),
+        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_ORACLE_GATE_TOKEN", token),
+        ("RUNNER_EXECUTIONS", "3"),
+    ];
+    let executors = "SELECT coalesce((SELECT places FROM working_executors), 0)";
+    let one = fixture.start(&settings).await;
+    eventually(|| async { count(&fixture, executors).await == 3 }).await;
+    let other = fixture.start(&settings).await;
+    eventually(|| async { count(&fixture, executors).await == 6 }).await;
+    one.stop().await;
+    assert_eq!(count(&fixture, executors).await, 3);
+    other.stop().await;
+    assert_eq!(count(&fixture, executors).await, 0);
 }

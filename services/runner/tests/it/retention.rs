@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runner::gateway::store::{self, Filter, OVERDUE_SECS};
 use runner::model::state::Status;
+use runner::operations::prune;
 use serde_json::Value;
 use sqlx::{Execute as _, PgPool, Row as _};
 use testkit::eventually;
@@ -177,7 +178,12 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
     assert_eq!(line["id"], id.as_str());
     let left: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT id FROM runs").fetch_all(&fixture.db.pool).await.unwrap();
-    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), [kept]);
+    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), [kept.as_str()]);
+    // So does the number of its last event; that of the other is still counted on.
+    let numbered = "SELECT key FROM outbox_sequences WHERE key = ANY($1)";
+    let both = vec![id.clone(), kept.clone()];
+    let numbered = sqlx::query_scalar::<_, String>(numbered).bind(both);
+    assert_eq!(numbered.fetch_all(&fixture.db.pool).await.unwrap(), [kept]);
     // What proofs about the run that is kept rest on stays, and that the rest is gone is known.
     let others = "SELECT count(*) FROM contract_events e WHERE NOT EXISTS \
          (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id) \
@@ -195,6 +201,37 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
     assert!(found[1] == 4 && found[3] > found[4], "{found:?}");
     let wrong = command(&fixture, &["runs", "prune", "--older-than", "soon"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
+}
+
+#[tokio::test]
+async fn a_run_that_an_import_can_bring_back_keeps_the_number_of_its_last_event() {
+    let db = testkit::postgres().await;
+    chassis::postgres::migrate(&db.pool, &runner::MIGRATIONS).await.unwrap();
+    fill(&db.pool, 3).await;
+    let user = stellar::Keypair::from_seed(&[1; 32]).address().to_string();
+    let old = "UPDATE runs SET user_account = $1, updated_at = now() - interval '100 days'";
+    sqlx::query(old).bind(&user).execute(&db.pool).await.unwrap();
+    let ids: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT id FROM runs").fetch_all(&db.pool).await.unwrap();
+    let [_, imported, kept] = ids[..] else { panic!("{ids:?}") };
+    let text = "UPDATE attempts SET error_code = 'IMPORTED' WHERE run_id = $1";
+    sqlx::query(text).bind(imported).execute(&db.pool).await.unwrap();
+    let text = "UPDATE runs SET updated_at = now() WHERE id = $1";
+    sqlx::query(text).bind(kept).execute(&db.pool).await.unwrap();
+    // Of each run, and of an account.
+    let text = "INSERT INTO outbox_sequences (key, last) SELECT id::text, 5 FROM runs \
+         UNION SELECT user_account, 7 FROM runs";
+    sqlx::query(text).execute(&db.pool).await.unwrap();
+
+    let before = chassis::clock::now() - time::Duration::days(90);
+    let pruned = prune::prune(&db.pool, before, &mut std::io::sink()).await.unwrap();
+    assert_eq!(pruned.runs, 2);
+    let text = "SELECT key FROM outbox_sequences";
+    let mut left: Vec<String> = sqlx::query_scalar(text).fetch_all(&db.pool).await.unwrap();
+    left.sort_unstable();
+    let mut expected = [imported.to_string(), kept.to_string(), user];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

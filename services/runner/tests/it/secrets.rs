@@ -42,8 +42,14 @@ const SECRET: [&str; 18] = [
 ];
 
 /// Settings that hold none.
-const OPEN: [&str; 58] = [
+const OPEN: [&str; 64] = [
     "NATS_PREFIX",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "LUMIO_CONFINE",
     "RUNNER_PUBLIC_KEY",
     "RUNNER_SIGNER",
     "RUNNER_PKCS11_MODULE",

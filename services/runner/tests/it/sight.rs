@@ -268,6 +268,7 @@ async fn ledgers_that_the_node_forgot_are_named_until_an_operator_takes_note() {
     assert!(revoked.is_some());
     let noted = command(&fixture, &["events", "gaps", "--acknowledge"]);
     assert!(noted.status.success(), "{}", said(&noted));
+    assert!(said(&noted).starts_with("state  first ledger"), "{}", said(&noted));
     let is_fine = || async {
         let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
         health["checks"]["events"]["ok"] == true

@@ -106,7 +106,7 @@ async fn assert_one_of_each(stack: &Stack, id: &str, runs: usize, point: &str) {
 }
 
 /// Waits until one of the services has a row of the run.
-async fn wait_for(stack: &Stack, database: usize, id: &str, count: &'static str) {
+pub async fn wait_for(stack: &Stack, database: usize, id: &str, count: &'static str) {
     let pool = &stack.databases[database].pool;
     let run = uuid::Uuid::parse_str(id).unwrap();
     testkit::eventually(|| async {

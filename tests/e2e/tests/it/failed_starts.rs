@@ -41,6 +41,32 @@ async fn a_failed_start_names_the_setting_in_one_line() {
     refused("module-gate", &with(&module, "DATABASE_URL", unreachable), "DATABASE_URL");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn several_mistakes_are_told_in_one_line_and_alike_by_every_service() {
+    let stack = Stack::prepare().await.unwrap();
+    let services = [
+        ("runner", "RUNNER", stack.runner_variables()),
+        ("oracle-gate", "ORACLE_GATE", stack.oracle_gate_variables()),
+        ("module-gate", "MODULE_GATE", stack.module_gate_variables()),
+    ];
+    let told = services.map(|(program, prefix, variables)| {
+        let variables = with(&variables, "DATABASE_URL", "mysql://nobody@127.0.0.1/nothing");
+        let variables = with(&variables, "NATS_PREFIX", "a.b");
+        let variables = with(&variables, &format!("{prefix}_LOG_LEVEL"), "loud");
+        let variables = with(&variables, "OTEL_EXPORTER_PROMETHEUS_PORT", "many");
+        let printed = refused(program, &variables, &format!("{prefix}_LOG_LEVEL"));
+        let line = printed.trim_end().strip_prefix(&format!("{program}: ")).unwrap().to_owned();
+        line.replace(&format!("{prefix}_"), "SERVICE_")
+    });
+    let expected = "DATABASE_URL: expected a URL that starts with postgres:// or postgresql://; \
+        NATS_PREFIX: expected letters, digits and dashes; \
+        SERVICE_LOG_LEVEL: expected error, warn, info, debug or trace; \
+        OTEL_EXPORTER_PROMETHEUS_PORT: expected a whole number from 1 to 65535";
+    for line in told {
+        assert_eq!(line, expected);
+    }
+}
+
 fn with(variables: &Variables, name: &str, value: &str) -> Variables {
     let mut variables = variables.clone();
     variables.insert(name.to_owned(), value.to_owned());
@@ -48,8 +74,8 @@ fn with(variables: &Variables, name: &str, value: &str) -> Variables {
 }
 
 /// The program must end with 3, and the last thing it says must be one line with the setting's name
-/// and no secret.
-fn refused(program: &str, variables: &Variables, setting: &str) {
+/// and no secret. Answers what it says.
+fn refused(program: &str, variables: &Variables, setting: &str) -> String {
     let output = Command::new(binary(program).unwrap())
         .arg("serve")
         .env_clear()
@@ -67,4 +93,5 @@ fn refused(program: &str, variables: &Variables, setting: &str) {
             "{program} prints {name}"
         );
     }
+    printed
 }

@@ -12,5 +12,8 @@ mod matrix;
 mod paid_run;
 mod proof;
 mod public_tools;
+mod promises;
 mod refusals;
+mod given_back;
 mod stories;
+mod traced;

@@ -10,8 +10,14 @@ use super::to_i64;
 use crate::chain::call::{Arguments, CallState, Member, WantedCall};
 use crate::chain::transaction::{Kind, Transaction};
 use crate::error::{Error, Result};
+use crate::metrics;
+use crate::model::policy::Lookahead;
 use crate::rows;
 use crate::wakeups::wake_workers;
+
+/// Calls that were changed, each by its kind and with the state that it is in now, for
+/// [`metrics::calls_changed`].
+pub type Changes = Vec<(Kind, CallState)>;
 
 /// An attempt's call of one kind, as it is stored.
 #[derive(Debug, Clone)]
@@ -193,16 +199,23 @@ pub async fn withdraw(
 }
 
 /// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
-pub async fn withdraw_all(conn: &mut PgConnection, (run, attempt): (RunId, u32)) -> Result<()> {
-    sqlx::query!(
-        "UPDATE calls SET state = 'withdrawn', updated_at = now()
-         WHERE run_id = $1 AND attempt = $2 AND state IN ('wanted', 'unknown', 'refused', 'late')",
+/// Answers those that end by it; the others had ended before.
+pub async fn withdraw_all(
+    conn: &mut PgConnection,
+    (run, attempt): (RunId, u32),
+) -> Result<Changes> {
+    let withdrawn = sqlx::query!(
+        r#"UPDATE calls c SET state = 'withdrawn', updated_at = now()
+         FROM (SELECT id, state FROM calls
+            WHERE run_id = $1 AND attempt = $2 AND state IN ('wanted', 'unknown', 'refused', 'late')
+            FOR UPDATE) AS before
+         WHERE c.id = before.id RETURNING c.kind, before.state = 'wanted' AS "ends!""#,
         run.as_uuid(),
         to_i32(attempt),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    );
+    let withdrawn = withdrawn.fetch_all(conn).await?;
+    let ended = withdrawn.iter().filter(|row| row.ends);
+    ended.map(|row| Ok((kind(&row.kind)?, CallState::Withdrawn))).collect()
 }
 
 /// How many calls of each kind could be signed now.
@@ -256,27 +269,53 @@ pub async fn next_at(db: &PgPool, runner: &str) -> Result<Option<Duration>> {
 }
 
 /// Reserves calls of one kind for a sender: as many as go together, each user's first before any
-/// user's second. Calls that share a bundle go with each other only.
+/// user's second. Calls that share a bundle go with each other only. A user's runs that are opened
+/// and not executed yet count as well, so that a few openings at a time are also everybody's.
+///
+/// With `lookahead`, which is for openings, no more are reserved than executors come to in time.
+/// Those that are reserved count as opened, so that two senders do not both take the last one.
 pub async fn reserve(
     db: &PgPool,
     kind: Kind,
     most: usize,
     (runner, for_ms): (&str, i64),
+    lookahead: Option<Lookahead>,
 ) -> Result<(Vec<WantedCall>, Vec<CallUpdate>)> {
     let found = sqlx::query!(
-        r#"WITH ready AS (
+        r#"WITH ahead AS (
+            SELECT runs, ms, places FROM opened_ahead($5::bigint, $7::bigint)
+            WHERE $5::bigint IS NOT NULL),
+        ready AS (
             SELECT id, user_account, bundle FROM calls
             WHERE state = 'wanted' AND kind = $1 AND not_before <= now()
                 AND (runner IS NULL OR runner = $4)
                 AND (reserved_until IS NULL OR reserved_until < now())
+                AND ($5::bigint IS NULL OR repeats OR (SELECT a.runs < a.places
+                    OR a.ms <= a.places * $6::bigint FROM ahead a))
             ORDER BY id LIMIT 4000),
+        opened AS (
+            SELECT user_account, count(*) AS runs FROM unexecuted_runs WHERE $1 = 'open'
+            GROUP BY user_account),
         turns AS (
-            SELECT id, bundle, row_number() OVER (PARTITION BY user_account ORDER BY id) AS turn
-            FROM ready),
+            SELECT r.id, r.bundle, coalesce(o.runs, 0)
+                + row_number() OVER (PARTITION BY r.user_account ORDER BY r.id) AS turn
+            FROM ready r LEFT JOIN opened o ON o.user_account = r.user_account),
         first AS (SELECT bundle FROM turns ORDER BY turn, id LIMIT 1),
+        together AS (
+            SELECT t.id, t.turn FROM turns t, first f WHERE t.bundle IS NOT DISTINCT FROM f.bundle
+            ORDER BY t.turn, t.id LIMIT $2),
+        -- How many go before each of them, and how long those are executed.
+        timed AS (
+            SELECT t.id, c.repeats, row_number() OVER turns AS place,
+                coalesce(sum(coalesce(e.cautious_ms, $7::bigint))
+                    OVER (turns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before_ms
+            FROM together t JOIN calls c ON c.id = t.id JOIN runs r ON r.id = c.run_id
+                LEFT JOIN execution_times e ON e.agent_id = r.agent_id
+            WINDOW turns AS (ORDER BY t.turn, t.id)),
         chosen AS (
-            SELECT t.id FROM turns t, first f WHERE t.bundle IS NOT DISTINCT FROM f.bundle
-            ORDER BY t.turn, t.id LIMIT $2)
+            SELECT t.id FROM timed t LEFT JOIN ahead a ON true
+            WHERE $5::bigint IS NULL OR t.repeats OR a.runs + t.place <= a.places
+                OR a.ms + t.before_ms <= a.places * $6::bigint)
         UPDATE calls SET reserved_until = now() + $3::bigint * interval '1 millisecond'
         WHERE id IN (SELECT id FROM chosen) AND state = 'wanted'
             AND (reserved_until IS NULL OR reserved_until < now())
@@ -285,6 +324,9 @@ pub async fn reserve(
         i64::try_from(most).unwrap_or(1),
         for_ms,
         runner,
+        lookahead.map(|ahead| ahead.executions),
+        lookahead.map(|ahead| ahead.patience_ms),
+        lookahead.map(|ahead| ahead.unmeasured_ms),
     );
     let (mut calls, mut unreadable) = (Vec::new(), Vec::new());
     for row in found.fetch_all(db).await? {
@@ -308,6 +350,18 @@ pub async fn reserve(
     }
     calls.sort_by_key(|call| call.id);
     Ok((calls, unreadable))
+}
+
+/// Whether executors come in time to another run, if it is opened now.
+pub async fn has_executor(db: &PgPool, lookahead: Lookahead) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT a.runs < a.places OR a.ms <= a.places * $3::bigint AS "has!"
+           FROM opened_ahead($1, $2) a"#,
+        lookahead.executions,
+        lookahead.unmeasured_ms,
+        lookahead.patience_ms,
+    );
+    Ok(found.fetch_one(db).await?)
 }
 
 /// Ends the reservation of calls that are not signed after all.
@@ -414,7 +468,7 @@ pub async fn lock_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<()> {
 }
 
 /// Notes what became of calls in a transaction that has ended, and wakes their runs. The caller has
-/// locked the runs.
+/// locked the runs, and counts what is answered once it has committed.
 ///
 /// # Errors
 ///
@@ -423,9 +477,9 @@ pub async fn conclude(
     conn: &mut PgConnection,
     transaction: &Transaction,
     updates: &[CallUpdate],
-) -> Result<()> {
+) -> Result<Changes> {
     let changed = change(conn, CallState::Signed, updates).await?;
-    if changed != updates.len() as u64 {
+    if changed.len() != updates.len() {
         return Err(Error::CallGone);
     }
 
@@ -446,7 +500,8 @@ pub async fn conclude(
     if done.execute(&mut *conn).await?.rows_affected() != ids.len() as u64 {
         return Err(Error::CallGone);
     }
-    wake(conn, &ids).await
+    wake(conn, &ids).await?;
+    Ok(changed)
 }
 
 /// Notes what becomes of calls that are in no transaction, and wakes their runs. Calls that were
@@ -459,15 +514,20 @@ pub async fn conclude_unsigned(db: &PgPool, updates: &[CallUpdate]) -> Result<()
     let mut tx = chassis::postgres::begin(db).await?;
     let runs: Vec<RunId> = updates.iter().map(|update| update.run).collect();
     lock_runs(&mut tx, &runs).await?;
-    change(&mut tx, CallState::Wanted, updates).await?;
+    let changed = change(&mut tx, CallState::Wanted, updates).await?;
     let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     wake(&mut tx, &ids).await?;
     tx.commit().await?;
+    metrics::calls_changed(&changed);
     Ok(())
 }
 
-/// How many calls were in the state `from` and are changed now.
-async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]) -> Result<u64> {
+/// Changes those of these calls that are in the state `from`, and answers them.
+async fn change(
+    conn: &mut PgConnection,
+    from: CallState,
+    updates: &[CallUpdate],
+) -> Result<Changes> {
     let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     let states: Vec<String> = updates.iter().map(|update| update.state.name().to_owned()).collect();
     let errors: Vec<Option<i64>> =
@@ -479,10 +539,13 @@ async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]
     let repeats: Vec<bool> = updates.iter().map(|update| update.repeats).collect();
 
     // An opening that was not done is opened with another deadline, and so with another id. What
-    // has no arguments cannot be signed again: its run's step wants it anew.
-    let done = sqlx::query!(
+    // has no arguments cannot be signed again: its run's step wants it anew. Of an attempt that has
+    // ended meanwhile, as it was proven, nothing is signed again.
+    let changed = sqlx::query!(
         "UPDATE calls c SET
-            state = CASE WHEN v.state = 'wanted' AND c.arguments IS NULL THEN 'withdrawn'
+            state = CASE WHEN v.state = 'wanted' AND (c.arguments IS NULL
+                    OR EXISTS (SELECT 1 FROM attempts a WHERE a.run_id = c.run_id
+                        AND a.number = c.attempt AND a.ended_at IS NOT NULL)) THEN 'withdrawn'
                 ELSE v.state END,
             error = v.error, is_final = v.is_final, words = v.words,
             failures = c.failures + (v.state = 'wanted')::integer,
@@ -493,7 +556,7 @@ async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]
          FROM UNNEST($2::bigint[], $3::text[], $4::bigint[], $5::boolean[], $6::text[],
             $7::bigint[], $8::bigint[], $9::boolean[])
             AS v (id, state, error, is_final, words, pause, bundle, repeats)
-         WHERE c.id = v.id AND c.state = $1",
+         WHERE c.id = v.id AND c.state = $1 RETURNING c.kind, c.state",
         from.name(),
         &ids,
         &states,
@@ -504,7 +567,8 @@ async fn change(conn: &mut PgConnection, from: CallState, updates: &[CallUpdate]
         &bundles as &[Option<i64>],
         &repeats,
     );
-    Ok(done.execute(conn).await?.rows_affected())
+    let changed = changed.fetch_all(conn).await?;
+    changed.iter().map(|row| Ok((kind(&row.kind)?, state(&row.state)?))).collect()
 }
 
 /// Wakes the runs whose calls no sender carries any more, and those that were called off while
@@ -537,6 +601,10 @@ pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
                     AND c.state IN ('wanted', 'signed'))",
     );
     Ok(done.execute(db).await?.rows_affected())
+}
+
+fn kind(name: &str) -> Result<Kind> {
+    name.parse().map_err(|error| Error::Broken(format!("{error}")))
 }
 
 fn state(name: &str) -> Result<CallState> {

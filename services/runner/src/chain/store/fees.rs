@@ -132,3 +132,25 @@ pub async fn spent_by_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<Ha
     }
     Ok(spent)
 }
+
+/// What each attempt was charged whose escrow one of these calls closed, in stroops: its share of
+/// every transaction that carried a call of it. One of which no charge is known is left out.
+pub async fn charged_by_closing(db: &PgPool, closing: &[i64]) -> Result<Vec<u64>> {
+    if closing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let charged = sqlx::query_scalar!(
+        r#"SELECT sum(ceil(t.fee_charged::numeric
+                / (SELECT count(*) FROM transaction_calls a WHERE a.transaction_id = t.id)))::bigint
+            AS "charged!"
+         FROM calls e JOIN calls c ON c.run_id = e.run_id AND c.attempt = e.attempt
+            JOIN transaction_calls m ON m.call_id = c.id
+            JOIN chain_transactions t ON t.id = m.transaction_id
+         WHERE e.id = ANY($1) AND t.fee_charged IS NOT NULL GROUP BY e.id"#,
+        closing,
+    );
+    let charged = charged.fetch_all(db).await?.into_iter();
+    Ok(charged
+        .map(|charged| rows::number(charged, "fees of a run"))
+        .collect::<sqlx::Result<_>>()?)
+}

@@ -242,10 +242,11 @@ impl RunDriver {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         // What was wanted for it is not to be signed any more.
-        calls::withdraw_all(&mut tx, snapshot.key()).await?;
+        let withdrawn = calls::withdraw_all(&mut tx, snapshot.key()).await?;
         let status = closed::settled(&mut tx, snapshot, settled).await?;
         let next = self.end(&mut tx, lease, snapshot, status).await?;
         tx.commit().await?;
+        metrics::calls_changed(&withdrawn);
         tracing::warn!(
             run.id = %lease.id,
             "run {} was settled by {}, as the vault shows, with {} stroops",
@@ -306,12 +307,14 @@ impl RunDriver {
                     Err(_) if refusal.is_final => false,
                     found => found?,
                 };
-                if is_delisted {
-                    metrics::delisted();
-                }
                 if refusal.is_final || is_delisted {
                     let failure = Failure::new("SETTLEMENT_REFUSED", why);
-                    return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
+                    let next = self.start_refund(lease, snapshot, Phase::Voiding, &failure).await?;
+                    // Once: what fails before is done again.
+                    if is_delisted {
+                        metrics::delisted();
+                    }
+                    return Ok(next);
                 }
                 // The answer contradicts the record: a node that was behind, or a change since.
                 self.settle_again(lease, snapshot).await
