@@ -154,7 +154,11 @@ impl Health {
             }
             // Polls are no traces: they would outnumber and hide the work.
             let probing = probe().instrument(telemetry::unsampled("probe"));
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, probing).await;
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(PROBE_TIMEOUT, probing) => answer,
+                // What is asked may be silent: a stop does not wait for it.
+                () = stop.cancelled() => break,
+            };
             self.set(name, answer.unwrap_or_else(|_| Err("it took too long to answer".to_owned())));
         }
         self.drain();

@@ -9,8 +9,6 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use time::OffsetDateTime;
 
-use crate::chain::call::CallState;
-use crate::chain::transaction::Kind;
 use crate::model::state::Status;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `scheduled`, `limited`,
@@ -249,26 +247,10 @@ fn calls() -> &'static Counter<u64> {
     &COUNTER
 }
 
-/// Counts the calls among these that have ended; the others go on. The caller has committed the
-/// states that they are in now: an end that was rolled back is none.
-pub fn calls_changed(changes: &[(Kind, CallState)]) {
-    for (kind, state) in changes {
-        let Some(outcome) = outcome(*state) else { continue };
-        let labels = [KeyValue::new("kind", kind.name()), KeyValue::new("outcome", outcome)];
-        calls().add(1, &labels);
-    }
-}
-
-/// How a call in this state has ended, if it has.
-const fn outcome(state: CallState) -> Option<&'static str> {
-    match state {
-        CallState::Done => Some("done"),
-        CallState::Refused => Some("refused"),
-        CallState::Late => Some("expired"),
-        CallState::Withdrawn => Some("withdrawn"),
-        CallState::Unknown => Some("unknown"),
-        CallState::Wanted | CallState::Signed => None,
-    }
+/// Counts a call that has ended. The caller has committed that it has: an end that was rolled back
+/// is none.
+pub fn call_ended(kind: &'static str, outcome: &'static str) {
+    calls().add(1, &[KeyValue::new("kind", kind), KeyValue::new("outcome", outcome)]);
 }
 
 /// `lumio.runner.confirmation` (ledgers): from the newest ledger known when a transaction was signed
@@ -379,21 +361,4 @@ fn leases_lost() -> &'static Counter<u64> {
 /// Counts a lease that was lost.
 pub fn lease_lost() {
     leases_lost().add(1, &[]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_has_one_outcome_once_no_sender_carries_it_further() {
-        let states = ["wanted", "signed", "done", "refused", "late", "unknown", "withdrawn"];
-        let states: Vec<CallState> = states.iter().map(|name| name.parse().unwrap()).collect();
-        for state in &states {
-            assert_eq!(outcome(*state).is_none(), state.is_active(), "{state}");
-        }
-        let mut outcomes: Vec<_> = states.into_iter().filter_map(outcome).collect();
-        outcomes.sort_unstable();
-        assert_eq!(outcomes, ["done", "expired", "refused", "unknown", "withdrawn"]);
-    }
 }

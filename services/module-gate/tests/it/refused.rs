@@ -106,7 +106,7 @@ async fn no_reason_names_a_place_of_the_server() {
             "import { spawnSync } from 'node:child_process';
              throw spawnSync('./missing', [process.execPath, process.cwd()]).error ?? 1;"
                 .to_owned(),
-            "missing",
+            "Process:shell",
         ),
         (
             "main.mjs",

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wire::{Nonce, RunId, VaultRunId};
 
 use crate::chain::transaction::{Kind, UnknownName};
+use crate::metrics;
 use crate::model::settlement::Settlement;
 use crate::model::terms::Terms;
 
@@ -140,6 +141,19 @@ impl Arguments {
 }
 
 impl CallState {
+    /// How a call in this state has ended, if it has: a value of the attribute `outcome` of
+    /// `lumio.runner.calls`.
+    const fn outcome(self) -> Option<&'static str> {
+        match self {
+            Self::Done => Some("done"),
+            Self::Refused => Some("refused"),
+            Self::Late => Some("expired"),
+            Self::Withdrawn => Some("withdrawn"),
+            Self::Unknown => Some("unknown"),
+            Self::Wanted | Self::Signed => None,
+        }
+    }
+
     const ALL: [Self; 7] = [
         Self::Wanted,
         Self::Signed,
@@ -181,5 +195,32 @@ impl FromStr for CallState {
 impl fmt::Display for CallState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Counts the calls among these that have ended; the others go on. The caller has committed the
+/// states that they are in now.
+pub fn count_ends(changes: &[(Kind, CallState)]) {
+    for (kind, state) in changes {
+        if let Some(outcome) = state.outcome() {
+            metrics::call_ended(kind.name(), outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_one_outcome_once_no_sender_carries_it_further() {
+        let states = ["wanted", "signed", "done", "refused", "late", "unknown", "withdrawn"];
+        let states: Vec<CallState> = states.iter().map(|name| name.parse().unwrap()).collect();
+        for state in &states {
+            assert_eq!(state.outcome().is_none(), state.is_active(), "{state}");
+        }
+        let mut outcomes: Vec<_> = states.into_iter().filter_map(CallState::outcome).collect();
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, ["done", "expired", "refused", "unknown", "withdrawn"]);
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use wire::{TxHash, VaultRunId};
 
 use crate::chain::answers::{classify, failure, found, landed};
-use crate::chain::call::{Arguments, CallState, Member};
+use crate::chain::call::{self, Arguments, CallState, Member};
 use crate::chain::calls::{address, on_chain};
 use crate::chain::client::ChainClient;
 use crate::chain::decide::{
@@ -401,7 +401,7 @@ impl ChainClient {
         updates: &[CallUpdate],
         changed: &[(Kind, CallState)],
     ) {
-        metrics::calls_changed(changed);
+        call::count_ends(changed);
         if kind == Kind::Open {
             return;
         }

@@ -8,12 +8,11 @@ use tracing::Span;
 use wire::RunId;
 use wire::event::{ChainData, Fact};
 
-use crate::chain::call::CallState;
+use crate::chain::call::{self, CallState};
 use crate::chain::store::calls::{self, Changes};
 use crate::chain::transaction::Kind;
 use crate::error::Result;
 use crate::event_reader::EventReader;
-use crate::metrics;
 use crate::model::run::Escrow;
 use crate::model::settlement::Failure;
 use crate::runs;
@@ -81,7 +80,7 @@ impl Reactions {
 
     /// What was judged is judged.
     pub(super) fn done(&mut self, judged: bool) {
-        metrics::calls_changed(&self.called_off);
+        call::count_ends(&self.called_off);
         self.called_off.clear();
         if judged {
             self.rights.clear();

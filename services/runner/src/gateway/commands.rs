@@ -5,14 +5,13 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use wire::{Problem, RunId};
 
-use crate::chain::call::CallState;
+use crate::chain::call::{self, CallState};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::gateway::accept::{Acceptor, Offer};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::intake::{Intake, QueueSlot};
 use crate::gateway::store;
-use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::CANCELLED;
 use crate::model::settlement::Failure;
@@ -223,7 +222,7 @@ impl RunCommands {
         }
         let called_off = self.commit(tx, id).await?;
         if is_withdrawn {
-            metrics::calls_changed(&[(Kind::Open, CallState::Withdrawn)]);
+            call::count_ends(&[(Kind::Open, CallState::Withdrawn)]);
         }
         Ok(called_off)
     }

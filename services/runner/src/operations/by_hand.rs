@@ -7,9 +7,9 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
 use wire::{AttemptKey, RunId, Usage};
 
+use crate::chain::call;
 use crate::chain::store::calls::{self, Changes};
 use crate::error::{Error, Result};
-use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
 use crate::model::state::{Phase, Status};
@@ -180,7 +180,7 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
     .await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
-    metrics::calls_changed(&withdrawn);
+    call::count_ends(&withdrawn);
     Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
 }
 

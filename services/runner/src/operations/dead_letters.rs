@@ -7,8 +7,8 @@
 use serde::Serialize;
 use wire::{Problem, RunId, RunView};
 
+use crate::chain::call;
 use crate::error::{Error, Result};
-use crate::metrics;
 use crate::model::run::Snapshot;
 use crate::model::state::{Phase, Status};
 use crate::operations::by_hand::{self, Ending, Outcome};
@@ -190,7 +190,7 @@ async fn end_unopened(
     let withdrawn =
         by_hand::end_unsigned(&mut tx, nats_prefix, &snapshot, reason, Status::Failed).await?;
     tx.commit().await?;
-    metrics::calls_changed(&withdrawn);
+    call::count_ends(&withdrawn);
     Ok(Outcome::Ended("it ended; nothing was ever signed for it".to_owned()))
 }
 

@@ -4,9 +4,9 @@ use sqlx::{PgConnection, PgPool};
 use wire::event::{Finalized, Opened};
 use wire::{Digest, RunId};
 
+use crate::chain::call;
 use crate::chain::store::calls;
 use crate::error::{Error, Result};
-use crate::metrics;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
@@ -67,7 +67,7 @@ pub async fn apply(
     end(&mut tx, asked.run, status).await?;
     event::publish(&mut tx, nats_prefix, asked.run, chassis::clock::now()).await?;
     tx.commit().await?;
-    metrics::calls_changed(&withdrawn);
+    call::count_ends(&withdrawn);
     tracing::warn!(run.id = %asked.run, "run {} was ended by proof: {}", asked.run, proof.text());
     Ok(Applied::Done(what.to_owned()))
 }
@@ -104,7 +104,7 @@ pub async fn reopen_to_refund(db: &PgPool, asked: &Asked) -> Result<Applied> {
     let withdrawn = calls::withdraw_all(&mut tx, (asked.run, asked.attempt)).await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
-    metrics::calls_changed(&withdrawn);
+    call::count_ends(&withdrawn);
     Ok(Applied::Done("workers give the escrow back".to_owned()))
 }
 

@@ -7,16 +7,15 @@ use uuid::Uuid;
 use wire::{RunId, TxHash};
 
 use super::to_i64;
-use crate::chain::call::{Arguments, CallState, Member, WantedCall};
+use crate::chain::call::{self, Arguments, CallState, Member, WantedCall};
 use crate::chain::transaction::{Kind, Transaction};
 use crate::error::{Error, Result};
-use crate::metrics;
 use crate::model::policy::Lookahead;
 use crate::rows;
 use crate::wakeups::wake_workers;
 
 /// Calls that were changed, each by its kind and with the state that it is in now, for
-/// [`metrics::calls_changed`].
+/// [`count_ends`](crate::chain::call::count_ends).
 pub type Changes = Vec<(Kind, CallState)>;
 
 /// An attempt's call of one kind, as it is stored.
@@ -518,7 +517,7 @@ pub async fn conclude_unsigned(db: &PgPool, updates: &[CallUpdate]) -> Result<()
     let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     wake(&mut tx, &ids).await?;
     tx.commit().await?;
-    metrics::calls_changed(&changed);
+    call::count_ends(&changed);
     Ok(())
 }
 

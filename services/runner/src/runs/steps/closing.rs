@@ -9,7 +9,7 @@ use wire::VaultRunId;
 use super::{
     Done, Next, Progress, Refusal, RunDriver, finalize_arguments, unreadable, void_arguments,
 };
-use crate::chain::call::Arguments;
+use crate::chain::call::{self, Arguments};
 use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
@@ -246,7 +246,7 @@ impl RunDriver {
         let status = closed::settled(&mut tx, snapshot, settled).await?;
         let next = self.end(&mut tx, lease, snapshot, status).await?;
         tx.commit().await?;
-        metrics::calls_changed(&withdrawn);
+        call::count_ends(&withdrawn);
         tracing::warn!(
             run.id = %lease.id,
             "run {} was settled by {}, as the vault shows, with {} stroops",

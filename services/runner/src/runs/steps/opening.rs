@@ -6,13 +6,12 @@ use wire::Problem;
 use wire::json::exact;
 
 use super::{Done, Next, Progress, Refusal, RunDriver, later, unreadable};
-use crate::chain::call::{Arguments, CallState};
+use crate::chain::call::{self, Arguments, CallState};
 use crate::chain::calls::on_chain;
 use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::input_check;
-use crate::metrics;
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
@@ -126,7 +125,7 @@ impl RunDriver {
         let withdrawn = calls::withdraw(&mut tx, snapshot.key(), Kind::Open).await?;
         tx.commit().await?;
         if withdrawn {
-            metrics::calls_changed(&[(Kind::Open, CallState::Withdrawn)]);
+            call::count_ends(&[(Kind::Open, CallState::Withdrawn)]);
             return self.cancel_before_open(lease, snapshot).await;
         }
         self.park(lease, snapshot, Kind::Open).await
