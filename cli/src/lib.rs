@@ -60,7 +60,7 @@ fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     })
 }
 
-/// The same command, in whose usage nothing stands that the environment gives: a message about a
+/// The same command, whose usage omits what the environment gives: otherwise a message about a
 /// missing argument lists every option that has a value and is not hidden.
 fn without_environment(command: Command) -> Command {
     let is_given = |argument: &Arg| {

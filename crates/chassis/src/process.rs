@@ -44,7 +44,7 @@ const EXIT_FAILED: u8 = 1;
 /// Nothing is known; another attempt may succeed (C1).
 const EXIT_UNKNOWN: u8 = 2;
 
-/// The version of the JSON by which a failure is told. It changes when a member is removed or
+/// The version of the JSON form of a failure. It changes when a member is removed or
 /// changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -196,11 +196,11 @@ pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
 /// Prints `error` with its causes on one line of standard error, after the program's name. Where
 /// the command line asks for JSON, standard output gets one document that says the same.
 pub fn report(name: &str, error: &anyhow::Error, exit: u8) -> ExitCode {
-    tell(name, &wire::causes(error.as_ref()), exit)
+    report_text(name, &wire::causes(error.as_ref()), exit)
 }
 
 /// The same for what a command failed by in its own words, which are one line.
-pub fn tell(name: &str, text: &str, exit: u8) -> ExitCode {
+pub fn report_text(name: &str, text: &str, exit: u8) -> ExitCode {
     // A reader that has gone away changes no exit code.
     let _ = writeln!(std::io::stderr(), "{name}: {text}");
     if wants_json(&std::env::args_os().collect::<Vec<_>>()) {
@@ -242,7 +242,7 @@ fn read_arguments<C: Parser>(given: &[OsString]) -> Result<C, clap::Error> {
     })
 }
 
-/// The same command, in whose usage nothing stands that the environment gives: a message about a
+/// The same command, whose usage omits what the environment gives: otherwise a message about a
 /// missing argument lists every option that has a value and is not hidden.
 fn without_environment(command: Command) -> Command {
     let is_given = |argument: &Arg| {
@@ -392,19 +392,19 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_as_json_where_the_program_itself_was_asked_for_it() {
+    fn a_failure_is_printed_as_json_where_the_program_itself_was_asked_for_it() {
         for asked in [&["x", "list", "--output", "json"][..], &["x", "--output=json", "list"]] {
             assert!(wants_json(&words(asked)), "{asked:?}");
         }
         for other in [&["x", "list"][..], &["x", "run", "--", "y", "--output", "json"]] {
             assert!(!wants_json(&words(other)), "{other:?}");
         }
-        let told = failure("RUNNER_PORT: is taken", 3);
+        let printed = failure("RUNNER_PORT: is taken", 3);
         let expected = json!({
             "schemaVersion": 1,
             "error": { "kind": "usage", "exitCode": 3, "message": "RUNNER_PORT: is taken" },
         });
-        assert_eq!(told, expected);
+        assert_eq!(printed, expected);
         assert_eq!(failure("away", 2)["error"]["kind"], "unknown");
         assert_eq!(failure("it differs", 1)["error"]["kind"], "bad");
     }

@@ -1,4 +1,4 @@
-//! What is kept of an entity here leaves with it, when the service that has it says so.
+//! A service that removes an entity removes here what is stored about that entity.
 
 use sqlx::PgConnection;
 

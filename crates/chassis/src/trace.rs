@@ -62,7 +62,7 @@ pub type Spans<C> = TraceLayer<C, ServerSpan, (), SpanStatus, (), SpanStatus, ()
 /// The layer `S`, which makes spans, with one inside of it that names them in answers.
 pub type Named<S> = Stack<MapResponseLayer<fn(Response<Body>) -> Response<Body>>, S>;
 
-/// Tells the client which trace its request belongs to. A poll belongs to none.
+/// Names in the answer the trace to which the request belongs. A poll belongs to none.
 fn name_span(mut answer: Response<Body>) -> Response<Body> {
     let place = traceparent_of(&Span::current());
     if let Some(place) = place.and_then(|text| HeaderValue::try_from(text).ok()) {

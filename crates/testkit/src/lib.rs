@@ -8,6 +8,7 @@
 
 pub use collector::Collector;
 pub use database::{PostgresServer, TestDb, postgres};
+pub use examples::assert_every_command_shows_an_example;
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::{install, program};
@@ -18,6 +19,7 @@ pub use wait::{State, eventually};
 
 mod collector;
 mod database;
+mod examples;
 pub mod faulty_model;
 mod message_bus;
 mod moto;

@@ -28,7 +28,7 @@ use crate::module::document::Invalid;
 use crate::module::variation::Variations;
 use crate::sandbox::{LIMITS, Sandbox};
 
-/// The program's name, as it stands before what it says.
+/// The program's name, which begins each of its messages.
 pub const NAME: &str = "module-gate";
 
 /// Runs untrusted module code in the guard and states what the kernel saw.
@@ -395,7 +395,7 @@ fn complain(error: &anyhow::Error, streams_events: bool) -> ExitCode {
     };
     let text = wire::causes(error.as_ref()) + retry;
     if !streams_events {
-        return process::tell(NAME, &text, code);
+        return process::report_text(NAME, &text, code);
     }
     say(format_args!("{NAME}: {text}"));
     ExitCode::from(code)
@@ -407,16 +407,6 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        fn visit(command: &clap::Command, path: &str) {
-            if command.has_subcommands() {
-                for inner in command.get_subcommands() {
-                    visit(inner, &format!("{path} {}", inner.get_name()));
-                }
-                return;
-            }
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
-        }
-        visit(&Cli::command(), NAME);
+        testkit::assert_every_command_shows_an_example(&Cli::command(), NAME);
     }
 }

@@ -27,7 +27,7 @@ use crate::objects::{Credentials, Objects, StoreError, StoreLocation};
 use crate::profile::Profile;
 use crate::reasons::Reason;
 
-/// The program's name, as it stands before what it says.
+/// The program's name, which begins each of its messages.
 const NAME: &str = "oracle-gate";
 
 /// A wrong call or configuration (C1).
@@ -165,7 +165,7 @@ pub fn run() -> ExitCode {
         Err(code) => return code,
     };
     if let Err(text) = crash::arm(chassis::Env::process().optional(crash::VARIABLE)) {
-        return process::tell(NAME, &text, USAGE);
+        return process::report_text(NAME, &text, USAGE);
     }
     let ended = match cli.command {
         Command::Serve => return serve::run(),
@@ -207,7 +207,7 @@ impl CommandError {
     /// Prints it on one line, and as JSON too where the call asks for JSON. A closed standard error
     /// leaves only the exit code.
     fn report(self) -> ExitCode {
-        process::tell(NAME, &escape::line(&self.text), self.exit)
+        process::report_text(NAME, &escape::line(&self.text), self.exit)
     }
 }
 
@@ -323,16 +323,6 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        fn visit(command: &clap::Command, path: &str) {
-            if command.has_subcommands() {
-                for inner in command.get_subcommands() {
-                    visit(inner, &format!("{path} {}", inner.get_name()));
-                }
-                return;
-            }
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
-        }
-        visit(&Cli::command(), NAME);
+        testkit::assert_every_command_shows_an_example(&Cli::command(), NAME);
     }
 }

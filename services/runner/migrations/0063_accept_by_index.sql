@@ -4,7 +4,7 @@
 -- Its plans are made once for each connection, perhaps while the tables are empty. So each key and each id is looked up
 -- by itself (`LIMIT 1`), in an index: no plan reads a whole table, however few rows it had when the plan was made.
 --
--- It notifies nobody: the engine, which may be another process, is woken after the commit (`runs/signal.rs`). A commit
+-- It does not notify: the engine, which may be another process, is woken after the commit (`runs/signal.rs`). A commit
 -- that notifies holds one lock of the whole database until its log is on the disk, so that such commits follow one after
 -- another.
 CREATE FUNCTION accept_requests(

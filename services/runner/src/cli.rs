@@ -32,7 +32,7 @@ mod intake;
 mod proof;
 mod table;
 
-/// The program's name, as it stands before what it says.
+/// The program's name, which begins each of its messages.
 const NAME: &str = "runner";
 
 /// How long open requests and steps may take after a signal. The servers give their clients less.
@@ -791,17 +791,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        fn visit(command: &clap::Command, path: &str) {
-            if command.has_subcommands() {
-                for inner in command.get_subcommands() {
-                    visit(inner, &format!("{path} {}", inner.get_name()));
-                }
-                return;
-            }
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example") && help.contains(path), "{path} shows no example");
-        }
-        visit(&Cli::command(), NAME);
+        testkit::assert_every_command_shows_an_example(&Cli::command(), NAME);
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) fn run() -> ExitCode {
     match prepare() {
         Ok(config) => serve(config),
         // Names and values of a profile may be foreign text (R18).
-        Err(error) => process::tell(NAME, &escape::line(&wire::causes(error.as_ref())), USAGE),
+        Err(error) => {
+            process::report_text(NAME, &escape::line(&wire::causes(error.as_ref())), USAGE)
+        }
     }
 }
 

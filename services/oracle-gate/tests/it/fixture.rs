@@ -12,7 +12,7 @@ use oracle_gate::Gate;
 use oracle_gate::config::Config;
 use oracle_gate::objects::{Objects, StoreLocation};
 use oracle_gate::profile::Profile;
-use oracle_gate::runs::Draft;
+use oracle_gate::runs::{Draft, Intent};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::TestDb;
@@ -69,6 +69,21 @@ impl Fixture {
     pub async fn gate_over(&self, db: &TestDb, objects: Objects) -> Gate {
         oracle_gate::store::migrate(&db.pool).await.unwrap();
         Gate::new(db.pool.clone(), objects, &self.config())
+    }
+
+    /// A seal that was begun, as a crash leaves it.
+    pub async fn begun(&self, db: &TestDb, draft: Draft) {
+        let gate = self.gate(db).await;
+        let intent = Intent {
+            draft,
+            nonce: "ab".repeat(16),
+            created_at: NOW,
+            policy_rev: gate.policy_rev.clone(),
+            catalogue: gate.rules.catalogue.digest(),
+            gate_map: gate.rules.gate_map.digest(),
+            sealed: None,
+        };
+        oracle_gate::store::open(&db.pool, &intent).await.unwrap();
     }
 
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {

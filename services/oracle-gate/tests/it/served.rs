@@ -180,18 +180,8 @@ fn verify_bundle(bundle: &BTreeMap<String, Vec<u8>>, seal_digest: &str, module: 
 #[tokio::test]
 async fn a_start_completes_what_a_crash_left_open() {
     let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
-    let gate = fixture.gate(&db).await;
     let draft = fixture.passed(1);
-    let intent = oracle_gate::runs::Intent {
-        draft: draft.clone(),
-        nonce: "ab".repeat(16),
-        created_at: NOW,
-        policy_rev: gate.policy_rev.clone(),
-        catalogue: gate.rules.catalogue.digest(),
-        gate_map: gate.rules.gate_map.digest(),
-        sealed: None,
-    };
-    oracle_gate::store::open(&db.pool, &intent).await.unwrap();
+    fixture.begun(&db, draft.clone()).await;
 
     let served = serve(&fixture, &db, &bus).await;
     let sealed = eventually(|| async {

@@ -3,13 +3,13 @@
 
 use chassis::grpc::client;
 use chassis::{Secret, telemetry};
-use oracle_gate::runs::{Draft, Intent};
+use oracle_gate::runs::Draft;
 use serde_json::Value;
 use tracing::{Instrument as _, info_span};
 use wire::pb::oracle::v1::ReadBundleRequest;
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 
-use crate::fixture::{Fixture, NOW, TOKEN, run};
+use crate::fixture::{Fixture, TOKEN, run};
 use crate::killed::serve;
 
 const RUN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -18,18 +18,8 @@ const RUN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 async fn what_is_logged_of_a_call_or_a_run_is_in_its_trace() {
     telemetry::init("oracle-gate-test", "error").unwrap();
     let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
-    let gate = fixture.gate(&db).await;
     let draft = Draft { traceparent: Some(RUN.to_owned()), ..fixture.passed(1) };
-    let intent = Intent {
-        draft,
-        nonce: "ab".repeat(16),
-        created_at: NOW,
-        policy_rev: gate.policy_rev.clone(),
-        catalogue: gate.rules.catalogue.digest(),
-        gate_map: gate.rules.gate_map.digest(),
-        sealed: None,
-    };
-    oracle_gate::store::open(&db.pool, &intent).await.unwrap();
+    fixture.begun(&db, draft).await;
 
     let mut served = serve(&fixture, &db, &bus, &[]).await;
     let line = served.logged("completed the seal").await;

@@ -1,4 +1,4 @@
-//! Whose limit a failure counts against: the user's, the developer's, or nobody's (V13).
+//! Whose limit a failure counts against: the user's, the developer's, or none (V13).
 
 use runner::model::policy::WorthLimits;
 use runner::runs::worth;

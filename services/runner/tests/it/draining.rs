@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::crashing::{Process, free_port, gates_at, held, silent_gates, spawn};
 use crate::fixture::{Fixture, Gateway};
+use crate::queueing::gateway_role;
 
 /// The longest lease that can be set.
 const LEASE: (&str, &str) = ("RUNNER_LEASE_MS", "30000");
@@ -98,13 +99,7 @@ async fn no_wake_up_between_gateway_and_engine_is_lost() {
     let fixture = Fixture::new().await;
     let poll = ("RUNNER_POLL_INTERVAL_MS", "60000");
     let runner = fixture.runner.address().to_string();
-    let gateway = [
-        poll,
-        ("RUNNER_ROLE", "gateway"),
-        ("RUNNER_SECRET", ""),
-        ("RUNNER_SOURCE_SECRET", ""),
-        ("RUNNER_PUBLIC_KEY", runner.as_str()),
-    ];
+    let gateway = [[poll].as_slice(), gateway_role(&runner).as_slice()].concat();
     let (_gateway, gateway) = started(&fixture, &gateway).await;
     let (_engine, _) = started(&fixture, &[poll, ("RUNNER_ROLE", "engine")]).await;
     // The first may be found by the engine's first look; the others are not polled for in time.

@@ -11,7 +11,7 @@ use testkit::eventually;
 
 use crate::crashing::dead_at;
 use crate::fixture::{DEPOSIT, Fixture, Gateway, Running};
-use crate::queueing::gateway_alone;
+use crate::queueing::{gateway_alone, gateway_alone_with};
 use crate::retention::{command, said};
 
 /// What an account must keep, in stroops: two base reserves.
@@ -273,15 +273,7 @@ async fn runs_whose_opening_came_to_nothing_fill_the_queue() {
     let text = "UPDATE runs SET phase = 'opening', status = 'opening', wake_at = '9000-01-01'";
     sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
 
-    let runner = fixture.runner.address().to_string();
-    let settings = [
-        ("RUNNER_ROLE", "gateway"),
-        ("RUNNER_SECRET", ""),
-        ("RUNNER_SOURCE_SECRET", ""),
-        ("RUNNER_PUBLIC_KEY", runner.as_str()),
-        ("RUNNER_MAX_QUEUE", "1"),
-    ];
-    let running = fixture.start(&settings).await;
+    let running = gateway_alone_with(&fixture, &[("RUNNER_MAX_QUEUE", "1")]).await;
     let counted = || async {
         let summary = running.gateway.summary().await;
         let status = &summary["status"];

@@ -9,6 +9,7 @@ use soroban_localnet::Fault;
 use testkit::eventually;
 use time::format_description::well_known::Rfc3339;
 
+use crate::crashing::gates_at;
 use crate::fixture::{Fixture, Gateway, PRICE, Running};
 use crate::retention::{command, said};
 
@@ -29,17 +30,25 @@ async fn count(fixture: &Fixture, text: &'static str) -> i64 {
 
 /// A gateway without an engine, so that what is accepted stays in the queue.
 pub async fn gateway_alone(fixture: &Fixture) -> Running {
+    // Without an engine the queue only grows, and requests come as fast as they are answered.
+    let settings = [("RUNNER_MAX_QUEUE", "1000000"), ("RUNNER_ADDRESS_RATE_LIMIT", "0")];
+    gateway_alone_with(fixture, &settings).await
+}
+
+/// The same with these settings, and no limit raised.
+pub async fn gateway_alone_with(fixture: &Fixture, more: &[(&str, &str)]) -> Running {
     let runner = fixture.runner.address().to_string();
-    let settings = [
+    fixture.start(&[gateway_role(&runner).as_slice(), more].concat()).await
+}
+
+/// The settings of a gateway without an engine, which has the address of the runner's key alone.
+pub fn gateway_role(runner: &str) -> [(&str, &str); 4] {
+    [
         ("RUNNER_ROLE", "gateway"),
         ("RUNNER_SECRET", ""),
         ("RUNNER_SOURCE_SECRET", ""),
-        ("RUNNER_PUBLIC_KEY", runner.as_str()),
-        // Without an engine the queue only grows, and requests come as fast as they are answered.
-        ("RUNNER_MAX_QUEUE", "1000000"),
-        ("RUNNER_ADDRESS_RATE_LIMIT", "0"),
-    ];
-    fixture.start(&settings).await
+        ("RUNNER_PUBLIC_KEY", runner),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,15 +382,7 @@ async fn more_slow_runs_than_executors_come_to_in_time_are_refused() {
          VALUES ($1, 600000, 600000, now())";
     let agent = i64::from(fixture.agent_id);
     sqlx::query(text).bind(agent).execute(&fixture.db.pool).await.unwrap();
-    let runner = fixture.runner.address().to_string();
-    let settings = [
-        ("RUNNER_ROLE", "gateway"),
-        ("RUNNER_SECRET", ""),
-        ("RUNNER_SOURCE_SECRET", ""),
-        ("RUNNER_PUBLIC_KEY", runner.as_str()),
-        ("RUNNER_ADDRESS_RATE_LIMIT", "0"),
-    ];
-    let running = fixture.start(&settings).await;
+    let running = gateway_alone_with(&fixture, &[("RUNNER_ADDRESS_RATE_LIMIT", "0")]).await;
     // From then on it knows of them.
     eventually(|| async {
         let health: Value = running.gateway.get("/health").await.json().await.unwrap();
@@ -406,14 +407,8 @@ async fn more_slow_runs_than_executors_come_to_in_time_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_says_how_many_modules_it_runs_at_one_time_while_it_does() {
     let fixture = Fixture::new().await;
-    let token = "0123456789abcdef";
-    let settings = [
-        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_MODULE_GATE_TOKEN", token),
-        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_ORACLE_GATE_TOKEN", token),
-        ("RUNNER_EXECUTIONS", "3"),
-    ];
+    let away = gates_at("http://127.0.0.1:9");
+    let settings = [away.as_slice(), &[("RUNNER_EXECUTIONS", "3")]].concat();
     let executors = "SELECT coalesce((SELECT places FROM working_executors), 0)";
     let one = fixture.start(&settings).await;
     eventually(|| async { count(&fixture, executors).await == 3 }).await;

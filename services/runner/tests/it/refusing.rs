@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stellar::Keypair;
 use stellar::vault::Policy;
 
+use crate::crashing::gates_at;
 use crate::fixture::{Fixture, Gateway, PRICE};
 
 async fn fails(fixture: &Fixture, gateway: &Gateway, change: Value, code: &str) {
@@ -50,14 +51,7 @@ async fn each_reason_is_named_and_costs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
     let fixture = Fixture::new().await;
-    let token = "0123456789abcdef";
-    let settings = [
-        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_MODULE_GATE_TOKEN", token),
-        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
-        ("RUNNER_ORACLE_GATE_TOKEN", token),
-    ];
-    let runner = fixture.start(&settings).await;
+    let runner = fixture.start(&gates_at("http://127.0.0.1:9")).await;
     let id = runner.gateway.accepted(&fixture.body()).await;
     let waits =
         |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("module-gate"));
