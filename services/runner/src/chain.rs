@@ -1,9 +1,9 @@
 //! The runner and the network: what is asked, what is signed, what an answer proves.
 //!
 //! Reading order: [`call`] (what is wanted), [`decide`] and [`outcomes`] (the rules, pure),
-//! [`network`] (which history), [`transaction`] and [`store`] (what is kept), [`sign`], [`fees`] and
-//! [`follow`] (the only places that sign and send), [`pulse`] (when a ledger has closed), [`calls`] and [`reads`] (what is sent and
-//! read).
+//! [`network`] and [`history`] (which history), [`transaction`] and [`store`] (what is kept),
+//! [`sign`], [`fees`] and [`follow`] (the only places that sign and send), [`pulse`] (when a ledger
+//! has closed), [`calls`] and [`reads`] (what is sent and read).
 
 pub mod call;
 pub mod decide;
@@ -13,6 +13,7 @@ pub mod channels;
 pub mod fees;
 pub mod pulse;
 pub mod network;
+pub mod history;
 pub mod transaction;
 pub mod store;
 pub mod client;

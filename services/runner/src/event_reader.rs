@@ -12,6 +12,7 @@
 //!
 //! Each round compares the node with the newest ledger that was seen of the network, and raises
 //! that mark: a service without work notices another history as soon as one that sends (R13).
+//! Before the first round, and now and then, the node is asked for a transaction that landed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,12 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use stellar::Rpc;
 use stellar::rpc::{Clock, EventsFrom, SeenEvent};
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wire::event::ChainData;
 
 use crate::chain::client::{another_history, remember};
+use crate::chain::history;
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::store as chain_store;
 use crate::error::{Error, Result};
@@ -37,6 +39,8 @@ mod reactions;
 
 /// How often a process that does not read asks whether it should.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
+/// How often the node is asked for what landed: the answer is large.
+const HISTORY_EVERY: Duration = Duration::from_secs(60);
 /// Events of one page.
 const PAGE: u32 = 1_000;
 /// How many ledgers a node may be behind and keep its turn: one may have closed while it answered.
@@ -102,6 +106,7 @@ impl EventReader {
     /// When database or node do not answer; [`Error::NetworkReset`].
     pub async fn catch_up(&self) -> Result<u32> {
         self.rpc.expect_network(self.followed.network);
+        self.check_history().await?;
         let newest = self.rpc.clock().await?.latest_ledger;
         let mut conn = self.db.acquire().await?.detach();
         let mut reactions = Reactions::default();
@@ -131,7 +136,13 @@ impl EventReader {
         }
         tracing::debug!("this process reads the contracts' events");
         let mut reactions = Reactions::default();
+        let mut checked_at: Option<Instant> = None;
         while !stop.is_cancelled() {
+            // Before anything that the node says is kept.
+            if checked_at.is_none_or(|at| at.elapsed() >= HISTORY_EVERY) {
+                self.check_history().await?;
+                checked_at = Some(Instant::now());
+            }
             self.round(&mut conn, &mut reactions).await?;
             if *failures > 1 {
                 tracing::info!("the contracts' events are read again");
@@ -163,6 +174,17 @@ impl EventReader {
         }
         let next = self.skip_forgotten(conn, next, &clock).await?;
         self.read_on(conn, reactions, next, &clock).await
+    }
+
+    /// Fails if the node lacks what landed.
+    async fn check_history(&self) -> Result<()> {
+        let Some(landmark) = chain_store::landmark(&self.db, self.followed.network).await? else {
+            return Ok(());
+        };
+        match history::clock(&self.rpc, None, Some(landmark)).await? {
+            Ok(_) => Ok(()),
+            Err(landmark) => Err(landmark.another_history()),
+        }
     }
 
     /// The clock of a node that lives in the history that is known, of one that is not behind if

@@ -188,7 +188,8 @@ fn spawn_nodes(
         async move {
             // Without it they are compared with each other; the database has a check of its own.
             let known = chain_store::high_water(&db, network).await.unwrap_or_default();
-            let reports = nodes::look(&rpc, network, known, NODE_TIMEOUT).await;
+            // Without what landed, which is a large answer: the reader of events asks for that.
+            let reports = nodes::look(&rpc, network, (known, None), NODE_TIMEOUT).await;
             nodes::record(&reports);
             nodes::check(&reports)
         }

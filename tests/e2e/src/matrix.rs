@@ -1,5 +1,9 @@
-//! The crash matrix: every edge of a paid run, alone and in a batch, meets every fault; beside
-//! that, three runners on one database are killed at random while clients hang up on every route.
+//! The crash matrix: every edge of a run that is settled, voided or reclaimed, and of a payment to
+//! a channel beside a run, meets every fault; what can go together also in a batch. Beside that,
+//! three runners on one database are killed at random while clients hang up on every route.
+//!
+//! The edges of a fee bump are not here: they need others who fill every ledger. The tests of the
+//! runner (`bumping.rs`) kill it at each of them.
 //!
 //! The processes, Postgres, NATS, guard and seal are real. After each case the run must have ended
 //! in exactly one way, Postgres, vault, node, balances, stream and executions must agree, and the
@@ -15,11 +19,13 @@ use rand::seq::SliceRandom as _;
 use tokio::time::Instant;
 
 pub use lane::CaseResult;
+pub use payment::PaymentEnd;
 pub use random::RandomResult;
 
 mod check;
 mod clients;
 mod lane;
+mod payment;
 mod random;
 mod report;
 
@@ -29,6 +35,34 @@ pub const LEASE: Duration = Duration::from_secs(2);
 pub const TRANSACTION_LIFE: Duration = Duration::from_secs(60);
 /// How many runs make a batch.
 const TOGETHER: usize = 3;
+
+/// What becomes of the runs of a case, if nothing goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// They are executed and settled.
+    Settled,
+    /// Their user calls them off once they are opened, so that they are voided.
+    CalledOff,
+    /// Their runner is away until the deadline has passed, so that their escrow is reclaimed.
+    Overdue,
+    /// They are executed and settled while an operator pays lumens to a channel.
+    Payment,
+}
+
+impl Way {
+    /// How many runs are asked for at one time: alone, and in a batch where that is another case.
+    const fn runs(self) -> &'static [usize] {
+        match self {
+            Self::Settled | Self::CalledOff => &[1, TOGETHER],
+            Self::Overdue | Self::Payment => &[1],
+        }
+    }
+
+    /// Whether no run may be settled on it.
+    const fn gives_back(self) -> bool {
+        matches!(self, Self::CalledOff | Self::Overdue)
+    }
+}
 
 /// When the fault comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,27 +75,42 @@ pub enum At {
     Ended,
 }
 
-/// Every edge in the order a run passes them, with its name in the table.
-pub const EDGES: [(At, &str); 19] = [
-    (At::Accepted, "admission committed"),
-    (At::Point("open.before_persist"), "opening signed, not stored"),
-    (At::Point("open.after_persist"), "opening stored"),
-    (At::Point("open.after_send"), "opening sent"),
-    (At::Point("open.after_land"), "opening confirmed, not stored"),
-    (At::Point("open.after_result"), "opening's result stored"),
-    (At::Point("execute.before"), "execution ordered"),
-    (At::Point("execute.during"), "executing"),
-    (At::Point("execute.after_answer"), "statement received"),
-    (At::Point("execute.after_persist"), "statement stored"),
-    (At::Point("seal.before"), "seal ordered"),
-    (At::Point("seal.after_answer"), "seal received"),
-    (At::Point("seal.after_persist"), "sealed, settlement frozen"),
-    (At::Point("finalize.before_persist"), "settlement signed, not stored"),
-    (At::Point("finalize.after_persist"), "settlement stored"),
-    (At::Point("finalize.after_send"), "settlement sent"),
-    (At::Point("finalize.after_land"), "settlement confirmed, not stored"),
-    (At::Point("finalize.after_result"), "settlement's result stored"),
-    (At::Ended, "receipt stored, event on its way"),
+/// Every edge in the order a run passes them, with its way and its name in the table.
+pub const EDGES: [(Way, At, &str); 34] = [
+    (Way::Settled, At::Accepted, "admission committed"),
+    (Way::Settled, At::Point("open.before_persist"), "opening signed, not stored"),
+    (Way::Settled, At::Point("open.after_persist"), "opening stored"),
+    (Way::Settled, At::Point("open.after_send"), "opening sent"),
+    (Way::Settled, At::Point("open.after_land"), "opening confirmed, not stored"),
+    (Way::Settled, At::Point("open.after_result"), "opening's result stored"),
+    (Way::Settled, At::Point("execute.before"), "execution ordered"),
+    (Way::Settled, At::Point("execute.during"), "executing"),
+    (Way::Settled, At::Point("execute.after_answer"), "statement received"),
+    (Way::Settled, At::Point("execute.after_persist"), "statement stored"),
+    (Way::Settled, At::Point("seal.before"), "seal ordered"),
+    (Way::Settled, At::Point("seal.after_answer"), "seal received"),
+    (Way::Settled, At::Point("seal.after_persist"), "sealed, settlement frozen"),
+    (Way::Settled, At::Point("finalize.before_persist"), "settlement signed, not stored"),
+    (Way::Settled, At::Point("finalize.after_persist"), "settlement stored"),
+    (Way::Settled, At::Point("finalize.after_send"), "settlement sent"),
+    (Way::Settled, At::Point("finalize.after_land"), "settlement confirmed, not stored"),
+    (Way::Settled, At::Point("finalize.after_result"), "settlement's result stored"),
+    (Way::Settled, At::Ended, "receipt stored, event on its way"),
+    (Way::CalledOff, At::Point("void.before_persist"), "void signed, not stored"),
+    (Way::CalledOff, At::Point("void.after_persist"), "void stored"),
+    (Way::CalledOff, At::Point("void.after_send"), "void sent"),
+    (Way::CalledOff, At::Point("void.after_land"), "void confirmed, not stored"),
+    (Way::CalledOff, At::Point("void.after_result"), "void's result stored"),
+    (Way::Overdue, At::Point("reclaim.before_persist"), "reclaim signed, not stored"),
+    (Way::Overdue, At::Point("reclaim.after_persist"), "reclaim stored"),
+    (Way::Overdue, At::Point("reclaim.after_send"), "reclaim sent"),
+    (Way::Overdue, At::Point("reclaim.after_land"), "reclaim confirmed, not stored"),
+    (Way::Overdue, At::Point("reclaim.after_result"), "reclaim's result stored"),
+    (Way::Payment, At::Point("channel.before_persist"), "payment signed, not stored"),
+    (Way::Payment, At::Point("channel.after_persist"), "payment stored"),
+    (Way::Payment, At::Point("channel.after_send"), "payment sent"),
+    (Way::Payment, At::Point("channel.after_land"), "payment confirmed, not stored"),
+    (Way::Payment, At::Point("channel.after_result"), "payment's result stored"),
 ];
 
 /// What goes wrong at an edge.
@@ -129,18 +178,26 @@ pub struct Case {
 }
 
 impl Case {
-    /// Every case, in the order of the tables.
+    /// Every case, in the order of the edges.
     pub fn all() -> Vec<Self> {
-        (0..EDGES.len())
-            .flat_map(|edge| Fault::ALL.map(|fault| (edge, fault)))
-            .flat_map(|(edge, fault)| [1, TOGETHER].map(|runs| Self { edge, fault, runs }))
-            .collect()
+        let mut all = Vec::new();
+        for (edge, (way, _, _)) in EDGES.iter().enumerate() {
+            for fault in Fault::ALL {
+                all.extend(way.runs().iter().map(|runs| Self { edge, fault, runs: *runs }));
+            }
+        }
+        all
+    }
+
+    /// What becomes of its runs, if nothing goes wrong.
+    pub const fn way(&self) -> Way {
+        EDGES[self.edge].0
     }
 
     /// Edge, fault and number of runs, such as `settlement sent x pruned node, 3 runs`.
     pub fn name(&self) -> String {
         let runs = if self.runs == 1 { "1 run".to_owned() } else { format!("{} runs", self.runs) };
-        format!("{} x {}, {runs}", EDGES[self.edge].1, self.fault.name())
+        format!("{} x {}, {runs}", EDGES[self.edge].2, self.fault.name())
     }
 }
 
@@ -226,6 +283,35 @@ fn chosen(options: &Options) -> VecDeque<Case> {
     }
     let mut cases = Case::all();
     cases.shuffle(&mut StdRng::seed_from_u64(options.seed));
-    cases.truncate(options.cases.unwrap_or(usize::MAX));
+    let Some(most) = options.cases.filter(|most| *most < cases.len()) else { return cases.into() };
+    // Of a few, one is of a run that is not only settled.
+    let further = cases.iter().position(|case| case.way() != Way::Settled);
+    if let (Some(last), Some(further)) = (most.checked_sub(1), further)
+        && further > last
+    {
+        cases.swap(last, further);
+    }
+    cases.truncate(most);
     cases.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_cases_are_those_of_the_seed_and_not_all_of_settled_runs() {
+        for seed in 0..100 {
+            let few = |cases| {
+                let (random, within) = (Duration::ZERO, None);
+                let named = Vec::new();
+                chosen(&Options { seed, cases: Some(cases), named, random, lanes: 1, within })
+            };
+            let cases = few(5);
+            assert_eq!(cases.len(), 5, "seed {seed}");
+            assert_eq!(cases, few(5), "seed {seed}");
+            assert!(cases.iter().any(|case| case.way() != Way::Settled), "seed {seed}: {cases:?}");
+            assert!(few(0).is_empty());
+        }
+    }
 }

@@ -4,6 +4,11 @@
 //! else happens, the same bytes are sent until something is proven, and no call is signed anew
 //! before its old transaction can no longer land and contract state has been asked. Transaction,
 //! calls and the wake-ups of their runs change in one transaction of the database.
+//!
+//! A result is looked up by hash after each ledger, and not waited for among the contracts' events:
+//! a transaction that failed has none, and an absence proves something only beside the node's
+//! clock, which is in the same answer. It is one request a channel and ledger, however many calls
+//! there are. Nor does a late or incomplete reading of events hold up a run.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! What a transaction has become can change only when a ledger closes. So one task asks for the
 //! newest ledger, and each transaction is looked up once after every close, however many there are.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -29,11 +30,13 @@ pub struct Pulse {
     ledger: watch::Sender<u32>,
     /// Somebody waits again.
     joined: Notify,
+    /// When the next ledger is expected to close, if that is known.
+    next_close: Mutex<Option<Instant>>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { ledger: watch::Sender::new(0), joined: Notify::new() }
+        Self { ledger: watch::Sender::new(0), joined: Notify::new(), next_close: Mutex::default() }
     }
 }
 
@@ -43,6 +46,18 @@ impl Pulse {
         let receiver = self.ledger.subscribe();
         self.joined.notify_one();
         receiver
+    }
+
+    /// How long until the next ledger is expected to close. `None` if that is not known, as where
+    /// nobody has waited for one lately, and once it is late.
+    pub fn until_close(&self) -> Option<Duration> {
+        let next_close = *self.next_close.lock().unwrap_or_else(PoisonError::into_inner);
+        next_close?.checked_duration_since(Instant::now())
+    }
+
+    fn expect_close(&self, at: Option<Instant>) {
+        // A copy is replaced: a panic leaves it whole.
+        *self.next_close.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
 
@@ -78,6 +93,11 @@ impl Cadence {
         }
         if since < until { (interval / 50).clamp(LEAST_POLL, POLL) } else { POLL }
     }
+
+    /// When the next ledger is expected to close, if the last two closes were seen.
+    fn next_close(&self) -> Option<Instant> {
+        Some(self.closed? + self.interval?)
+    }
 }
 
 impl ChainClient {
@@ -86,6 +106,7 @@ impl ChainClient {
         let mut cadence = Cadence::default();
         while !stop.is_cancelled() {
             if self.pulse.ledger.receiver_count() == 0 {
+                self.pulse.expect_close(None);
                 // A subscription before this line has left its permit: none is missed.
                 tokio::select! {
                     () = self.pulse.joined.notified() => {}
@@ -105,7 +126,9 @@ impl ChainClient {
                         *seen = newest;
                         changed
                     });
-                    cadence.note(newest, Instant::now())
+                    let pause = cadence.note(newest, Instant::now());
+                    self.pulse.expect_close(cadence.next_close());
+                    pause
                 }
                 Err(error) => {
                     tracing::debug!("the newest ledger is not known: {error}");
@@ -123,6 +146,32 @@ impl ChainClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_close_is_expected_once_two_were_seen_and_not_when_it_is_late() {
+        let begin = Instant::now();
+        let mut cadence = Cadence::default();
+        let mut expected = |newest, ms| {
+            cadence.note(newest, begin + Duration::from_millis(ms));
+            cadence.next_close().map(|at| at.duration_since(begin).as_millis())
+        };
+        assert_eq!(expected(7, 300), None);
+        assert_eq!(expected(8, 1_000), None);
+        assert_eq!(expected(9, 2_000), Some(3_000));
+        assert_eq!(expected(9, 2_500), Some(3_000));
+        assert_eq!(expected(10, 3_100), Some(4_200));
+        // Two at once, and a node that is behind.
+        assert_eq!(expected(12, 5_000), None);
+        assert_eq!(expected(11, 5_100), None);
+
+        let pulse = Pulse::default();
+        assert_eq!(pulse.until_close(), None);
+        let now = Instant::now();
+        pulse.expect_close(Some(now + Duration::from_secs(60)));
+        assert!(pulse.until_close().is_some_and(|left| left <= Duration::from_secs(60)));
+        pulse.expect_close(Some(now));
+        assert!(pulse.until_close().is_none_or(|left| left.is_zero()));
+    }
 
     #[test]
     fn polls_are_dense_only_when_the_next_close_is_expected() {

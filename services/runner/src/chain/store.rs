@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use wire::NetworkId;
 
 use crate::chain::call::SignedCall;
+use crate::chain::history::{INNER_LEDGERS, Landmark};
 use crate::chain::network::LedgerMark;
 use crate::chain::transaction::{Landed, Transaction, TransactionState};
 use crate::error::{Error, Result};
@@ -312,6 +313,24 @@ pub async fn high_water(db: &PgPool, network: NetworkId) -> Result<Option<Ledger
         ledger: rows::number(row.ledger, "ledger")?,
         closed_at: rows::number(row.closed_at, "closed_at")?,
     }))
+}
+
+/// The newest transaction that landed, but not in one of the newest ledgers that were seen of the
+/// network. None that had a fee bump: a node may know it by the bump's hash alone.
+pub async fn landmark(db: &PgPool, network: NetworkId) -> Result<Option<Landmark>> {
+    let row = sqlx::query!(
+        "SELECT t.hash, t.ledger FROM chain_transactions t
+         WHERE t.state IN ('succeeded', 'failed')
+            AND t.ledger <= (SELECT n.ledger - $2::bigint FROM networks n WHERE n.network_id = $1)
+            AND NOT EXISTS (SELECT FROM fee_bumps b WHERE b.transaction_id = t.id)
+         ORDER BY t.id DESC LIMIT 1",
+        network.as_bytes().as_slice(),
+        i64::from(INNER_LEDGERS),
+    );
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let ledger: Option<u32> = rows::optional_number(row.ledger, "ledger")?;
+    let hash = rows::bytes32(&row.hash, "hash")?;
+    Ok(ledger.map(|ledger| Landmark { hash, ledger }))
 }
 
 /// Raises the high-water mark. A lower one changes nothing.

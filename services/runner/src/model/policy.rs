@@ -15,7 +15,9 @@ pub struct RunPolicy {
     pub margin_secs: u64,
     /// A module is stopped after this many milliseconds.
     pub wall_limit_ms: u64,
-    /// How many modules this process runs at one time.
+    /// How many modules this process runs at one time. Seals have no limit of their own: a worker
+    /// keeps its run from the execution to the seal, so that no runs pile up that were executed and
+    /// whose deadline draws near.
     pub executions: usize,
     /// Whether a failed run is settled with zero at once (R3).
     pub finalize_on_error: bool,
@@ -23,7 +25,7 @@ pub struct RunPolicy {
     pub attestation_keys: Vec<VerifyingKey>,
     /// How long a claim lasts without a sign of life, in milliseconds.
     pub lease_ms: i64,
-    /// How long a call waits for others to share a transaction with.
+    /// How long a call waits for others to share a transaction with, at most.
     pub batch_delay: Duration,
     /// How many calls share one, at most.
     pub batch_most: usize,

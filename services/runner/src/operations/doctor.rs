@@ -180,8 +180,11 @@ async fn add_nodes(
     let network = *config.network.id();
     // A database without tables has seen nothing.
     let known = match db {
-        Some(db) => store::high_water(db, network).await.unwrap_or_default(),
-        None => None,
+        Some(db) => (
+            store::high_water(db, network).await.unwrap_or_default(),
+            store::landmark(db, network).await.unwrap_or_default(),
+        ),
+        None => (None, None),
     };
     let found = nodes::look(&rpc, network, known, PATIENCE).await;
     let first = |state| found.iter().position(|node| node.state == state);

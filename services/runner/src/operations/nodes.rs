@@ -12,6 +12,7 @@ use stellar::{ChainError, Rpc, RpcError};
 use tokio::time::timeout;
 use wire::NetworkId;
 
+use crate::chain::history::{self, Landmark};
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::metrics;
 
@@ -55,6 +56,8 @@ enum Answer {
     Found(Clock, u32),
     /// The passphrase of another network.
     OtherNetwork(String),
+    /// It lacks what landed.
+    OtherHistory(Landmark),
     /// Nothing that can be used, and why.
     Nothing(String),
 }
@@ -83,20 +86,22 @@ impl fmt::Display for NodeReport {
 }
 
 /// Asks every node of `rpc`, all of them at one time and each for at most `patience`. `known` is
-/// the newest ledger that was seen of the network before. A node on another network is put aside.
+/// the newest ledger that was seen of the network before; with `landmark`, nodes are also asked for
+/// what landed. A node on another network is put aside.
 pub async fn look(
     rpc: &Rpc,
     network: NetworkId,
-    known: Option<LedgerMark>,
+    (known, landmark): (Option<LedgerMark>, Option<Landmark>),
     patience: Duration,
 ) -> Vec<NodeReport> {
     rpc.expect_network(network);
-    let answers = join_all((0..rpc.nodes()).map(|place| ask(rpc, place, patience))).await;
+    let places = 0..rpc.nodes();
+    let answers = join_all(places.map(|place| ask(rpc, place, landmark, patience))).await;
     let newest = newest(known, &answers);
     let reports = answers.into_iter().enumerate().map(|(place, answer)| {
         let latest_close = match &answer {
             Answer::Found(clock, _) => Some(clock.latest_close),
-            Answer::OtherNetwork(_) | Answer::Nothing(_) => None,
+            Answer::OtherNetwork(_) | Answer::OtherHistory(_) | Answer::Nothing(_) => None,
         };
         let (state, words) = judge(newest, answer);
         NodeReport { number: place + 1, origin: rpc.origin_at(place), state, latest_close, words }
@@ -124,12 +129,14 @@ pub fn check(reports: &[NodeReport]) -> Result<(), String> {
     Err(reports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
-async fn ask(rpc: &Rpc, place: usize, patience: Duration) -> Answer {
+async fn ask(rpc: &Rpc, place: usize, landmark: Option<Landmark>, patience: Duration) -> Answer {
     let asking = async {
         let node = rpc.network_at(place).await?;
         // It answers only for a node that is on the expected network.
-        let clock = rpc.clock_at(place).await?;
-        Ok::<_, ChainError>(Answer::Found(clock, node.protocol))
+        Ok::<_, ChainError>(match history::clock(rpc, Some(place), landmark).await? {
+            Ok(clock) => Answer::Found(clock, node.protocol),
+            Err(landmark) => Answer::OtherHistory(landmark),
+        })
     };
     match timeout(patience, asking).await {
         Ok(Ok(answer)) => answer,
@@ -163,6 +170,10 @@ fn judge(newest: Option<LedgerMark>, answer: Answer) -> (NodeState, String) {
                  start again"
             );
             return (NodeState::OtherNetwork, words);
+        }
+        Answer::OtherHistory(landmark) => {
+            let words = format!("it has another history of the network: {}", landmark.words());
+            return (NodeState::OtherHistory, words);
         }
         Answer::Nothing(why) => return (NodeState::Away, why),
     };
@@ -212,6 +223,11 @@ mod tests {
             (found(96, 969, 1), NodeState::Behind, "31 s behind"),
             (found(7, 1_060, 1), NodeState::OtherHistory, "another history"),
             (Answer::OtherNetwork("x\u{202e}".to_owned()), NodeState::OtherNetwork, "202e"),
+            (
+                Answer::OtherHistory(Landmark { hash: [7; 32].into(), ledger: 80 }),
+                NodeState::OtherHistory,
+                "is not in its ledger 80",
+            ),
             (Answer::Nothing("no route".to_owned()), NodeState::Away, "no route"),
         ];
         let (answers, expected): (Vec<_>, Vec<_>) =

@@ -1,4 +1,7 @@
 //! What the chain says of a run's chances, read for [`preflight`](super::preflight).
+//!
+//! Each run's are read by its own step, which fails it before anything is paid. What a batch needs
+//! is not read from them: its simulation reads everything anew, for all of its calls at one ledger.
 
 use stellar::registry::Registry;
 use stellar::vault::{Grant, Vault};

@@ -27,6 +27,8 @@ use crate::chain::store::channels;
 use crate::chain::store::{self, ChannelLease};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+use crate::model::state::Lane;
+use crate::runs::gathering::Gathered;
 use crate::runs::signal::WorkSignal;
 use crate::runs::{event, store as runs};
 
@@ -53,6 +55,8 @@ enum Turn {
     Again,
     /// Nothing; how long to wait at most.
     Wait(Duration),
+    /// Nothing: calls wait for others, for so long at most, and while there is work in these lanes.
+    Gather(Duration, &'static [Lane]),
 }
 
 /// Serves one channel of this process until `stop`.
@@ -169,11 +173,16 @@ async fn carry(
             return Ok(());
         }
         changed.mark_unchanged();
-        match driver.send_next(channel, reserved).await? {
+        match driver.send_next(channel, work_signal, reserved).await? {
             Turn::Again => work_signal.notify_all(),
             Turn::Wait(pause) => tokio::select! {
                 // The sender of the signal lives as long as this process.
                 _ = changed.changed() => {}
+                () = sleep(pause) => {}
+            },
+            Turn::Gather(pause, lanes) => tokio::select! {
+                _ = changed.changed() => {}
+                () = work_signal.until_idle(lanes) => {}
                 () = sleep(pause) => {}
             },
         }
@@ -319,7 +328,12 @@ impl RunDriver {
     }
 
     /// Signs and stores the next transaction of a channel that has none.
-    async fn send_next(&self, channel: &ChannelLease, reserved: &Reserved) -> Result<Turn> {
+    async fn send_next(
+        &self,
+        channel: &ChannelLease,
+        work_signal: &WorkSignal,
+        reserved: &Reserved,
+    ) -> Result<Turn> {
         let runner = self.chain.runner.address().to_string();
         let ready = calls::ready(&self.db, &runner).await?;
         let Some((kind, ready)) = most_urgent(&ready) else {
@@ -327,8 +341,17 @@ impl RunDriver {
             return Ok(Turn::Wait(next.map_or(IDLE, |next| next.min(IDLE))));
         };
         let most = kind.most_together().min(self.policy.batch_most);
-        if ready.count < most && ready.waited < self.policy.batch_delay && most > 1 {
-            return Ok(Turn::Wait(self.policy.batch_delay - ready.waited));
+        // What this process works on is known without a question to the database. What others work
+        // on is not waited for: a batch is at most smaller for it.
+        let lanes = lanes_before(kind);
+        let gathered = Gathered {
+            count: ready.count,
+            waited: ready.waited,
+            may_grow: !work_signal.are_idle(lanes),
+            until_close: self.chain.pulse.until_close(),
+        };
+        if let Some(wait) = gathered.wait(most, self.policy.batch_delay) {
+            return Ok(Turn::Gather(wait, lanes));
         }
         // From the signature on its deadline runs.
         let is_executed = kind == Kind::Open && self.gates.is_some();
@@ -527,6 +550,14 @@ fn too_late(call: &WantedCall) -> CallUpdate {
 /// transaction's halves are small positive numbers, those of single calls negative.
 const fn shared(first: i64) -> i64 {
     i64::MAX - first
+}
+
+/// The lanes whose work may lead to a call of this kind soon. What is executed has been opened.
+const fn lanes_before(kind: Kind) -> &'static [Lane] {
+    match kind {
+        Kind::Open => &[Lane::Chain],
+        Kind::Finalize | Kind::Void | Kind::Reclaim | Kind::Channel => &[Lane::Chain, Lane::Gates],
+    }
 }
 
 /// Which calls are signed next: what ends an escrow before what begins one, and of equals what has

@@ -48,7 +48,10 @@ pub async fn work(
     while !stop.is_cancelled() {
         last_poll.record();
         let free = workers.saturating_sub(driving.len());
+        let notifications = work_signal.notifications(lane);
         let claimed = if free > 0 { claim(&driver, lane, free).await } else { Vec::new() };
+        let has_none = driving.is_empty() && claimed.is_empty();
+        work_signal.looked(lane, notifications, has_none);
         // One that was claimed at a stop is driven, too: that gives it back.
         let may_be_more = !claimed.is_empty() && claimed.len() < free;
         for lease in claimed {

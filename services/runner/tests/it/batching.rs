@@ -6,10 +6,14 @@ use stellar::Keypair;
 
 use crate::crashing::free_port;
 use crate::fixture::{DEPOSIT, Fixture, Running};
+use crate::queueing::gateway_alone;
 use crate::retention::{command, said};
 
-/// Calls that come within this time share a transaction.
-const TOGETHER: (&str, &str) = ("RUNNER_BATCH_MAX_DELAY_MS", "1500");
+/// Longer than it takes to look at the chances of all runs of a test: as long as there is a run to
+/// be looked at, the others' openings wait for it.
+const TOGETHER: (&str, &str) = ("RUNNER_BATCH_MAX_DELAY_MS", "30000");
+/// The longest that can be set.
+const LONG: (&str, &str) = ("RUNNER_BATCH_MAX_DELAY_MS", "60000");
 
 async fn number(fixture: &Fixture, text: &'static str) -> i64 {
     sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap()
@@ -20,6 +24,18 @@ async fn accepted(fixture: &Fixture, running: &Running, count: usize) -> Vec<Str
     for _ in 0..count {
         ids.push(running.gateway.accepted(&fixture.body()).await);
     }
+    ids
+}
+
+/// Accepts these runs without an engine: the one that starts next finds all of them in the queue,
+/// and opens them together.
+pub async fn queue(fixture: &Fixture, bodies: &[Value]) -> Vec<String> {
+    let alone = gateway_alone(fixture).await;
+    let mut ids = Vec::new();
+    for body in bodies {
+        ids.push(alone.gateway.accepted(body).await);
+    }
+    alone.stop().await;
     ids
 }
 
@@ -43,9 +59,12 @@ async fn are_settled(fixture: &Fixture, running: &Running, ids: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_that_come_together_share_transactions_and_each_has_its_own_receipt() {
     let fixture = Fixture::new().await;
+    // More than there are workers.
+    let ids = queue(&fixture, &vec![fixture.body(); 8]).await;
     let running = fixture.start(&[TOGETHER]).await;
-    let ids = accepted(&fixture, &running, 8).await;
     are_settled(&fixture, &running, &ids).await;
+    let openings = "SELECT count(*) FROM chain_transactions WHERE kind = 'open'";
+    assert_eq!(number(&fixture, openings).await, 1);
     let transactions = number(&fixture, "SELECT count(*) FROM chain_transactions").await;
     assert!(transactions <= 8, "{transactions} transactions for 16 calls");
     let failed = "SELECT count(*) FROM chain_transactions WHERE state <> 'succeeded'";
@@ -61,11 +80,27 @@ async fn runs_that_come_together_share_transactions_and_each_has_its_own_receipt
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_alone_waits_for_no_others_before_its_calls_are_signed() {
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[LONG]).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
+    running.gateway.ended(&id, "failed").await;
+    // From when a call was wanted until its envelope was stored.
+    let text = "SELECT (1000 * extract(epoch FROM max(t.created_at - c.wanted_at)))::bigint \
+         FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+         JOIN chain_transactions t ON t.id = m.transaction_id HAVING count(*) = 2";
+    let waited = number(&fixture, text).await;
+    // Each would have waited for all of the 60 seconds.
+    assert!(waited < 30_000, "{waited} ms");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_fails_as_a_whole_is_split_and_every_call_is_done() {
     let fixture = Fixture::new().await;
-    let running = fixture.start(&[TOGETHER]).await;
+    let ids = queue(&fixture, &vec![fixture.body(); 4]).await;
     fixture.localnet.fault(Fault::FailTransactions(2));
-    let ids = accepted(&fixture, &running, 4).await;
+    let running = fixture.start(&[TOGETHER]).await;
     are_settled(&fixture, &running, &ids).await;
     let failed = "SELECT count(*) FROM chain_transactions WHERE state = 'failed'";
     assert_eq!(number(&fixture, failed).await, 2);
@@ -75,15 +110,14 @@ async fn a_batch_that_fails_as_a_whole_is_split_and_every_call_is_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_the_vault_refuses_stops_no_other_of_its_batch() {
     let fixture = Fixture::new().await;
-    let running = fixture.start(&[TOGETHER]).await;
     // Each fits the balance by itself, and two do not.
     let mut large = fixture.body();
     large["budgets"] = json!({ "llmIn": 60_000 });
-    let (one, other) =
-        (running.gateway.accepted(&large).await, running.gateway.accepted(&large).await);
-    let small = accepted(&fixture, &running, 2).await;
+    let bodies = [large.clone(), large, fixture.body(), fixture.body()];
+    let ids = queue(&fixture, &bodies).await;
+    let running = fixture.start(&[TOGETHER]).await;
     let mut codes = Vec::new();
-    for id in [&one, &other].into_iter().chain(&small) {
+    for id in &ids {
         let run: Value = running.gateway.ended(id, "failed").await;
         codes.push(run["errorCode"].as_str().unwrap().to_owned());
     }
@@ -143,12 +177,12 @@ async fn a_run_that_waits_for_the_chain_is_held_by_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_outlives_what_changes_between_its_simulation_and_its_ledger() {
     let fixture = Fixture::new().await;
-    let running = fixture.start(&[TOGETHER]).await;
+    let ids = queue(&fixture, &vec![fixture.body(); 4]).await;
     fixture.localnet.fault(Fault::Freeze(true));
     // The batch is signed and on its way, and reaches the queue only when the user has acted.
     let late = std::time::Duration::from_secs(6);
     fixture.localnet.fault(Fault::LateSends { count: 1, delay: late });
-    let ids = accepted(&fixture, &running, 4).await;
+    let running = fixture.start(&[TOGETHER]).await;
     let sent = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";
     testkit::eventually(|| async { number(&fixture, sent).await == 1 }).await;
     let carried = "SELECT count(*) FROM transaction_calls WHERE live";

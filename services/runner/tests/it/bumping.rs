@@ -155,6 +155,45 @@ async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bump_that_would_pass_a_ceiling_is_not_signed() {
+    let fixture = Fixture::new().await;
+    let surge = Surge::new(&fixture).await;
+    let running = fixture.start(&[SOON]).await;
+    fixture.localnet.fault(Fault::Freeze(true));
+    let id = running.gateway.accepted(&fixture.body()).await;
+    is_sent(&fixture).await;
+    running.stop().await;
+    let reserved = number(&fixture, "SELECT max_fee FROM chain_transactions").await;
+    for _ in 0..3 {
+        surge.ledger(BID).await;
+    }
+
+    // What was signed fits each of them, and nothing beside it. Of a day three quarters are for
+    // openings.
+    let bumps = "SELECT count(*) FROM fee_bumps";
+    for (name, ceiling) in [
+        ("RUNNER_MAX_FEE_STROOPS", reserved + 1),
+        ("RUNNER_MAX_RUN_FEE_STROOPS", reserved + 1),
+        ("RUNNER_MAX_DAY_FEE_STROOPS", reserved * 4 / 3 + 4),
+    ] {
+        let running = fixture.start(&[SOON, (name, &ceiling.to_string())]).await;
+        degraded_by(&running.gateway, name).await;
+        running.stop().await;
+        assert_eq!(number(&fixture, bumps).await, 0, "{name}");
+        is_sent(&fixture).await;
+    }
+
+    let running = fixture.start(&[SOON]).await;
+    eventually(|| async { number(&fixture, bumps).await == 1 }).await;
+    // What it may cost by its bump is what counts from now on.
+    let raised = number(&fixture, "SELECT max_fee FROM chain_transactions").await;
+    assert!(raised > reserved + i64::from(BID), "{raised}");
+    fixture.localnet.fault(Fault::Freeze(false));
+    is_settled(&fixture, &running, &id).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ceiling_of_a_run_or_a_day_waits_and_gives_no_settlement_up() {
     let fixture = Fixture::new().await;
     let id = unsettled(&fixture).await;

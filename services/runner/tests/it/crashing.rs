@@ -7,6 +7,7 @@ use serde_json::Value;
 use testkit::eventually;
 use time::OffsetDateTime;
 
+use crate::batching::queue;
 use crate::fixture::{DEPOSIT, Fixture, Gateway};
 use crate::retention::{command, said};
 
@@ -172,21 +173,17 @@ const OF_A_BATCH: [&str; 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
-    const TOGETHER: u64 = 3;
+    const TOGETHER: usize = 3;
     let fixture = Fixture::new().await;
     let long = std::env::var_os("LUMIO_LONG").is_some();
     let points = if long { PASSED.as_slice() } else { OF_A_BATCH.as_slice() };
     for (point, round) in points.iter().zip(1_u64..) {
         let port = free_port().await;
         let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-        let together = ("RUNNER_BATCH_MAX_DELAY_MS", "1000");
+        let ids = queue(&fixture, &vec![fixture.body(); TOGETHER]).await;
+        let together = ("RUNNER_BATCH_MAX_DELAY_MS", "30000");
         let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), together];
         let mut process = spawn(&fixture, &settings);
-        gateway.up().await;
-        let mut ids = Vec::new();
-        for _ in 0..TOGETHER {
-            ids.push(gateway.accepted(&fixture.body()).await);
-        }
         process.has_ended().await;
         let _again = spawn(&fixture, &[("RUNNER_PORT", &port), together]);
         gateway.up().await;
@@ -199,7 +196,7 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
         let account = fixture.account().await;
         assert_eq!(
             (account.balance, account.receipts, account.reserved),
-            (DEPOSIT, round * TOGETHER, 0),
+            (DEPOSIT, round * TOGETHER as u64, 0),
             "{point}"
         );
     }
@@ -210,7 +207,7 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
     .fetch_one(&fixture.db.pool)
     .await
     .unwrap();
-    assert!(most > 1, "the crashes were to meet batches");
+    assert_eq!(most, 3, "the crashes were to meet batches");
     eventually(|| async {
         let compared = command(&fixture, &["account"]);
         assert_ne!(compared.status.code(), Some(2), "{}", said(&compared));

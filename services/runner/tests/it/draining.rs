@@ -8,6 +8,7 @@ use soroban_localnet::Fault;
 use testkit::eventually;
 use tokio::time::Instant;
 
+use crate::batching::queue;
 use crate::crashing::{Process, free_port, gates_at, held, silent_gates, spawn};
 use crate::fixture::{Fixture, Gateway};
 use crate::queueing::gateway_role;
@@ -78,20 +79,29 @@ async fn a_run_that_a_worker_holds_is_given_back_at_a_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_were_about_to_be_signed_are_free_after_a_stop() {
     let fixture = Fixture::new().await;
-    // It waits for others to share a transaction with, for as long as the node takes to fall silent.
-    let runner = fixture.start(&[("RUNNER_BATCH_MAX_DELAY_MS", "5000")]).await;
-    runner.gateway.accepted(&fixture.body()).await;
+    let ids = queue(&fixture, &vec![fixture.body(); 2]).await;
+    // A worker waits with the second run for as long as the node takes to fall silent, and the
+    // opening of the first one waits to share a transaction with it.
+    let mut lock = fixture.db.pool.begin().await.unwrap();
+    let second: uuid::Uuid = ids[1].parse().unwrap();
+    let locked = sqlx::query("SELECT FROM attempts WHERE run_id = $1 FOR UPDATE").bind(second);
+    locked.execute(&mut *lock).await.unwrap();
+    let delay = ("RUNNER_BATCH_MAX_DELAY_MS", "60000");
+    let runner = fixture.start(&[delay, LEASE]).await;
     let count = async |text: &'static str| -> i64 {
         sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap()
     };
     let wanted = "SELECT count(*) FROM calls WHERE state = 'wanted'";
-    eventually(|| async { count(wanted).await == 1 }).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(|| async { count(wanted).await == 1 && count(waiting).await == 1 }).await;
     fixture.localnet.fault(Fault::Stall(1_000_000));
+    lock.rollback().await.unwrap();
     let reserved = "SELECT count(*) FROM calls WHERE reserved_until > now()";
-    eventually(|| async { count(reserved).await == 1 }).await;
+    eventually(|| async { count(reserved).await == 2 }).await;
 
     runner.stop().await;
-    assert_eq!((count(wanted).await, count(reserved).await), (1, 0));
+    assert_eq!((count(wanted).await, count(reserved).await), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,33 @@ async fn a_reset_of_the_network_stops_a_service_without_work() {
     assert!(error.contains("RUNNER_RPC_URL: ") && error.contains("another history"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_network_that_has_come_further_is_not_taken_for_the_one_before() {
+    let fixture = Fixture::new().await;
+    fixture.localnet.close_ledgers(20).await.unwrap();
+    let before = fixture.localnet.snapshot();
+    let running = fixture.start(&[]).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
+    running.gateway.ended(&id, "failed").await;
+    let newest = i64::from(fixture.localnet.close_ledgers(30).await.unwrap());
+    let text = "SELECT max(ledger) FROM networks";
+    eventually(|| async { number(&fixture, text).await >= newest }).await;
+    // What landed is no reason to stop on the network where it did.
+    running.stop().await;
+    fixture.start(&[]).await.stop().await;
+    let known = number(&fixture, text).await;
+
+    fixture.localnet.revert(before).await.unwrap();
+    fixture.localnet.advance_time(100_000);
+    fixture.localnet.close_ledgers(500).await.unwrap();
+    let (_, started) = fixture.try_start(&[]).await;
+    let error = format!("{:#}", started.unwrap_err());
+    assert!(error.starts_with("RUNNER_RPC_URL: the node has another history"), "{error}");
+    assert_eq!(number(&fixture, text).await, known, "nothing of it is believed");
+    let examined = command_with(&fixture, &[], &["doctor"]);
+    assert!(said(&examined).contains("it has another history of the network"));
+}
+
 /// The first ledger that each node keeps, as far as the text says so.
 fn kept_from(text: &str) -> Vec<u32> {
     let after = text.split("keeps ledgers from ").skip(1);

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::check::{self, Ledger};
-use super::{At, Case, EDGES, Fault, LEASE, TRANSACTION_LIFE};
+use super::payment::{Channel, PaymentEnd};
+use super::{At, Case, EDGES, Fault, LEASE, TRANSACTION_LIFE, Way};
 use crate::stack::{Stack, repository};
 
 /// How long an edge may take to be reached, and a run to end: only a defect takes so long.
@@ -25,6 +26,17 @@ const AWAY: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_secs(2);
 /// How many ledgers the pruned node keeps.
 const HISTORY: u32 = 30;
+/// How long one stack is used: the vault's records of its runs are compared after each case, and
+/// live for about an hour of ledgers this short.
+const STACK_LIFE: Duration = Duration::from_secs(40 * 60);
+/// The shortest deadline that a run can have, in seconds, and the wall limit that fits into it.
+const SHORT: [(&str, &str); 2] =
+    [("RUNNER_DEADLINE_SECS", "660"), ("RUNNER_WALL_LIMIT_MS", "30000")];
+/// By how many seconds the ledger's clock is moved to be past that deadline.
+const PAST_DEADLINE: u64 = 700;
+
+/// Requests for runs, which may not be answered yet.
+type Asked = Vec<JoinHandle<anyhow::Result<String>>>;
 
 /// How one run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +56,9 @@ pub struct CaseResult {
     pub case: Case,
     /// How each of its runs ended.
     pub ends: Vec<End>,
-    /// From the end of the fault to that of the last run.
+    /// How the payment beside them ended, if there was one.
+    pub payment: Option<PaymentEnd>,
+    /// From the end of the fault to that of the last run, and of the payment.
     pub took: Duration,
     /// Whether at least two calls shared a transaction.
     pub shared: bool,
@@ -66,7 +80,8 @@ pub(super) async fn work(
         }
         let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
         let Some(case) = next else { return };
-        let mut here = match lane.take() {
+        let young = lane.take().filter(|lane| lane.started.elapsed() < STACK_LIFE);
+        let mut here = match young {
             Some(lane) => lane,
             None => match Lane::start().await {
                 Ok(lane) => lane,
@@ -85,6 +100,7 @@ pub(super) async fn work(
             Err(error) => CaseResult {
                 case,
                 ends: Vec::new(),
+                payment: None,
                 took: Duration::ZERO,
                 shared: false,
                 broken: vec![format!("{error:#}\n{}", here.stack.logs())],
@@ -117,7 +133,10 @@ pub(super) struct Lane {
     pub ledger: Ledger,
     http: reqwest::Client,
     pruned: String,
+    started: Instant,
     asked: usize,
+    /// To which a payment is ordered in this case.
+    channel: Option<Channel>,
     /// Every run as it ended.
     ended: Vec<Value>,
 }
@@ -150,35 +169,29 @@ impl Lane {
         let ledger = Ledger::new(Rpc::new(&stack.rpc_url())?, user).await?;
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
         let pruned = stack.node_with_history(HISTORY).await?;
-        let ended = Vec::new();
-        Ok(Self { stack, postgres, nats, agent, alice, ledger, http, pruned, asked: 0, ended })
+        let started = Instant::now();
+        let (asked, channel, ended) = (0, None, Vec::new());
+        Ok(Self {
+            stack,
+            postgres,
+            nats,
+            agent,
+            alice,
+            ledger,
+            http,
+            pruned,
+            started,
+            asked,
+            channel,
+            ended,
+        })
     }
 
     async fn case(&mut self, case: Case) -> anyhow::Result<CaseResult> {
-        let (at, _) = EDGES[case.edge];
-        let before = self.transactions().await?;
-        let armed = match at {
-            At::Point(point) => Some(format!("hold:{point}")),
-            At::Accepted | At::Ended => None,
-        };
-        self.start_runner(case, armed.as_deref()).await?;
+        let shared_before = self.shared_transactions().await?;
         let numbers = self.asked + 1..=self.asked + case.runs;
         self.asked += case.runs;
-        // At one time, and not waited for: the edge may be reached before all are answered.
-        let asked = numbers.clone().map(|number| self.ask(number)).collect();
-        let (runs, again) = if matches!(at, At::Point(_)) {
-            self.until_held().await?;
-            let again = self.strike(case, numbers).await?;
-            (all(asked).await?, again)
-        } else {
-            let runs = all(asked).await?;
-            if at == At::Ended {
-                self.until_ended(&runs[0]).await?;
-            }
-            self.runner()?.hold()?;
-            let again = self.strike(case, numbers).await?;
-            (runs, again)
-        };
+        let (runs, again) = self.meet(case, numbers).await?;
 
         let lifted = Instant::now();
         let mut ends = Vec::new();
@@ -187,6 +200,10 @@ impl Lane {
             ends.push(end(&run)?);
             self.ended.push(run);
         }
+        let payment = match &self.channel {
+            Some(channel) => Some(channel.until_ended(&self.stack).await?),
+            None => None,
+        };
         let took = lifted.elapsed();
         let again = all(again).await?;
         let is_same = again.is_empty() || again == runs;
@@ -198,9 +215,115 @@ impl Lane {
             broken
                 .push(format!("it took {took:.1?}, longer than a lease and a transaction's life"));
         }
+        if case.way().gives_back() && ends.contains(&End::Settled) {
+            broken.push(format!("the escrow was to go back, and the runs ended {ends:?}"));
+        }
         self.stack.runner = None;
-        let shared = self.transactions().await? < before + 2 * i64::try_from(case.runs)?;
-        Ok(CaseResult { case, ends, took, shared, broken })
+        if let (Some(channel), Some(end)) = (self.channel.take(), payment) {
+            broken.extend(channel.contradiction(&self.stack, end).await?);
+            channel.drain(&self.stack).await?;
+        }
+        let shared = self.shared_transactions().await? > shared_before;
+        Ok(CaseResult { case, ends, payment, took, shared, broken })
+    }
+
+    /// Brings runs to the edge, and causes the fault there. Answers the runs, and the requests that
+    /// the client has repeated meanwhile.
+    async fn meet(
+        &mut self,
+        case: Case,
+        numbers: RangeInclusive<usize>,
+    ) -> anyhow::Result<(Vec<String>, Asked)> {
+        let (way, at, _) = EDGES[case.edge];
+        if let At::Point(point) = at {
+            let armed = format!("hold:{point}");
+            let asked = self.approach(case, way, &armed, numbers.clone()).await?;
+            self.until_held().await?;
+            let again = self.strike(case, numbers).await?;
+            return Ok((all(asked).await?, again));
+        }
+        self.start_runner(case, None).await?;
+        let runs = all(self.ask_for(numbers.clone())).await?;
+        if at == At::Ended {
+            self.until_ended(&runs[0]).await?;
+        }
+        self.runner()?.hold()?;
+        let again = self.strike(case, numbers).await?;
+        Ok((runs, again))
+    }
+
+    /// Starts the runner so that it stops at the edge, and asks for runs that come there. The
+    /// answers are not waited for: the edge may be reached before all of them.
+    async fn approach(
+        &mut self,
+        case: Case,
+        way: Way,
+        armed: &str,
+        numbers: RangeInclusive<usize>,
+    ) -> anyhow::Result<Asked> {
+        match way {
+            Way::Settled => {
+                self.start_runner(case, Some(armed)).await?;
+                Ok(self.ask_for(numbers))
+            }
+            Way::CalledOff => {
+                self.start_runner(case, Some(armed)).await?;
+                let runs = self.call_off(numbers).await?;
+                Ok(runs.into_iter().map(|id| tokio::spawn(async move { Ok(id) })).collect())
+            }
+            Way::Overdue => {
+                self.start_runner(case, Some("hold:open.after_result")).await?;
+                let asked = self.ask_for(numbers);
+                self.until_held().await?;
+                self.stack.runner = None;
+                self.stack.advance_ledger_time(PAST_DEADLINE).await?;
+                self.start_runner(case, Some(armed)).await?;
+                Ok(asked)
+            }
+            Way::Payment => {
+                let channel = Channel::add(&self.stack).await?;
+                self.start_runner(case, Some(armed)).await?;
+                let asked = self.ask_for(numbers);
+                channel.pay(&self.stack).await?;
+                self.channel = Some(channel);
+                Ok(asked)
+            }
+        }
+    }
+
+    /// Asks for runs, and calls each off when it is opened and its module has not started.
+    async fn call_off(&self, numbers: RangeInclusive<usize>) -> anyhow::Result<Vec<String>> {
+        // None is opened before module-gate was asked about all, and then it stands still.
+        self.stack.freeze().await?;
+        let runs = all(self.ask_for(numbers)).await?;
+        self.until_openings_wanted(&runs).await?;
+        let gate = self.stack.module_gate.as_ref().context("module-gate was started")?;
+        gate.hold()?;
+        self.stack.fault(&json!({ "fault": "freeze", "on": false })).await?;
+        for id in &runs {
+            let is_opened = |run: &Value| run["phase"] == "executing";
+            until(&self.http, &self.stack.gateway(), id, PATIENCE, is_opened).await?;
+        }
+        for id in &runs {
+            let url = format!("{}/runs/{id}/cancel", self.stack.gateway());
+            self.http.post(url).json(&Value::Null).send().await?.error_for_status()?;
+        }
+        gate.go_on()?;
+        Ok(runs)
+    }
+
+    async fn until_openings_wanted(&self, runs: &[String]) -> anyhow::Result<()> {
+        let text = "SELECT count(*) FROM calls WHERE kind = 'open' AND run_id::text = ANY($1)";
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let wanted = sqlx::query_scalar::<_, i64>(text).bind(runs);
+            let wanted = wanted.fetch_one(&self.stack.databases[0].pool).await?;
+            if usize::try_from(wanted).is_ok_and(|wanted| wanted == runs.len()) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < give_up_at, "{wanted} of {runs:?} are to be opened");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Causes the fault while the runner is stopped, and ends the fault again. Answers the requests
@@ -209,7 +332,7 @@ impl Lane {
         &mut self,
         case: Case,
         numbers: RangeInclusive<usize>,
-    ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<String>>>> {
+    ) -> anyhow::Result<Asked> {
         match case.fault {
             Fault::Kill => {
                 self.stack.runner = None;
@@ -252,7 +375,7 @@ impl Lane {
                     self.stack.fault(&json!({ "fault": name, "count": 100 })).await?;
                 }
                 self.runner()?.go_on()?;
-                return Ok(numbers.map(|number| self.ask(number)).collect());
+                return Ok(self.ask_for(numbers));
             }
             Fault::Stalled => {
                 self.stack.fault(&json!({ "fault": "freeze", "on": true })).await?;
@@ -269,6 +392,9 @@ impl Lane {
         let delay = if case.runs > 1 { "1000" } else { "20" };
         let mut further = vec![("RUNNER_AUTH", "none"), ("RUNNER_BATCH_MAX_DELAY_MS", delay)];
         further.extend(armed.map(|point| ("RUNNER_CRASH_AT", point)));
+        if case.way() == Way::Overdue {
+            further.extend(SHORT);
+        }
         let pruned = self.pruned.clone();
         if case.fault == Fault::Pruned {
             further.push(("RUNNER_RPC_URL", &pruned));
@@ -289,6 +415,11 @@ impl Lane {
         Ok(())
     }
 
+    /// Asks for runs at one time.
+    fn ask_for(&self, numbers: RangeInclusive<usize>) -> Asked {
+        numbers.map(|number| self.ask(number)).collect()
+    }
+
     /// Asks for the run of this number, which has a key of its own.
     fn ask(&self, number: usize) -> JoinHandle<anyhow::Result<String>> {
         let body = body(&self.alice, self.agent, number);
@@ -300,10 +431,12 @@ impl Lane {
         until_ended(&self.http, &self.stack.gateway(), id, PATIENCE).await
     }
 
-    async fn transactions(&self) -> anyhow::Result<i64> {
+    /// How many transactions have carried several calls.
+    async fn shared_transactions(&self) -> anyhow::Result<i64> {
         let pool = &self.stack.databases[0].pool;
         // Before the first start of the runner there is no table.
-        let text = "SELECT count(*) FROM chain_transactions";
+        let text = "SELECT count(*) FROM (SELECT transaction_id FROM transaction_calls \
+                    GROUP BY transaction_id HAVING count(*) > 1) AS several";
         Ok(sqlx::query_scalar(text).fetch_one(pool).await.unwrap_or_default())
     }
 }
@@ -335,7 +468,7 @@ async fn ask(
 }
 
 /// The runs that were asked for.
-async fn all(asked: Vec<JoinHandle<anyhow::Result<String>>>) -> anyhow::Result<Vec<String>> {
+async fn all(asked: Asked) -> anyhow::Result<Vec<String>> {
     futures::future::try_join_all(asked).await?.into_iter().collect()
 }
 
@@ -355,6 +488,18 @@ pub(super) async fn until_ended(
     id: &str,
     patience: Duration,
 ) -> anyhow::Result<Value> {
+    let has_ended = |run: &Value| run["phase"] == "done" || run["phase"] == "operator";
+    until(http, gateway, id, patience, has_ended).await
+}
+
+/// The run, once the gateway shows it so.
+async fn until(
+    http: &reqwest::Client,
+    gateway: &str,
+    id: &str,
+    patience: Duration,
+    holds: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
     let give_up_at = Instant::now() + patience;
     loop {
         let asked = async {
@@ -362,11 +507,11 @@ pub(super) async fn until_ended(
             answer.error_for_status()?.json::<Value>().await
         };
         let last = match asked.await {
-            Ok(run) if run["phase"] == "done" || run["phase"] == "operator" => return Ok(run),
+            Ok(run) if holds(&run) => return Ok(run),
             Ok(run) => format!("{run:#}"),
             Err(error) => error.to_string(),
         };
-        ensure!(Instant::now() < give_up_at, "run {id} has not ended: {last}");
+        ensure!(Instant::now() < give_up_at, "run {id} does not go on: {last}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -4,7 +4,39 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::lane::{CaseResult, End};
-use super::{Case, EDGES, Fault, LEASE, Outcome, RandomResult, TOGETHER, TRANSACTION_LIFE};
+use super::{
+    Case, EDGES, Fault, LEASE, Outcome, PaymentEnd, RandomResult, TOGETHER, TRANSACTION_LIFE, Way,
+};
+
+/// One table of the page.
+struct Table {
+    way: Way,
+    /// How many runs each of its cases has.
+    runs: usize,
+    heading: &'static str,
+    /// What happens in its cases, where the introduction does not say it.
+    text: &'static str,
+}
+
+/// Every table, in the order of the page.
+const TABLES: [Table; 6] = [
+    Table { way: Way::Settled, runs: 1, heading: "One run", text: "" },
+    Table { way: Way::Settled, runs: TOGETHER, heading: "A batch of three runs", text: "" },
+    Table { way: Way::CalledOff, runs: 1, heading: "A run that is called off", text: CALLED_OFF },
+    Table {
+        way: Way::CalledOff,
+        runs: TOGETHER,
+        heading: "Three runs that are called off",
+        text: CALLED_OFF,
+    },
+    Table { way: Way::Overdue, runs: 1, heading: "A run past its deadline", text: OVERDUE },
+    Table {
+        way: Way::Payment,
+        runs: 1,
+        heading: "A payment to a channel beside a run",
+        text: PAYMENT,
+    },
+];
 
 impl Outcome {
     /// The page for `docs/operations/crash-matrix.md`; `commit` is what was tried.
@@ -32,11 +64,10 @@ impl Outcome {
         let within = within.map(|within| format!(" --within {within}")).unwrap_or_default();
         let command = format!("./dev crash-matrix --minutes {minutes} --seed {seed}{within}");
         writeln!(page, "```sh\n{command}\n```")?;
-        for (runs, title) in [(1, "One run"), (TOGETHER, "A batch of three runs")] {
-            writeln!(page, "\n## {title}\n")?;
-            self.table(page, runs)?;
+        for table in TABLES {
+            write!(page, "\n## {}\n\n{}", table.heading, table.text)?;
+            self.table(page, &table)?;
         }
-        self.batches(page)?;
         if let Some(random) = &self.random {
             random.write(page)?;
         }
@@ -49,25 +80,30 @@ impl Outcome {
         Ok(())
     }
 
-    fn table(&self, page: &mut String, runs: usize) -> std::fmt::Result {
+    fn table(&self, page: &mut String, table: &Table) -> std::fmt::Result {
         let faults = Fault::ALL.map(Fault::name).join(" | ");
         writeln!(page, "| edge | {faults} |\n|---|{}", "---|".repeat(Fault::ALL.len()))?;
-        for (edge, (_, name)) in EDGES.iter().enumerate() {
+        for (edge, (way, _, name)) in EDGES.iter().enumerate() {
+            if *way != table.way {
+                continue;
+            }
             write!(page, "| {name} |")?;
             for fault in Fault::ALL {
                 let found = self.cases.iter().find(|result| {
                     let case = result.case;
-                    (case.edge, case.fault, case.runs) == (edge, fault, runs)
+                    (case.edge, case.fault, case.runs) == (edge, fault, table.runs)
                 });
                 write!(page, " {} |", found.map(field).unwrap_or_default())?;
             }
             writeln!(page)?;
         }
-        Ok(())
+        let has_batches = (table.way, table.runs) == (Way::Settled, TOGETHER);
+        if has_batches { self.batches(page) } else { Ok(()) }
     }
 
     fn batches(&self, page: &mut String) -> std::fmt::Result {
-        let batches = self.cases.iter().filter(|result| result.case.runs > 1);
+        let is_batch = |case: &Case| case.way() == Way::Settled && case.runs > 1;
+        let batches = self.cases.iter().filter(|result| is_batch(&result.case));
         let shared = batches.clone().filter(|result| result.shared).count();
         writeln!(
             page,
@@ -77,7 +113,7 @@ impl Outcome {
     }
 }
 
-/// Such as `3 S, 2.4 s`.
+/// Such as `3 S, 2.4 s`, or `1 S, P, 2.4 s` beside a payment.
 fn field(result: &CaseResult) -> String {
     if !result.broken.is_empty() {
         return "**broken**".to_owned();
@@ -87,7 +123,12 @@ fn field(result: &CaseResult) -> String {
         let count = result.ends.iter().filter(|found| *found == end).count();
         (count > 0).then(|| format!("{count} {letter}"))
     });
-    format!("{}, {}", counts.collect::<Vec<_>>().join(" "), seconds(result.took))
+    let payment = match result.payment {
+        Some(PaymentEnd::Made) => ", P",
+        Some(PaymentEnd::Operator) => ", O",
+        None => "",
+    };
+    format!("{}{payment}, {}", counts.collect::<Vec<_>>().join(" "), seconds(result.took))
 }
 
 fn seconds(time: Duration) -> String {
@@ -142,8 +183,10 @@ oracle-gate are real processes; the lease is two seconds and a ledger closes eve
 | S | settled: paid, with a receipt |
 | R | returned: the whole escrow went back, or none was taken |
 | O | in an operator's hands |
+| P | of a payment to a channel: it was made; O in its place: an operator has to look at it |
 
-The time is that from the end of the fault to the end of the last run. An empty field was not tried (`--within`).
+The time is that from the end of the fault to the end of the last run, and of the payment. An empty field was not tried
+(`--within`).
 
 | fault | what it is |
 |---|---|
@@ -161,7 +204,69 @@ After each case, over all runs of its stack: each run has ended in exactly one o
 open and close each run once; the receipts that the gateway shows are those of the vault; the user's balance is the
 deposit less all charges and nothing stays in escrow; the stream holds every event of each run, numbered without a gap
 and in order; `runner account` finds Postgres, events, records, transactions, balances, stream and executions in
-agreement; no run took longer than a lease and a transaction's life.
+agreement; a payment that was made has landed once, by what its channel has; no run that was called off or is past its
+deadline was settled; no run took longer than a lease and a transaction's life.
+
+Voids, reclaims and payments to channels have a transaction each: three runs that are called off together are voided one
+after the other. Several runs past their deadline were left out, since the same would happen to them. The edges of a fee
+bump were left out, since others would have to fill every ledger in each case: the runner's test
+`a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt` kills it at each of them.
+";
+
+const CALLED_OFF: &str = "\
+The user calls the runs off when they are opened and module-gate has not begun, so that the runner voids them.
+
+";
+
+const OVERDUE: &str = "\
+The runner ends when the run was opened, and starts again when its deadline is past, so that it reclaims the escrow.
+
+";
+
+const PAYMENT: &str = "\
+An operator orders a payment of the runner's source account to an added channel while a run is asked for; the edge is
+one of the payment.
+
 ";
 
 const _: () = assert!(LEASE.as_secs() == 2 && TRANSACTION_LIFE.as_secs() == 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Options;
+
+    #[test]
+    fn every_case_has_its_field() {
+        let settled = |case: Case| CaseResult {
+            case,
+            ends: vec![End::Settled; case.runs],
+            payment: (case.way() == Way::Payment).then_some(PaymentEnd::Made),
+            took: Duration::from_millis(2_400),
+            shared: case.runs > 1,
+            broken: Vec::new(),
+        };
+        let outcome = Outcome {
+            options: Options {
+                seed: 1,
+                cases: None,
+                named: Vec::new(),
+                random: Duration::ZERO,
+                lanes: 1,
+                within: None,
+            },
+            cases: Case::all().into_iter().map(settled).collect(),
+            not_tried: 0,
+            random: None,
+            took: Duration::from_secs(60),
+        };
+        let page = outcome.page("abc");
+        let fields = page.matches(" S, 2.4 s |").count() + page.matches(" S, P, 2.4 s |").count();
+        assert_eq!(fields, Case::all().len(), "{page}");
+        assert!(page.contains("\n| payment sent | 1 S, P, 2.4 s | 1 S, P, 2.4 s |"), "{page}");
+        assert!(page.contains("\n| void sent | 3 S, 2.4 s |"), "{page}");
+        assert!(page.contains("In 171 of these 171 cases"), "{page}");
+        assert!(page.lines().all(|line| line.starts_with('|') || line.len() <= 120), "{page}");
+        assert!(!page.contains("|  |") && !page.contains("\n\n\n"), "{page}");
+    }
+}

@@ -14,6 +14,7 @@ mod proof;
 mod public_tools;
 mod promises;
 mod refusals;
+mod slow;
 mod given_back;
 mod stories;
 mod traced;

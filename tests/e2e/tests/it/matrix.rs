@@ -34,11 +34,14 @@ async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
 
 #[test]
 fn every_crash_point_on_a_runs_way_is_an_edge_of_the_matrix() {
-    let edges = EDGES.iter().filter_map(|(at, _)| match at {
+    let edges = EDGES.iter().filter_map(|(_, at, _)| match at {
         At::Point(point) => Some((*point).to_owned()),
         At::Accepted | At::Ended => None,
     });
-    assert_eq!(edges.collect::<Vec<_>>(), points());
+    // A fee bump needs others who fill every ledger.
+    let is_bump = |name: &String| name.starts_with("bump.");
+    let expected: Vec<_> = points().into_iter().filter(|name| !is_bump(name)).collect();
+    assert_eq!(edges.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -46,7 +49,14 @@ fn every_case_has_a_name_by_which_it_can_be_run_alone() {
     let cases = Case::all();
     let names: BTreeSet<_> = cases.iter().map(Case::name).collect();
     assert_eq!(names.len(), cases.len());
-    assert!(names.contains("settlement sent x pruned node, 3 runs"), "{names:?}");
+    for name in [
+        "settlement sent x pruned node, 3 runs",
+        "void stored x kill -9, 3 runs",
+        "reclaim sent x ledger stall, 1 run",
+        "payment confirmed, not stored x lost response, 1 run",
+    ] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
 
     let command = || Command::new(env!("CARGO_BIN_EXE_crash-matrix"));
     let listed = command().arg("--list").output().unwrap();

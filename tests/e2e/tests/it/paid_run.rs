@@ -48,10 +48,10 @@ async fn paid_runs_that_share_transactions_are_each_charged_and_verified() {
     stack.runner = None;
     stack.start_runner(&[("RUNNER_BATCH_MAX_DELAY_MS", "8000")]).await.unwrap();
     let (before, _) = stack.alice_balance().unwrap();
-    let mut ids = Vec::new();
-    for row in 1..=3 {
-        ids.push(stack.ask(agent, &json!({ "csv": format!("a,b\n{row},2\n") })).await.unwrap());
-    }
+    let inputs = [1, 2, 3].map(|row| json!({ "csv": format!("a,b\n{row},2\n") }));
+    // At one time: a run that is worked on alone waits for no others.
+    let asked = inputs.iter().map(|input| stack.ask(agent, input));
+    let ids = futures::future::try_join_all(asked).await.unwrap();
     let (mut charged, mut transactions) = (0, BTreeSet::new());
     for id in &ids {
         let run = stack.ended(id).await.unwrap();
