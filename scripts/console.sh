@@ -53,6 +53,11 @@ find_console() {
     CONSOLE_DIR=$CONSOLE/dist
 }
 
+# Everything that the console's tests need from elsewhere.
+bring_console() {
+    install_console && build_console && bring_browser
+}
+
 # Types, lint, unit tests, and the built console in a browser against a stack of its own.
 check_console() {
     step "console: types, lint, build, a browser against the whole stack"
@@ -61,21 +66,29 @@ check_console() {
     (cd "$CONSOLE" && "${NPM[@]}" test --silent) || die 1 "a unit test of the console failed"
     build_console || die 1 "the console does not build"
     bring_browser || die 2 "no browser could be fetched"
-    local run=$DEV_HOME/console-run code=0
+    (test_console_in_a_browser) || die 1 "a test of the console failed"
+}
+
+# In a shell of its own, which ends the stack however it ends.
+test_console_in_a_browser() {
+    local run=$DEV_HOME/console-run log=$DEV_HOME/console.log
+    trap 'LUMIO_RUN="$DEV_HOME/console-run" ./dev down >/dev/null 2>&1; rm -rf "$DEV_HOME/console-run" "$DEV_HOME/console.log"' EXIT
+    trap 'exit 1' INT TERM
     rm -rf "$run"
-    # The servers of the other tests have their own ports; this stack chooses free ones.
-    env -u DATABASE_URL -u NATS_URL -u LUMIO_PORT_BASE LUMIO_RUN="$run" LUMIO_BUILT=1 LUMIO_CONTROL=1 ./dev up --with-model >"$DEV_HOME/console.log" 2>&1 ||
-        { cat "$DEV_HOME/console.log" >&2; code=1; }
-    [ "$code" -ne 0 ] || (
-        eval "$(LUMIO_RUN="$run" ./dev env)"
+    # The servers of the other tests have their own ports; without a first port this stack chooses free ones.
+    env -u DATABASE_URL -u NATS_URL LUMIO_RUN="$run" LUMIO_BUILT=1 LUMIO_CONTROL=1 ./dev up --with-model >"$log" 2>&1 ||
+        { cat "$log" >&2; exit 1; }
+    eval "$(LUMIO_RUN="$run" ./dev env)"
+    export LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM
+    # One of them restarts the runner, as ./dev watch does.
+    export LUMIO_RUN=$run
+    # The tests go where a person would: to the address that was printed.
+    LUMIO_CONSOLE_URL=$(sed -n 's/^ *console  *\(http[^ ]*\)$/\1/p' "$log")
+    [ -n "$LUMIO_CONSOLE_URL" ] || die 1 "./dev up printed no address of the console"
+    export LUMIO_CONSOLE_URL
+    # A subshell, so that the end of this one is in the repository's folder.
+    (
         cd "$CONSOLE" || exit 1
-        export LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM
-        # One of them restarts the runner, as ./dev watch does.
-        export LUMIO_RUN=$run
-        # The tests go where a person would: to the address that was printed.
-        LUMIO_CONSOLE_URL=$(sed -n 's/^ *console  *\(http[^ ]*\)$/\1/p' "$DEV_HOME/console.log")
-        [ -n "$LUMIO_CONSOLE_URL" ] || die 1 "./dev up printed no address of the console"
-        export LUMIO_CONSOLE_URL
         local node=("$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test)
         # They wait for ledgers most of the time, so more of them at once than there are processors.
         "${node[@]}" --test-concurrency=4 tests/browser/*.test.ts &&
@@ -83,8 +96,5 @@ check_console() {
             "${node[@]}" --test-concurrency=1 tests/browser/alone/*.test.ts &&
             # The ledger's time is moved for good: transactions of the present are too late afterwards.
             "${node[@]}" tests/browser/last/*.test.ts
-    ) || code=$?
-    LUMIO_RUN="$run" ./dev down >/dev/null 2>&1
-    rm -rf "$run" "$DEV_HOME/console.log"
-    [ "$code" -eq 0 ] || die 1 "a test of the console failed"
+    )
 }

@@ -13,8 +13,7 @@ LIFETIME=die
 choose_ports() {
     local base=${LUMIO_PORT_BASE:-}
     if [ -z "$base" ] && any_taken 8000 4000 4001 4100 4200 5433 4222; then
-        base=20000
-        while any_taken $(seq "$base" $((base + 6))); do base=$((base + 10)); [ "$base" -lt 60000 ] || die 2 "no free ports"; done
+        base=$(free_ports_from 20000) || exit
         say "a default port is taken; using $base to $((base + 6)) instead"
     fi
     if [ -n "$base" ]; then
@@ -23,6 +22,13 @@ choose_ports() {
     else
         RPC_PORT=8000 HTTP_PORT=4000 RUNNER_GRPC_PORT=4001 ORACLE_PORT=4100 MODULE_PORT=4200 PG_PORT=5433 NATS_PORT=4222
     fi
+}
+
+# free_ports_from FIRST: the first of as many free ports in a row as a stack needs.
+free_ports_from() {
+    local base=$1
+    while any_taken $(seq "$base" $((base + 6))); do base=$((base + 10)); [ "$base" -lt 60000 ] || die 2 "no free ports"; done
+    echo "$base"
 }
 
 # What people and browsers call the gateway: a login and a passkey belong to a name, so the page, the

