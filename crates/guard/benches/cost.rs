@@ -9,7 +9,8 @@
 //! the same turn, with the quartiles and the difference of the fastest tenths; how many times the
 //! median is that of a supervisor that looks at nothing; and the ratio of the medians. Run it as
 //! root for the tier `separated`, as anybody else for `unprivileged`. `--only` measures the
-//! workloads with this text in their name.
+//! workloads with this text in their name, `--ways` beside the bare command the ways with these
+//! names, separated by commas: `--ways guard,nothing` takes the most turns in the least time.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 #![expect(unsafe_code, reason = "a supervisor of system calls is made between fork and exec")]
@@ -75,7 +76,7 @@ fn main() {
     // seconds, which after many removals takes longer than all that is measured here.
     let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
     let fixture = fixture_in(node, &memory.unwrap_or_else(std::env::temp_dir));
-    let ways = ways();
+    let ways = ways(after("--ways").map(|names| names.split(',').collect()));
     println!("tier {}, {repetitions} turns, {}", guard::probe().tier, scheduling());
     let chosen = |name: &str| only.is_none_or(|text| name.contains(text.as_str()));
     for (name, declared, script) in WORKLOADS.into_iter().filter(|(name, ..)| chosen(name)) {
@@ -174,7 +175,19 @@ fn fixture_in(node: PathBuf, place: &Path) -> Fixture {
     Fixture { folder, root, node }
 }
 
-fn ways() -> Vec<Way> {
+/// Those that are there, or the named among them.
+fn ways(names: Option<Vec<&str>>) -> Vec<Way> {
+    let mut ways = all_ways();
+    if let Some(mut names) = names {
+        names.push("bare");
+        let named =
+            |label: &str| names.contains(&label) || label == NOTHING && names.contains(&"nothing");
+        ways.retain(|(label, _)| named(label));
+    }
+    ways
+}
+
+fn all_ways() -> Vec<Way> {
     let mut ways: Vec<Way> = vec![
         ("bare".to_owned(), Box::new(|fixture, _| outer(&[], fixture))),
         (

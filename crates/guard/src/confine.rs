@@ -15,6 +15,7 @@ use crate::error::GuardError;
 use crate::policy::{Capability, Destinations, Policy};
 use crate::resolved_policy::{FREE_DEVICES, ResolvedPolicy};
 use crate::shebang;
+use crate::stat::FileStat;
 use crate::system_reads;
 
 /// The newest ABI whose rights are understood here; the kernel drops what it does not know.
@@ -110,7 +111,7 @@ fn executables(policy: &Policy, resolved: &ResolvedPolicy, program: &Path) -> Ve
         };
     }
     let mut paths = system_reads::loaders();
-    paths.extend(shebang::interpreters(program));
+    paths.extend(resolved.script.iter().cloned());
     // What `env` looks up for the command is the command's own interpreter too.
     if let Some(interpreter) = &resolved.interpreter {
         paths.push(interpreter.clone());
@@ -131,6 +132,7 @@ fn grant(
     // What the caller cannot open, the command cannot reach either; a device may be missing.
     let Ok(opened): Result<PathFd, PathFdError> = PathFd::new(path) else { return Ok(created) };
     // A rule on a file may hold only rights that a file can have; the kernel refuses others.
-    let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+    let directory = FileStat::of(&opened).is_ok_and(|stat| stat.is_dir());
+    let access = if directory { access } else { access & AccessFs::from_file(KNOWN) };
     if access.is_empty() { Ok(created) } else { created.add_rule(PathBeneath::new(opened, access)) }
 }

@@ -136,15 +136,15 @@ pub use transcript::Multiset;
 /// Only what is wrong before anything was started: a path, a limit, an identity. What happens
 /// later, a missing feature of the host included, is a [`Report`].
 pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
-    run::run(command, policy, &mut |_, _| {})
+    run::run(command, policy, support::waiting(), &mut |_, _| {})
 }
 
 /// [`run()`], handing on what the command writes while it runs. The report holds it as well.
 ///
 /// `output` gets the bytes of both streams in the order in which they were received, never more
-/// than the limits allow. It is called by the thread that answers the command's calls: while it
-/// works, the command waits, and no limit is checked. What may block, as writing to a terminal
-/// does, belongs on another thread.
+/// than the limits allow. It is called by the calling thread, which keeps the limits: while it
+/// works, none is checked, and the command may have to wait. What may block, as writing to a
+/// terminal does, belongs on another thread.
 ///
 /// # Errors
 ///
@@ -154,7 +154,7 @@ pub fn run_live(
     policy: &Policy,
     mut output: impl FnMut(OutputStream, &[u8]),
 ) -> Result<Report, GuardError> {
-    run::run(command, policy, &mut output)
+    run::run(command, policy, support::waiting(), &mut output)
 }
 
 /// Whether [`Policy::hostname`] has an effect here: it needs a namespace of its own for the

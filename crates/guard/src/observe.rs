@@ -75,12 +75,12 @@ pub(crate) struct Start {
 
 /// Sees all calls of one run.
 #[derive(Debug)]
-pub(crate) struct Observer<'a> {
-    resolved: &'a ResolvedPolicy,
-    policy: &'a Policy,
-    /// By number; the first row of each.
-    calls: Vec<Option<&'a Call>>,
-    rows: &'a [Call],
+pub(crate) struct Observer {
+    resolved: Arc<ResolvedPolicy>,
+    policy: Arc<Policy>,
+    /// The table, and where it has the first row of each number.
+    rows: Arc<[Call]>,
+    first_rows: Vec<Option<usize>>,
     /// Inodes of the root that also have a name outside it.
     shared: HashSet<(u64, u64)>,
     reaper: i32,
@@ -88,7 +88,7 @@ pub(crate) struct Observer<'a> {
     abi: u32,
     traced: bool,
     identity: Option<(u32, u32)>,
-    home: &'a Home,
+    home: Arc<Home>,
     /// The working directory of every process, until one is let change its own.
     directory: Option<Arc<Path>>,
     domain: Arc<OwnedFd>,
@@ -116,17 +116,17 @@ pub(crate) struct Observer<'a> {
 
 /// What an observer is made from.
 #[derive(Debug)]
-pub(crate) struct Watch<'a> {
-    pub(crate) resolved: &'a ResolvedPolicy,
-    pub(crate) policy: &'a Policy,
-    pub(crate) calls: &'a [Call],
+pub(crate) struct Watch {
+    pub(crate) resolved: Arc<ResolvedPolicy>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) calls: Arc<[Call]>,
     pub(crate) shared: HashSet<(u64, u64)>,
     pub(crate) reaper: i32,
     pub(crate) main: u32,
     pub(crate) abi: u32,
     pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
-    pub(crate) home: &'a Home,
+    pub(crate) home: Arc<Home>,
     pub(crate) directory: Option<Arc<Path>>,
     pub(crate) domain: Arc<OwnedFd>,
     pub(crate) own_sockets: OwnSockets,
@@ -141,21 +141,21 @@ fn error(number: i32) -> Decision {
     Decision::Answer(Answer::Error(number))
 }
 
-impl<'a> Observer<'a> {
-    pub(crate) fn new(watch: Watch<'a>) -> Self {
-        let mut calls = vec![None; UNKNOWN_NUMBERS as usize];
+impl Observer {
+    pub(crate) fn new(watch: Watch) -> Self {
+        let mut first_rows = vec![None; UNKNOWN_NUMBERS as usize];
         // Backwards, so that the first row of a number is the one that stays.
-        for call in watch.calls.iter().rev() {
-            if let Some(known) = usize::try_from(call.number).ok().and_then(|at| calls.get_mut(at))
-            {
-                *known = Some(call);
+        for (row, call) in watch.calls.iter().enumerate().rev() {
+            let number = usize::try_from(call.number).ok();
+            if let Some(first) = number.and_then(|number| first_rows.get_mut(number)) {
+                *first = Some(row);
             }
         }
         Self {
             resolved: watch.resolved,
             policy: watch.policy,
-            calls,
             rows: watch.calls,
+            first_rows,
             shared: watch.shared,
             reaper: watch.reaper,
             main: watch.main,
@@ -186,7 +186,7 @@ impl<'a> Observer<'a> {
         if is_foreign(stopped) {
             return Stopping::Stops;
         }
-        calls::stopping(self.rows, stopped.number, &stopped.args)
+        calls::stopping(&self.rows, stopped.number, &stopped.args)
     }
 
     /// The answer to this call. `valid` says whether the call still waits, after its memory was
@@ -201,7 +201,8 @@ impl<'a> Observer<'a> {
             return Decision::End(Exit::Signal(libc::SIGSYS));
         }
         let number = usize::try_from(stopped.number).unwrap_or(usize::MAX);
-        let Some(call) = self.calls.get(number).copied().flatten().copied() else {
+        let row = self.first_rows.get(number).copied().flatten();
+        let Some(call) = row.and_then(|row| self.rows.get(row)).copied() else {
             self.ledger.mark_incomplete(|| {
                 format!("system call {} stopped without a rule", stopped.number)
             });
@@ -211,7 +212,8 @@ impl<'a> Observer<'a> {
             // Killed meanwhile: nothing was done, and no caller waits for an answer.
             return error(libc::EINTR);
         };
-        let view = View { tid: stopped.tid, task, reaper: self.reaper, home: self.home };
+        let home = Arc::clone(&self.home);
+        let view = View { tid: stopped.tid, task, reaper: self.reaper, home };
         // What is read here may be read again by the kernel, so it is not certain in the record.
         let exact = !self.reads_again(call.shape);
         let strings = RefCell::new(std::mem::take(&mut self.strings));
@@ -382,6 +384,11 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Everything that was seen. What is seen afterwards is lost.
+    pub(crate) fn take_ledger(&mut self) -> Ledger {
+        std::mem::replace(&mut self.ledger, Ledger::new([0; 32]))
+    }
+
     /// What became of a program that was let start. Answers whether it may run.
     pub(crate) fn started(&mut self, start: Start, started: Option<Started>) -> bool {
         let Start { pid, mut event, who, path, name, itself, .. } = start;
@@ -445,7 +452,7 @@ impl<'a> Observer<'a> {
 struct StoppedCall<'s> {
     stopped: &'s Stopped,
     call: Call,
-    view: View<'s>,
+    view: View,
     valid: &'s dyn Fn() -> bool,
     /// The strings read from its memory, by address.
     strings: RefCell<Vec<(u64, Arc<[u8]>)>>,

@@ -1,5 +1,6 @@
 //! The user the command runs as, and whether it can reach what it needs.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -49,22 +50,28 @@ pub(crate) fn resolve(identity: Identity) -> Result<Option<(u32, u32)>, GuardErr
     }
 }
 
-/// Checks that the user can search every directory above a path, and the path itself where it is
-/// one.
-pub(crate) fn check_reach(path: &Path, identity: Option<(u32, u32)>) -> Result<(), GuardError> {
+/// Checks that the user can search every directory above these paths, and those among them that are
+/// directories.
+pub(crate) fn check_reach<'p>(
+    paths: impl IntoIterator<Item = &'p Path>,
+    identity: Option<(u32, u32)>,
+) -> Result<(), GuardError> {
     let Some((uid, gid)) = identity else { return Ok(()) };
-    let mut closed = Vec::new();
-    for above in path.ancestors() {
-        let metadata = fs::metadata(above).map_err(GuardError::path("path", above))?;
-        if metadata.is_dir() && !searchable(&metadata, uid, gid) {
-            closed.insert(0, above.to_owned());
+    let mut open = HashSet::new();
+    for path in paths {
+        let mut closed = Vec::new();
+        // What is above one that is known was looked at with it.
+        for above in path.ancestors().take_while(|above| open.insert(*above)) {
+            let metadata = fs::metadata(above).map_err(GuardError::path("path", above))?;
+            if metadata.is_dir() && !searchable(&metadata, uid, gid) {
+                closed.insert(0, above.to_owned());
+            }
+        }
+        if !closed.is_empty() {
+            return Err(GuardError::Unreachable { uid, path: path.to_owned(), closed });
         }
     }
-    if closed.is_empty() {
-        Ok(())
-    } else {
-        Err(GuardError::Unreachable { uid, path: path.to_owned(), closed })
-    }
+    Ok(())
 }
 
 fn searchable(metadata: &Metadata, uid: u32, gid: u32) -> bool {
@@ -82,4 +89,34 @@ fn searchable(metadata: &Metadata, uid: u32, gid: u32) -> bool {
 /// The error of a program that is not there.
 pub(crate) fn not_found() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn every_directory_above_every_path_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let [open, closed] = ["open", "closed"].map(|name| folder.path().join(name));
+        let within = closed.join("within");
+        fs::create_dir(&open).unwrap();
+        fs::create_dir_all(&within).unwrap();
+        [folder.path(), &open, &within].into_iter().for_each(|path| mode(path, 0o755));
+        mode(&closed, 0o700);
+
+        let nobody = Some((65534, 65534));
+        check_reach([open.as_path(), folder.path()], nobody).unwrap();
+        check_reach([within.as_path()], None).unwrap();
+        let refused = check_reach([open.as_path(), &within], nobody).unwrap_err();
+        let GuardError::Unreachable { path, closed: found, .. } = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((path, found), (within, vec![closed]));
+    }
 }

@@ -43,14 +43,14 @@ pub(crate) struct Message {
     pub(crate) subject: i32,
     /// A wait status, or an error number.
     pub(crate) value: i32,
-    /// Of an end: 1 where the reaper has children left.
+    /// Of an end: 1 where the reaper has children left; 0 where this is its last message.
     pub(crate) others: i32,
     pub(crate) cpu_us: u64,
 }
 
 /// The command's process waits for its filter to be served; the listener comes along.
 pub(crate) const READY: u32 = 1;
-/// The command's own process ended.
+/// The command's own process ended, and with it the whole tree where no other is left.
 pub(crate) const ENDED: u32 = 2;
 /// The whole tree is gone.
 pub(crate) const GONE: u32 = 3;

@@ -210,7 +210,7 @@ unsafe fn send_listener(message: &Message) {
     }
 }
 
-/// Reaps until asked to end the tree, or the caller is gone.
+/// Reaps until nothing is left of the tree, it is asked to end it, or the caller is gone.
 unsafe fn watch(main: pid_t, signals: c_int) -> ! {
     // SAFETY: polls and reads descriptors of this process into buffers on this stack.
     unsafe {
@@ -230,10 +230,18 @@ unsafe fn watch(main: pid_t, signals: c_int) -> ! {
                 libc::recv(CONTROL, drop.as_mut_ptr().cast(), drop.len(), libc::MSG_DONTWAIT);
                 end_all(main);
                 let spent = Message { kind: GONE, cpu_us: children_cpu_us(), ..Message::default() };
-                send(CONTROL, &spent);
-                libc::_exit(0);
+                finish(&spent);
             }
         }
+    }
+}
+
+/// The last message.
+unsafe fn finish(message: &Message) -> ! {
+    // SAFETY: sends plain data, then ends this process without running anything of the caller's.
+    unsafe {
+        send(CONTROL, message);
+        libc::_exit(0)
     }
 }
 
@@ -275,8 +283,15 @@ unsafe fn reap(main: pid_t, flags: c_int) -> bool {
             // SAFETY: as above.
             unsafe {
                 report_failure();
-                let others = i32::from(has_children());
-                let ended = Message { kind: ENDED, subject: pid, value: status, others, cpu_us: 0 };
+                let mut ended =
+                    Message { kind: ENDED, subject: pid, value: status, ..Message::default() };
+                if !has_children() {
+                    // Who has no child has no descendant either: the end of the tree is said with
+                    // that of the command.
+                    ended.cpu_us = children_cpu_us();
+                    finish(&ended);
+                }
+                ended.others = 1;
                 send(CONTROL, &ended);
             }
         }

@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use crate::error::GuardError;
 use crate::paths::{self, existing, is_within};
 use crate::policy::{Capability, Policy, Reads};
-use crate::shebang;
 use crate::system_reads;
 
 /// Devices anybody may write: nothing is kept there (M3).
@@ -31,6 +30,8 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) readable: Vec<PathBuf>,
     /// Everything else is refused.
     pub(crate) denies_reads: bool,
+    /// The interpreters that the kernel starts for the program, where that is a script.
+    pub(crate) script: Vec<PathBuf>,
     /// The program that `env` starts for a script whose first line asks for it.
     pub(crate) interpreter: Option<PathBuf>,
     /// Looked up where a program is started or git is declared.
@@ -58,6 +59,7 @@ impl ResolvedPolicy {
     pub(crate) fn new(
         policy: &Policy,
         program: &Path,
+        script: Vec<PathBuf>,
         interpreter: Option<PathBuf>,
     ) -> Result<Self, GuardError> {
         let mut resolved = Self {
@@ -74,6 +76,7 @@ impl ResolvedPolicy {
                 .collect::<Result<_, _>>()?,
             readable: Vec::new(),
             denies_reads: matches!(policy.reads, Reads::Deny { .. }),
+            script,
             interpreter,
             git: OnceLock::new(),
         };
@@ -96,7 +99,7 @@ impl ResolvedPolicy {
         paths.extend(self.free.iter().cloned());
         paths.extend([self.root.clone(), program.to_owned()]);
         paths.extend(self.scratch.clone());
-        paths.extend(shebang::interpreters(program));
+        paths.extend(self.script.iter().cloned());
         paths.extend(self.interpreter.clone());
         if policy.declares(Capability::Network) {
             paths.extend(system_reads::network());

@@ -28,7 +28,7 @@ use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
 use crate::resolved_policy::{self, PathZone, ResolvedPolicy};
 use crate::shebang;
 use crate::snapshot::{self, TreeSnapshot, Unreadable};
-use crate::supervise::{self, Live, Outcome};
+use crate::supervise::{self, Live, Outcome, Waiting};
 use crate::support::{self, Support};
 use crate::text;
 use crate::trace;
@@ -43,6 +43,7 @@ use crate::view::Home;
 pub(crate) fn run(
     command: &Command,
     policy: &Policy,
+    waiting: Waiting,
     live: &mut Live<'_>,
 ) -> Result<Report, GuardError> {
     let identity = ownership::resolve(policy.identity)?;
@@ -58,8 +59,7 @@ pub(crate) fn run(
         Ok(places) => places,
         Err(reason) => return Ok(not_started(&support, reason)),
     };
-    let skip = &resolved.free;
-    let before = TreeSnapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
+    let before = TreeSnapshot::take(&resolved.root, &resolved.free, None).map_err(unreadable)?;
     let watched = WatchedTrees::new(&grow(policy, &resolved), &resolved, &before);
     let forks = supervise::stops_forks(policy);
     let options = Options {
@@ -100,35 +100,36 @@ pub(crate) fn run(
         Some(_) => calls,
         None => calls::table(Options { reads: true, ..options }),
     };
+    let resolved = Arc::new(resolved);
     let shared: HashSet<_> = before.shared_outside().into_iter().collect();
     let home = Home::open(&resolved.root).map_err(GuardError::path("root", &resolved.root))?;
     let (reaper, main) = (launched.reaper.pid, launched.main);
     let watch = Watch {
-        resolved: &resolved,
-        policy,
-        calls: &calls,
+        resolved: Arc::clone(&resolved),
+        policy: Arc::new(policy.clone()),
+        calls: calls.into(),
         shared,
         reaper,
         main,
         abi: support.landlock_abi,
         traced: launched.listener.is_none(),
         identity,
-        home: &home,
+        home: Arc::new(home),
         directory: (forks && launched.listener.is_some())
             .then(|| fixed_directory(&cwd, &resolved))
             .flatten()
             .map(Arc::from),
-        env_program: shebang::interpreters(&program).into_iter().next().unwrap_or_default(),
+        env_program: resolved.script.first().cloned().unwrap_or_default(),
         own_sockets: OwnSockets::new(before.sockets()),
         domain,
         transcript_key: policy.transcript_key.unwrap_or_else(transcript::process_key),
     };
-    let observer = Mutex::new(Observer::new(watch));
-    let mut outcome = supervise::supervise(launched, policy, &observer, &watched, live);
+    let observer = Arc::new(Mutex::new(Observer::new(watch)));
+    let mut outcome = supervise::supervise(launched, policy, &observer, &watched, waiting, live);
     // The tree is gone: what follows may use all processors.
     drop(pinned);
-    let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
-    let after = TreeSnapshot::take(&resolved.root, skip, Some(&before));
+    let mut ledger = observer.lock().unwrap_or_else(PoisonError::into_inner).take_ledger();
+    let after = TreeSnapshot::take(&resolved.root, &resolved.free, Some(&before));
     if let Exit::Code(_) = outcome.exit
         && let Some(limit) = watched.exceeds_at_end(&policy.limits, after.as_ref().ok())
     {
@@ -152,16 +153,17 @@ fn places(
             return Ok(Err(format!("no program {}: {cause}", command.program.display())));
         }
     };
-    let resolved = ResolvedPolicy::new(
-        policy,
-        &program,
-        shebang::by_env(&program, search_path(command), &cwd),
-    )?;
+    let script = shebang::interpreters(&program);
+    // A program that is no script needs no second look.
+    let interpreter = (!script.is_empty())
+        .then(|| shebang::by_env(&program, search_path(command), &cwd))
+        .flatten();
+    let resolved = ResolvedPolicy::new(policy, &program, script, interpreter)?;
     if !cwd.starts_with(&resolved.root) {
         return Err(GuardError::OutsideRoot { path: cwd });
     }
     let needed = [&resolved.root, &cwd].into_iter().chain(&resolved.scratch).chain(&resolved.free);
-    needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
+    ownership::check_reach(needed.chain([&program]).map(PathBuf::as_path), identity)?;
     Ok(Ok((cwd, program, resolved)))
 }
 
@@ -271,7 +273,7 @@ fn compare(
     };
     // On an overlay the first change of a file or folder of a lower layer copies it, and the
     // folders above it, to the upper one. They get other inodes and times of change by that.
-    let overlay = snapshot::is_overlay(&resolved.root);
+    let overlay = before.overlay;
     let before_outside = before.shared_outside();
     let new_outside = after.shared_outside().into_iter().find(|inode| {
         let left_behind = overlay && left_behind(*inode, before, &after, &ledger.touched);
@@ -403,5 +405,65 @@ fn report(
         cpu_ms: outcome.cpu_ms,
         tier: support.tier,
         landlock_abi: support.landlock_abi,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::policy::Limits;
+
+    /// In every way that this kernel lets calls be waited for.
+    fn each_way(check: impl Fn(Waiting)) {
+        check(Waiting::WithTheRest);
+        if support::waiting() == Waiting::Alone {
+            check(Waiting::Alone);
+        }
+    }
+
+    fn shell(script: &str, waiting: Waiting, limits: Limits) -> Report {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = place.path().join("root");
+        fs::create_dir(&root).unwrap();
+        ownership::prepare_ownership(&root, crate::policy::Identity::Auto).unwrap();
+        let declared = [Capability::FsWrite, Capability::ProcessShell];
+        let mut policy = Policy::new(&root);
+        policy.declared.extend(declared);
+        policy.limits = limits;
+        let command = Command::new("/bin/sh", &root).args(["-c", script]);
+        run(&command, &policy, waiting, &mut |_, _| {}).unwrap()
+    }
+
+    #[test]
+    fn calls_are_answered_however_they_are_waited_for() {
+        each_way(|waiting| {
+            let script = "echo 1 > inside; echo 2 > ../outside; echo done";
+            let report = shell(script, waiting, Limits::default());
+            assert_eq!(report.code, Some(Code::Forbidden), "{waiting:?}: {}", report.reason);
+            assert_eq!(report.stdout.bytes, b"done\n", "{waiting:?}");
+            let opened = report.effects.iter().filter(|one| one.operation == "openat");
+            let allowed: Vec<bool> = opened.map(|one| one.allowed).collect();
+            assert_eq!(allowed, [true, false], "{waiting:?}");
+        });
+    }
+
+    #[test]
+    fn the_end_of_a_tree_is_seen_however_calls_are_waited_for() {
+        each_way(|waiting| {
+            // No process is left: its end is said with that of the command.
+            let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+            let report = shell(busy, waiting, Limits::default());
+            assert_eq!(report.exit, Exit::Code(0), "{waiting:?}: {}", report.reason);
+            assert!(report.cpu_ms > 0 && report.killed_at_end == 0, "{waiting:?}");
+            let report = shell("sleep 600 & exit 3", waiting, Limits::default());
+            assert_eq!(report.exit, Exit::Code(3), "{waiting:?}: {}", report.reason);
+            assert_eq!(report.killed_at_end, 1, "{waiting:?}");
+            let limits = Limits { wall_ms: 200, ..Limits::default() };
+            let report = shell("sleep 600", waiting, limits);
+            assert_eq!(report.exit, Exit::Timeout, "{waiting:?}: {}", report.reason);
+        });
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::paths::existing;
 
 /// The kernel reads this much of a first line.
-const LINE_BYTES: u64 = 256;
+const LINE_BYTES: usize = 256;
 /// How many interpreters of interpreters the kernel follows.
 const MOST: usize = 4;
 
@@ -55,9 +55,9 @@ pub(crate) fn by_env(program: &Path, path: &OsStr, cwd: &Path) -> Option<PathBuf
 
 /// What follows `#!`.
 fn first_line(script: &Path) -> Option<String> {
-    let mut head = Vec::new();
-    File::open(script).ok()?.take(LINE_BYTES).read_to_end(&mut head).ok()?;
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut head = [0; LINE_BYTES];
+    let read = File::open(script).ok()?.read(&mut head).ok()?;
+    let line = head[..read].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     Some(std::str::from_utf8(line).ok()?.to_owned())
 }
 

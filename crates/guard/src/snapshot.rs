@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstatfs, open};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 mod walk;
@@ -20,7 +21,8 @@ pub(crate) const MAX_DEPTH: usize = 200;
 /// File systems of this kernel: they take a file's change time from its own clock, which never
 /// steps back behind what it gave out. ext, XFS, Btrfs, tmpfs, overlay, F2FS, Bcachefs.
 const OWN_CLOCK: [u32; 7] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0xca45_1a4e];
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, OVERLAY, 0xf2f5_2010, 0xca45_1a4e];
+const OVERLAY: u32 = 0x794c_7630;
 
 /// One name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct TreeSnapshot {
     entries: Vec<(PathBuf, Entry)>,
     /// Content was read.
     has_digests: bool,
+    /// The root lies on an overlay of several layers.
+    pub(crate) overlay: bool,
 }
 
 /// Why a tree could not be read.
@@ -121,14 +125,6 @@ impl Entry {
     }
 }
 
-/// Whether the tree lies on an overlay of several layers.
-pub(crate) fn is_overlay(root: &Path) -> bool {
-    const OVERLAY: u32 = 0x794c_7630;
-    open(root, DIRECTORY, Mode::empty())
-        .and_then(fstatfs)
-        .is_ok_and(|found| found.f_type as u32 == OVERLAY)
-}
-
 impl TreeSnapshot {
     /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only
     /// where it was read then.
@@ -137,13 +133,14 @@ impl TreeSnapshot {
         skip: &[PathBuf],
         earlier: Option<&Self>,
     ) -> Result<Self, Unreadable> {
-        let failed = |error| Unreadable::Failed(root.to_owned(), error);
-        let taken_ns = taken_ns(root).map_err(failed)?;
-        let rule = Rule { skip, earlier, taken_ns };
-        let mut entries = walk::walk(root, &rule)?;
+        let failed = |error: Errno| Unreadable::Failed(root.to_owned(), error.into());
+        let directory = open(root, DIRECTORY, Mode::empty()).map_err(failed)?;
+        let kind = fstatfs(&directory).map_err(failed)?.f_type as u32;
+        let rule = Rule { skip, earlier, taken_ns: taken_ns(kind) };
+        let mut entries = walk::walk(root, directory, &rule)?;
         entries.sort_unstable_by(|(one, _), (other, _)| by_bytes(one, other));
         let has_digests = entries.iter().any(|(_, entry)| entry.digest.is_some());
-        Ok(Self { entries, has_digests })
+        Ok(Self { entries, has_digests, overlay: kind == OVERLAY })
     }
 
     /// What was there by this name.
@@ -218,10 +215,8 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
-/// The present by the clock of file times, where the file system uses it.
-fn taken_ns(root: &Path) -> io::Result<Option<i128>> {
-    let handle = open(root, DIRECTORY, Mode::empty())?;
-    let kind = fstatfs(&handle)?.f_type as u32;
+/// The present by the clock of file times, where this kind of file system uses it.
+fn taken_ns(kind: u32) -> Option<i128> {
     let now = clock_gettime(ClockId::RealtimeCoarse);
-    Ok(OWN_CLOCK.contains(&kind).then(|| nanoseconds(now.tv_sec, now.tv_nsec)))
+    OWN_CLOCK.contains(&kind).then(|| nanoseconds(now.tv_sec, now.tv_nsec))
 }

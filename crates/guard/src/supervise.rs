@@ -2,29 +2,30 @@
 //! output, keeps the limits.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::disk_usage::WatchedTrees;
-use crate::emulate::sockets::Calls;
-use crate::exec_stop::{self, Hold, Started};
 use crate::fork_events::ForkEvents;
 use crate::launch::{Launched, Reaper};
-use crate::observe::{Decision, Observer, Start};
+use crate::observe::Observer;
 use crate::policy::{Capability, Policy};
-use crate::protocol::{self, EXECUTE};
+use crate::protocol::{self, EXECUTE, Message};
 use crate::report::{Captured, Exit, OutputStream};
-use crate::sys::{self, Answer, Receiver};
+use crate::sys;
 use crate::trace;
 use crate::tree;
 
+mod answers;
 mod bounds;
 mod others;
 mod stream;
 
+use answers::{AnsweringThread, Answers};
 use bounds::WEIGH_MS;
 use others::{Others, Ready};
 pub(crate) use stream::Live;
@@ -35,8 +36,6 @@ const TICK_MS: u64 = 20;
 /// How long the tree may take to die. Only a process held by the kernel's own work takes longer
 /// than a moment.
 const END_MS: u64 = 20_000;
-/// Calls made while the tree is ended that are recorded; those that follow fail.
-const MAX_LATE: usize = 10_000;
 
 /// How a run went, apart from its effects.
 #[derive(Debug)]
@@ -50,17 +49,29 @@ pub(crate) struct Outcome {
     pub(crate) killed_at_end: u64,
 }
 
+/// Who waits for stopped calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The thread that waits for everything else too, so every call is waited for and then
+    /// received.
+    WithTheRest,
+    /// A thread that waits inside the call that receives them. Only where the kernel ends that
+    /// call when the last process is gone.
+    Alone,
+}
+
 /// Runs the launched command to its end.
 pub(crate) fn supervise(
     launched: Launched,
     policy: &Policy,
-    observer: &Mutex<Observer<'_>>,
+    observer: &Arc<Mutex<Observer>>,
     watched: &WatchedTrees,
+    waiting: Waiting,
     live: &mut Live<'_>,
 ) -> Outcome {
     let Launched { reaper, listener, stdout, stderr, main } = launched;
     let begun_ms = sys::monotonic_ms();
-    let over = Mutex::new(None);
+    let over = Arc::new(Mutex::new(None));
     let mut run = Run {
         policy,
         observer,
@@ -70,10 +81,8 @@ pub(crate) fn supervise(
         stdout: Stream::new(OutputStream::Stdout, stdout, policy.limits.stdout_bytes),
         stderr: Stream::new(OutputStream::Stderr, stderr, policy.limits.stderr_bytes),
         traced: listener.is_none(),
-        listener,
-        receiver: None,
-        calls: Calls::default(),
-        late: 0,
+        waiting,
+        answering: Answering::Nobody,
         silent: false,
         begun_ms,
         measured_ms: begun_ms,
@@ -83,10 +92,10 @@ pub(crate) fn supervise(
         fork_events: if stops_forks(policy) { None } else { ForkEvents::of(main).ok() },
         made: 0,
         cpu_ms: 0,
-        alone: false,
         killed_at_end: 0,
         exit: None,
         gone: false,
+        lost: false,
     };
     let wall_ms = thread::scope(|scope| {
         let seized = run.traced.then(|| {
@@ -95,7 +104,7 @@ pub(crate) fn supervise(
             scope.spawn(move || traced(main, observer, over, &sender));
             seized
         });
-        if let Err(failure) = run.follow(&reaper, seized) {
+        if let Err(failure) = run.follow(&reaper, listener, seized) {
             run.mark_incomplete(|| format!("the run could not be followed: {failure}"));
         }
         let wall_ms = sys::monotonic_ms() - begun_ms;
@@ -117,7 +126,7 @@ pub(crate) fn stops_forks(policy: &Policy) -> bool {
 /// The life of the tracer's thread.
 fn traced(
     main: u32,
-    observer: &Mutex<Observer<'_>>,
+    observer: &Mutex<Observer>,
     over: &Mutex<Option<Exit>>,
     sender: &mpsc::Sender<io::Result<()>>,
 ) {
@@ -136,24 +145,29 @@ fn locked<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Run<'r, 'o> {
+/// Who answers stopped calls.
+enum Answering {
+    /// This thread.
+    Here(Answers),
+    There(AnsweringThread),
+    /// The tree is traced, or it is too late for answers.
+    Nobody,
+}
+
+struct Run<'r> {
     policy: &'r Policy,
-    observer: &'r Mutex<Observer<'o>>,
+    observer: &'r Arc<Mutex<Observer>>,
     /// What is waited for beside calls, or why that is impossible.
     others: io::Result<Others>,
-    /// Set by the tracer where a call ends the run.
-    over: &'r Mutex<Option<Exit>>,
+    /// Set by another thread where a call ends the run.
+    over: &'r Arc<Mutex<Option<Exit>>>,
     traced: bool,
+    waiting: Waiting,
+    /// When the run ends, stopped calls get no answer any more, so nothing new can be started.
+    answering: Answering,
     live: &'r mut Live<'r>,
     stdout: Stream,
     stderr: Stream,
-    /// When the run ends, stopped calls get no answer any more, so nothing new can be started.
-    listener: Option<OwnedFd>,
-    receiver: Option<Receiver>,
-    /// Socket calls that are made for the command.
-    calls: Calls,
-    /// Calls recorded after the end.
-    late: usize,
     /// The last process that could be stopped is gone.
     silent: bool,
     begun_ms: u64,
@@ -167,15 +181,16 @@ struct Run<'r, 'o> {
     /// Of them, at the last look at the tree.
     made: u64,
     cpu_ms: u64,
-    /// The command's own process had ended and left no other behind.
-    alone: bool,
     /// Alive when the command's own process had ended.
     killed_at_end: u64,
     exit: Option<Exit>,
+    /// The last process of the tree is.
     gone: bool,
+    /// The reaper was ended by somebody else: what is left of its tree is not known.
+    lost: bool,
 }
 
-impl Run<'_, '_> {
+impl Run<'_> {
     fn mark_incomplete(&self, why: impl FnOnce() -> String) {
         locked(self.observer).ledger.mark_incomplete(why);
     }
@@ -183,11 +198,15 @@ impl Run<'_, '_> {
     fn follow(
         &mut self,
         reaper: &Reaper,
+        listener: Option<OwnedFd>,
         seized: Option<mpsc::Receiver<io::Result<()>>>,
     ) -> io::Result<()> {
-        self.receiver = Some(Receiver::new()?);
-        if let Some(listener) = &self.listener {
-            sys::hand_over(listener.as_fd());
+        if let Some(listener) = listener {
+            let answers = Answers::new(listener, self.observer)?;
+            self.answering = match self.waiting {
+                Waiting::WithTheRest => Answering::Here(answers),
+                Waiting::Alone => Answering::There(AnsweringThread::start(answers, self.over)?),
+            };
         }
         // The tracer must have the command before it is let go on.
         if let Some(seized) = seized {
@@ -205,7 +224,7 @@ impl Run<'_, '_> {
             if ready.reaper {
                 self.hear(reaper)?;
             }
-            if let Some(exit) = self.traced.then(|| locked(self.over).take()).flatten() {
+            if let Some(exit) = locked(self.over).take() {
                 self.exit.get_or_insert(exit);
             }
             if ready.tick {
@@ -218,7 +237,10 @@ impl Run<'_, '_> {
     /// Waits until there is something to do, a tick at most.
     fn wait(&mut self) -> io::Result<Ready> {
         let others = self.others.as_ref().map_err(same)?;
-        let listener = self.listener.as_ref().filter(|_| !self.silent);
+        let listener = match &self.answering {
+            Answering::Here(answers) if !self.silent => Some(&answers.listener),
+            _ => None,
+        };
         let mut waiting = [
             PollFd::new(&others.handle, PollFlags::IN),
             // Left out below where there is none.
@@ -245,45 +267,12 @@ impl Run<'_, '_> {
     /// One call at a time: other callers are seen by the next look at everything, without
     /// another one of its own.
     fn answer_waiting(&mut self) -> io::Result<()> {
-        let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
-            return Ok(());
-        };
-        let Some(stopped) = receiver.receive(listener.as_fd())? else { return Ok(()) };
-        let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-        let decision = locked(self.observer).decide(&stopped, valid);
-        if let Decision::Answer(answer) = decision {
-            let waited = sys::answer(listener.as_fd(), stopped.id, answer)?;
-            locked(self.observer).conclude(|| waited);
-            return Ok(());
+        let Answering::Here(answers) = &mut self.answering else { return Ok(()) };
+        let Some(stopped) = answers.next()? else { return Ok(()) };
+        if let Some(exit) = answers.answer(&stopped)? {
+            self.exit.get_or_insert(exit);
         }
-        locked(self.observer).conclude(valid);
-        match decision {
-            Decision::Answer(_) => Ok(()),
-            Decision::Open { file, close_on_exec } => {
-                sys::answer_with(listener.as_fd(), stopped.id, file.as_fd(), close_on_exec)
-            }
-            Decision::Perform(call) => {
-                let answers = listener.try_clone()?;
-                let done = move |answer| {
-                    // A listener that is gone has no caller left that waits.
-                    let _ = sys::answer(answers.as_fd(), stopped.id, answer);
-                };
-                match self.calls.start(*call, done) {
-                    Ok(()) => Ok(()),
-                    Err(_) => {
-                        let again = Answer::Error(libc::EAGAIN);
-                        sys::answer(listener.as_fd(), stopped.id, again).map(|_| ())
-                    }
-                }
-            }
-            Decision::Start(start) => {
-                watch_start(listener.as_fd(), stopped.id, *start, self.observer)
-            }
-            Decision::End(exit) => {
-                self.exit.get_or_insert(exit);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     fn collect(&mut self) {
@@ -300,74 +289,79 @@ impl Run<'_, '_> {
     fn hear(&mut self, reaper: &Reaper) -> io::Result<()> {
         // Readable and without a message: the reaper is gone.
         let Some(message) = reaper.message()? else {
-            self.gone = true;
+            (self.gone, self.lost) = (true, true);
             self.exit.get_or_insert(Exit::NotStarted);
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         };
         match message.kind {
             protocol::ENDED => {
-                self.alone = message.others == 0;
-                let exit = exit(message.value);
-                self.exit.get_or_insert(exit);
+                self.exit.get_or_insert(exit(message.value));
+                if message.others == 0 {
+                    self.end_of_tree(&message);
+                }
             }
             protocol::FAILED if message.subject == EXECUTE => {
                 let cause = io::Error::from_raw_os_error(message.value);
                 self.mark_incomplete(|| format!("the program could not be executed: {cause}"));
                 self.exit.get_or_insert(Exit::NotStarted);
             }
-            protocol::GONE => {
-                self.cpu_ms = self.cpu_ms.max(message.cpu_us / 1_000);
-                self.gone = true;
-            }
+            protocol::GONE => self.end_of_tree(&message),
             _ => {}
         }
         Ok(())
     }
 
-    /// What a daemon is about to do when the command has ended is recorded. It gets no answer: it
-    /// would only try again.
+    fn end_of_tree(&mut self, message: &Message) {
+        self.cpu_ms = self.cpu_ms.max(message.cpu_us / 1_000);
+        self.gone = true;
+    }
+
     fn late(&mut self) -> io::Result<()> {
-        let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
-            return Ok(());
-        };
-        if let Some(stopped) = receiver.receive(listener.as_fd())? {
-            let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-            let mut observer = locked(self.observer);
-            let decision = observer.decide(&stopped, valid);
-            observer.conclude(valid);
-            if let Decision::Start(start) = decision {
-                observer.started(*start, None);
-            }
-            drop(observer);
-            self.late += 1;
-        }
-        if self.late == MAX_LATE {
-            self.listener = None;
+        let Answering::Here(answers) = &mut self.answering else { return Ok(()) };
+        if let Some(stopped) = answers.next()?
+            && !answers.record(&stopped)
+        {
+            self.answering = Answering::Nobody;
         }
         Ok(())
     }
 
+    /// Ends the tree, and has seen all that it did when this is over.
     fn end(&mut self, reaper: &Reaper) -> io::Result<()> {
-        if self.gone {
-            return Ok(());
+        if let Answering::There(thread) = &self.answering {
+            thread.only_record();
         }
+        let deadline_ms = sys::monotonic_ms() + END_MS;
+        if !self.gone {
+            self.end_tree(reaper, deadline_ms)?;
+        }
+        self.drain();
+        match std::mem::replace(&mut self.answering, Answering::Nobody) {
+            Answering::There(thread) if !self.lost => {
+                let left_ms = deadline_ms.saturating_sub(sys::monotonic_ms());
+                thread.wait(Duration::from_millis(left_ms))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end_tree(&mut self, reaper: &Reaper, deadline_ms: u64) -> io::Result<()> {
         // Held still first: a tree that forks as fast as it can would outrun its end.
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
             tree::freeze(reaper.pid, self.main);
         }
-        if matches!(self.exit, Some(Exit::Code(_) | Exit::Signal(_))) && !self.alone {
+        if matches!(self.exit, Some(Exit::Code(_) | Exit::Signal(_))) {
             // The command's own process is gone: whatever is left did not wait for it.
-            let left = tree::usage(reaper.pid, &self.policy.limits, false);
+            let left = tree::usage(reaper.pid, None, &self.policy.limits, false);
             self.killed_at_end = left.processes;
         }
         reaper.end()?;
-        let deadline_ms = sys::monotonic_ms() + END_MS;
         while !self.gone {
             let ready = self.wait()?;
             if ready.listener
                 && let Err(failure) = self.late()
             {
-                self.listener = None;
+                self.answering = Answering::Nobody;
                 self.mark_incomplete(|| {
                     format!("what was done at the end could not be seen: {failure}")
                 });
@@ -380,7 +374,6 @@ impl Run<'_, '_> {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));
             }
         }
-        self.drain();
         Ok(())
     }
 
@@ -422,35 +415,6 @@ impl Run<'_, '_> {
             },
         }
     }
-}
-
-/// Lets a program start and looks, before its first instruction, which one it is.
-fn watch_start(
-    listener: BorrowedFd<'_>,
-    id: u64,
-    start: Start,
-    observer: &Mutex<Observer<'_>>,
-) -> io::Result<()> {
-    // Before it goes on: afterwards its exec could be over.
-    let hold = Hold::of(start.pid, start.tid);
-    sys::answer(listener, id, Answer::Continue)?;
-    let Ok(hold) = hold else {
-        // This host does not let the guard look. What was asked for is recorded as such.
-        locked(observer).started(start, None);
-        return Ok(());
-    };
-    match hold.wait() {
-        exec_stop::Outcome::Failed => {
-            locked(observer).started(start, None);
-        }
-        exec_stop::Outcome::Started(stopped) => {
-            let started = Started::read(stopped.pid());
-            if !locked(observer).started(start, started) {
-                stopped.kill();
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The same failure once more.

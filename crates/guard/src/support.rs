@@ -10,6 +10,7 @@ use crate::attempt::{self, Attempt};
 use crate::ownership;
 use crate::policy::Identity;
 use crate::report::Tier;
+use crate::supervise::Waiting;
 use crate::sys::{self, Receiver};
 use crate::trace;
 
@@ -135,6 +136,17 @@ pub(crate) fn support(identity: Identity) -> Support {
         Ok(None) | Err(_) => Tier::Unprivileged,
     };
     Support { tier, kernel, landlock_abi, missing, tiers: Vec::new() }
+}
+
+/// How this kernel lets stopped calls be waited for. Linux 6.11 and newer end the wait for a call
+/// when no process is left that could make one.
+pub(crate) fn waiting() -> Waiting {
+    let kernel = rustix::system::uname();
+    if release(&kernel.release().to_string_lossy()) < (6, 11) {
+        Waiting::WithTheRest
+    } else {
+        Waiting::Alone
+    }
 }
 
 fn release(kernel: &str) -> (u32, u32) {

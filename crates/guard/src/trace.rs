@@ -72,7 +72,7 @@ pub(crate) fn seize(main: pid_t) -> io::Result<()> {
 ///
 /// # Errors
 /// The tree can no longer be followed; the kernel ends it when the calling thread ends.
-pub(crate) fn follow(observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>) -> io::Result<()> {
+pub(crate) fn follow(observer: &Mutex<Observer>, over: &Mutex<Option<Exit>>) -> io::Result<()> {
     let mut state = ThreadRecords::default();
     loop {
         let mut status = 0;
@@ -124,7 +124,7 @@ fn resume(pid: pid_t, request: u32, signal: c_int) {
 
 fn call(
     pid: pid_t,
-    observer: &Mutex<Observer<'_>>,
+    observer: &Mutex<Observer>,
     over: &Mutex<Option<Exit>>,
     state: &mut ThreadRecords,
 ) {
@@ -181,7 +181,7 @@ fn reply(pid: pid_t, answer: Answer, results: &mut HashMap<pid_t, i64>) {
 
 /// Makes a call for a thread. The tree is stopped at its next calls meanwhile, so one that waits
 /// for another process of the tree would wait for ever: it is given up and fails with `EAGAIN`.
-fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) -> Answer {
+fn perform(call: SocketCall, observer: &Mutex<Observer>, calls: &mut Calls) -> Answer {
     const PATIENCE: Duration = Duration::from_secs(2);
     let (done, answers) = mpsc::channel();
     let again = Answer::Error(libc::EAGAIN);
@@ -201,7 +201,7 @@ fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) 
 }
 
 /// A program was started, and is stopped before its first instruction.
-fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut ThreadRecords) {
+fn became(pid: pid_t, observer: &Mutex<Observer>, state: &mut ThreadRecords) {
     let mut former: c_ulong = 0;
     // The thread that asked for it may have had another number.
     // SAFETY: the kernel writes a number into this stack.
@@ -215,7 +215,7 @@ fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut ThreadRecords)
     }
 }
 
-fn locked<'m, 'o>(observer: &'m Mutex<Observer<'o>>) -> MutexGuard<'m, Observer<'o>> {
+fn locked(observer: &Mutex<Observer>) -> MutexGuard<'_, Observer> {
     observer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -229,7 +229,7 @@ struct ThreadRecords {
     calls: Calls,
 }
 
-fn decide(stopped: &Stopped, observer: &Mutex<Observer<'_>>) -> Decision {
+fn decide(stopped: &Stopped, observer: &Mutex<Observer>) -> Decision {
     let mut observer = observer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match observer.stopping(stopped) {
         Stopping::Passes => Decision::Answer(Answer::Continue),

@@ -89,15 +89,20 @@ pub(crate) fn tasks_of(uid: u32) -> u64 {
 /// Adds up the tree below `reaper`. Memory that several processes have in common is counted once;
 /// that takes long to find out, and is only done where it matters for a limit. With `files`, what
 /// is in open files of nothing but memory counts too, mapped or not. More processes than the limit
-/// are not looked for any further: among many that run, every look takes long.
-pub(crate) fn usage(reaper: i32, limits: &Limits, files: bool) -> Usage {
+/// are not looked for any further: among many that run, every look takes long. `only` is the child
+/// of the reaper that has made no other process, where that is known: then none is looked for.
+pub(crate) fn usage(reaper: i32, only: Option<u32>, limits: &Limits, files: bool) -> Usage {
     let mut usage = Usage::default();
     let mut living = Vec::new();
     let mut ticks = stat(reaper.unsigned_abs())
         .map_or(0, |fields| number(&fields, CUTIME) + number(&fields, CUTIME + 1));
-    let mut waiting = children(reaper.unsigned_abs());
+    let mut waiting = only.map_or_else(|| children(reaper.unsigned_abs()), |only| vec![only]);
     while let Some(pid) = waiting.pop() {
         let Some(fields) = stat(pid) else { continue };
+        if only.is_some() && number(&fields, PARENT) != u64::from(reaper.unsigned_abs()) {
+            // It has ended, and another process has its number.
+            continue;
+        }
         ticks += (UTIME..UTIME + 4).map(|field| number(&fields, field)).sum::<u64>();
         // A zombie uses nothing any more; only its time counts.
         if fields.first().is_some_and(|state| state != "Z") {
@@ -109,7 +114,9 @@ pub(crate) fn usage(reaper: i32, limits: &Limits, files: bool) -> Usage {
         if usage.processes > limits.processes {
             break;
         }
-        waiting.extend(children(pid));
+        if only.is_none() {
+            waiting.extend(children(pid));
+        }
     }
     let files = if files { memory_files(&living) } else { 0 };
     if usage.memory_bytes + files > limits.memory_bytes {
@@ -269,4 +276,24 @@ fn memory_files(pids: &[u32]) -> u64 {
         .filter(|metadata| seen.insert((metadata.dev(), metadata.ino())))
         .map(|metadata| metadata.blocks() * 512)
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_known_to_be_alone_is_looked_at_alone() {
+        let own = std::process::id();
+        let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        let of = |only| usage(own.cast_signed(), Some(only), &Limits::default(), false);
+        assert_eq!(of(child.id()).processes, 1);
+        // No child of this process: the number is another one's by now.
+        assert_eq!(of(own).processes, 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(of(child.id()).processes, 0);
+    }
 }

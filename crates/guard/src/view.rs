@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
@@ -55,13 +56,13 @@ pub(crate) struct Reading {
 
 /// One stopped thread.
 #[derive(Debug, Clone)]
-pub(crate) struct View<'v> {
+pub(crate) struct View {
     pub(crate) tid: u32,
     pub(crate) task: Task,
     /// The reaper of the tree: what does not descend from it is foreign.
     pub(crate) reaper: i32,
     /// Where most names lead.
-    pub(crate) home: &'v Home,
+    pub(crate) home: Arc<Home>,
 }
 
 /// The root, held open so that names below it are resolved in one step.
@@ -113,7 +114,7 @@ impl Home {
     }
 }
 
-impl View<'_> {
+impl View {
     /// What an open descriptor refers to.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub(super) const FOLLOWED: Reading = Reading { follow: true, jailed: false };
 const JAVA_COUNTERS: &str = "hsperfdata_";
 const TEMPORARY: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn open(
         &mut self,
         seen: &StoppedCall<'_>,

@@ -26,7 +26,7 @@ struct Object {
     name: Option<(PathBuf, Found)>,
 }
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn metadata(
         &mut self,
         seen: &StoppedCall<'_>,

@@ -14,7 +14,7 @@ use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Destination, Found, Reading};
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn create(&mut self, seen: &StoppedCall<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, LAST)? else { return Ok(CONTINUE) };
         Ok(self.make(seen, &path, &found))

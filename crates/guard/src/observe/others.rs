@@ -15,7 +15,7 @@ use crate::text;
 use crate::tree;
 use crate::view::{Destination, Found};
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn exec(
         &mut self,
         seen: &StoppedCall<'_>,
@@ -178,7 +178,7 @@ impl Observer<'_> {
         self.forks += 1;
         // Counted anew only when the sum could pass the limit: looking at the tree is slow.
         if self.alive + self.forked > self.policy.limits.processes {
-            self.alive = tree::usage(self.reaper, &self.policy.limits, false).processes;
+            self.alive = tree::usage(self.reaper, None, &self.policy.limits, false).processes;
             self.forked = 1;
             if self.alive >= self.policy.limits.processes {
                 return Decision::End(Exit::Limit("processes".to_owned()));

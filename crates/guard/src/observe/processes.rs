@@ -20,7 +20,7 @@ enum Aim {
     Everybody,
 }
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn process(
         &mut self,
         seen: &StoppedCall<'_>,

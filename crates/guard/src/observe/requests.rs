@@ -31,7 +31,7 @@ const SIGNALS_CONFINED: u32 = 6;
 /// The Landlock ABI that confines requests on devices.
 const DEVICES_CONFINED: u32 = 5;
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn ioctl(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let request = seen.int(1).cast_unsigned();
         if request == TERMINAL_INPUT || request == CONSOLE {
@@ -84,7 +84,7 @@ impl Observer<'_> {
     }
 }
 
-impl Observer<'_> {
+impl Observer {
     /// Input for the reader of a terminal, or a request to the console. It is never let go on; it
     /// counts as a write to that terminal, wherever the terminal is.
     fn types_into(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {

@@ -57,7 +57,7 @@ enum Meaning<'a> {
     Far(String),
 }
 
-impl Observer<'_> {
+impl Observer {
     /// Sockets other than local ones; exotic families are always refused, whose effects nothing
     /// here understands.
     pub(super) fn socket(&mut self, seen: &StoppedCall<'_>) -> Decision {

@@ -8,7 +8,7 @@ use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::SystemObject;
 use crate::report::{Category, Charge};
 
-impl Observer<'_> {
+impl Observer {
     pub(super) fn system_object(
         &mut self,
         seen: &StoppedCall<'_>,

@@ -12,7 +12,7 @@ pub(super) unsafe fn end_all(main: pid_t) {
     // SAFETY: the pids are unreaped children of this process, which only it can reap, so none can
     // mean another process.
     unsafe {
-        // Most commands leave no process behind. Who has no child has no descendant either.
+        // What was left may have ended meanwhile. Who has no child has no descendant either.
         if !reap(main, libc::WNOHANG) {
             return;
         }

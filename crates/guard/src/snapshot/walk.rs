@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, readlinkat, stat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, readlinkat, statat};
 use sha2::{Digest, Sha256};
 
 use super::{DIRECTORY, Entry, MAX_DEPTH, MAX_ENTRIES, Rule, Unreadable};
@@ -53,10 +53,9 @@ struct Walk<'w> {
 }
 
 /// All names below a directory and that directory, in no certain order.
-pub(super) fn walk(root: &Path, rule: &Rule<'_>) -> Result<Found, Unreadable> {
+pub(super) fn walk(root: &Path, directory: OwnedFd, rule: &Rule<'_>) -> Result<Found, Unreadable> {
     let failed = |error: rustix::io::Errno| Unreadable::Failed(root.to_owned(), error.into());
-    let first = Entry::new(&stat(root).map_err(failed)?);
-    let directory = open(root, DIRECTORY, Mode::empty()).map_err(failed)?;
+    let first = Entry::new(&fstat(&directory).map_err(failed)?);
 
     // This thread is the first worker: the walk is not over before the root is listed.
     let queue = Queue { waiting: Vec::new(), working: 1, names: 1, failure: None };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Run, locked};
+use super::{Run, locked, stops_forks};
 use crate::fork_events::ForkEvents;
 use crate::launch::Reaper;
 use crate::report::Exit;
@@ -14,7 +14,7 @@ const USAGE_MS: u64 = 50;
 /// How often the trees it writes are, at most.
 pub(super) const WEIGH_MS: u64 = 250;
 
-impl Run<'_, '_> {
+impl Run<'_> {
     /// Holds the run against its limits, once a tick.
     pub(super) fn look(&mut self, reaper: &Reaper) {
         if self.exit.is_some() {
@@ -44,8 +44,13 @@ impl Run<'_, '_> {
             self.exit = limit(name);
             return;
         }
-        let files = locked(self.observer).memory_files;
-        let usage = tree::usage(reaper.pid, limits, files);
+        let (files, forks) = {
+            let observer = locked(self.observer);
+            (observer.memory_files, observer.forks)
+        };
+        // Where every fork stops, a tree without one is the command's own process.
+        let only = (stops_forks(self.policy) && forks == 0).then_some(self.main);
+        let usage = tree::usage(reaper.pid, only, limits, files);
         self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
         self.exit = if usage.cpu_ms >= limits.cpu_ms {
             limit("cpu_ms")

@@ -10,7 +10,7 @@ const PATH_MAX: usize = 4096;
 /// Bytes read at once; most strings are shorter.
 const CHUNK: usize = 256;
 
-impl View<'_> {
+impl View {
     /// A string of the process.
     ///
     /// # Errors

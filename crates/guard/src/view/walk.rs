@@ -22,7 +22,7 @@ const HELD: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// One resolution under way.
 pub(super) struct Walk<'v> {
-    view: &'v View<'v>,
+    view: &'v View,
     at: PathBuf,
     handle: OwnedFd,
     /// No name leads above this, and absolute ones start here.
@@ -37,13 +37,13 @@ enum Step {
 }
 
 impl<'v> Walk<'v> {
-    pub(super) fn from_top(view: &'v View<'v>) -> io::Result<Self> {
+    pub(super) fn from_top(view: &'v View) -> io::Result<Self> {
         let handle = open("/", HELD, Mode::empty())?;
         Ok(Self { view, at: PathBuf::from("/"), handle, top: None, links: 0 })
     }
 
     pub(super) fn from_directory(
-        view: &'v View<'v>,
+        view: &'v View,
         link: &Path,
         reading: Reading,
     ) -> io::Result<Self> {

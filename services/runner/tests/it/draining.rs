@@ -82,7 +82,7 @@ async fn calls_that_were_about_to_be_signed_are_free_after_a_stop() {
     let ids = queue(&fixture, &vec![fixture.body(); 2]).await;
     // A worker waits with the second run for as long as the node takes to fall silent, and the
     // opening of the first one waits to share a transaction with it.
-    let mut lock = fixture.db.pool.begin().await.unwrap();
+    let mut lock = chassis::postgres::begin(&fixture.db.pool).await.unwrap();
     let second: uuid::Uuid = ids[1].parse().unwrap();
     let locked = sqlx::query("SELECT FROM attempts WHERE run_id = $1 FOR UPDATE").bind(second);
     locked.execute(&mut *lock).await.unwrap();
