@@ -464,14 +464,27 @@ beside() {
     BESIDES+=("$BESIDE")
 }
 
+# wait_beside GROUP: its exit code. The number may be another's afterwards, so it is forgotten.
+wait_beside() {
+    local group code=0 left=()
+    wait "$1" || code=$?
+    for group in "${BESIDES[@]}"; do [ "$group" = "$1" ] || left+=("$group"); done
+    BESIDES=("${left[@]}")
+    return "$code"
+}
+
 # What is under way when something fails, or somebody ends the tests, ends its own servers first.
 end_besides() {
     local group deadline=$((SECONDS + 60))
     for group in "${BESIDES[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
     for group in "${BESIDES[@]}"; do
-        while kill -0 -- "-$group" 2>/dev/null && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
+        while group_lives "$group" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
     done
 }
+
+# Whether a process group has a member that has not ended. One that has ended and that nobody waits
+# for stays in the list of processes.
+group_lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 
 # What the checks need from elsewhere. The network is what takes its time, so it comes while the
 # processors build. What could not be had is tried again, and told, where it is needed.
@@ -514,13 +527,15 @@ begin_console() {
 
 # Far from the ports that other stacks choose in the same moment.
 check_console_apart() {
-    LUMIO_PORT_BASE=$(free_ports_from 31000) check_console
+    local base
+    base=$(free_ports_from 31000) || exit
+    LUMIO_PORT_BASE=$base check_console
 }
 
 end_console() {
     end_part
     local code=0 again=''
-    wait "$CONSOLE_PID" || code=$?
+    wait_beside "$CONSOLE_PID" || code=$?
     cat "$RUN/log/console.log" >&2
     [ "$code" -eq 0 ] || {
         [ -n "${LUMIO_RERUN_FAILED:-}" ] || exit "$code"
@@ -559,7 +574,8 @@ run_tests() {
     step "building programs and tests"
     cargo test --locked --quiet --workspace --no-run || die 1 "the build failed"
     export LUMIO_BUILT=1
-    wait "$FETCHING" || true
+    say "waiting for what is fetched: $RUN/log/fetching.log"
+    wait_beside "$FETCHING" || cat "$RUN/log/fetching.log" >&2
     [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto

@@ -225,8 +225,8 @@ unsafe fn watch(main: pid_t, signals: c_int) -> ! {
             reap(main, libc::WNOHANG);
             report_failure();
             if waiting[0].revents != 0 {
-                // Taken up, since closing a socket with something unread would wipe out our own
-                // last message.
+                // Taken up: a socket that is closed with something unread makes the caller's next
+                // look at it fail once.
                 libc::recv(CONTROL, drop.as_mut_ptr().cast(), drop.len(), libc::MSG_DONTWAIT);
                 end_all(main);
                 let spent = Message { kind: GONE, cpu_us: children_cpu_us(), ..Message::default() };

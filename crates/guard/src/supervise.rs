@@ -115,6 +115,7 @@ pub(crate) fn supervise(
         drop(reaper);
         wall_ms
     });
+    run.heed_last_call();
     run.outcome(wall_ms)
 }
 
@@ -221,17 +222,28 @@ impl Run<'_> {
             if ready.output {
                 self.collect();
             }
-            if ready.reaper {
-                self.hear(reaper)?;
-            }
+            // Before the end of the command, which may have come after the call.
             if let Some(exit) = locked(self.over).take() {
                 self.exit.get_or_insert(exit);
+            }
+            if ready.reaper {
+                self.hear(reaper)?;
             }
             if ready.tick {
                 self.look(reaper);
             }
         }
         Ok(())
+    }
+
+    /// A call that ends the run may have been decided while the command's own end was told: it came
+    /// before that end, and how the command ended says nothing then.
+    fn heed_last_call(&mut self) {
+        if let Some(exit) = locked(self.over).take()
+            && matches!(self.exit, None | Some(Exit::Code(_) | Exit::Signal(_)))
+        {
+            self.exit = Some(exit);
+        }
     }
 
     /// Waits until there is something to do, a tick at most.

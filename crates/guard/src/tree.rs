@@ -90,7 +90,8 @@ pub(crate) fn tasks_of(uid: u32) -> u64 {
 /// that takes long to find out, and is only done where it matters for a limit. With `files`, what
 /// is in open files of nothing but memory counts too, mapped or not. More processes than the limit
 /// are not looked for any further: among many that run, every look takes long. `only` is the child
-/// of the reaper that has made no other process, where that is known: then none is looked for.
+/// of the reaper that has made no other process, where that is known: then no
+/// other one is looked for.
 pub(crate) fn usage(reaper: i32, only: Option<u32>, limits: &Limits, files: bool) -> Usage {
     let mut usage = Usage::default();
     let mut living = Vec::new();

@@ -12,7 +12,7 @@
 //!
 //! Each round compares the node with the newest ledger that was seen of the network, and raises
 //! that mark: a service without work notices another history as soon as one that sends (R13).
-//! Before the first round, and now and then, the node is asked for a transaction that landed.
+//! Before the first round, and now and then, every node is asked for a transaction that landed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use wire::event::ChainData;
 
 use crate::chain::client::{another_history, remember};
-use crate::chain::history;
+use crate::chain::history::{self, Landmark};
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::store as chain_store;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ mod reactions;
 
 /// How often a process that does not read asks whether it should.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
-/// How often the node is asked for what landed: the answer is large.
+/// How often nodes are asked for what landed: the answer is large.
 const HISTORY_EVERY: Duration = Duration::from_secs(60);
 /// Events of one page.
 const PAGE: u32 = 1_000;
@@ -106,7 +106,7 @@ impl EventReader {
     /// When database or node do not answer; [`Error::NetworkReset`].
     pub async fn catch_up(&self) -> Result<u32> {
         self.rpc.expect_network(self.followed.network);
-        self.check_history().await?;
+        self.check_history(None).await?;
         let newest = self.rpc.clock().await?.latest_ledger;
         let mut conn = self.db.acquire().await?.detach();
         let mut reactions = Reactions::default();
@@ -136,11 +136,10 @@ impl EventReader {
         }
         tracing::debug!("this process reads the contracts' events");
         let mut reactions = Reactions::default();
-        let mut checked_at: Option<Instant> = None;
+        let (mut landmark, mut checked_at) = (None, None::<Instant>);
         while !stop.is_cancelled() {
-            // Before anything that the node says is kept.
             if checked_at.is_none_or(|at| at.elapsed() >= HISTORY_EVERY) {
-                self.check_history().await?;
+                landmark = self.check_history(landmark).await?;
                 checked_at = Some(Instant::now());
             }
             self.round(&mut conn, &mut reactions).await?;
@@ -176,15 +175,17 @@ impl EventReader {
         self.read_on(conn, reactions, next, &clock).await
     }
 
-    /// Fails if the node lacks what landed.
-    async fn check_history(&self) -> Result<()> {
-        let Some(landmark) = chain_store::landmark(&self.db, self.followed.network).await? else {
-            return Ok(());
-        };
-        match history::clock(&self.rpc, None, Some(landmark)).await? {
-            Ok(_) => Ok(()),
-            Err(landmark) => Err(landmark.another_history()),
+    /// Fails if a node lacks what landed. `before` is what the last check answered: what landed since
+    /// then could be a reset network's own.
+    async fn check_history(&self, before: Option<Landmark>) -> Result<Option<Landmark>> {
+        let newest = chain_store::landmark(&self.db, self.followed.network).await?;
+        let before = before.filter(|before| Some(*before) != newest);
+        for landmark in before.into_iter().chain(newest) {
+            if let Some(wrong) = history::wrong_node(&self.rpc, landmark).await {
+                return Err(Error::NetworkReset(wrong));
+            }
         }
+        Ok(newest)
     }
 
     /// The clock of a node that lives in the history that is known, of one that is not behind if

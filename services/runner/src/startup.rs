@@ -95,28 +95,9 @@ async fn wrong_node(chain: &ChainClient) -> crate::error::Result<Option<String>>
 /// A node that lacks what landed lives in another history: its ledgers would raise what was seen of
 /// the one that is known. One that is away now is compared by those who ask it.
 async fn wrong_history(chain: &ChainClient) -> crate::error::Result<Option<String>> {
-    let Some(landmark) = store::landmark(&chain.db, *chain.network.id()).await? else {
-        return Ok(None);
-    };
-    for place in 0..chain.rpc.nodes() {
-        let setting = match place {
-            0 => "RUNNER_RPC_URL".to_owned(),
-            _ => format!("RUNNER_RPC_FALLBACK_URLS: number {place}"),
-        };
-        match history::clock(&chain.rpc, Some(place), Some(landmark)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(landmark)) => {
-                return Ok(Some(format!(
-                    "{setting}: the node has another history than the one in DATABASE_URL ({}): \
-                     the network was reset, or is another one; start with a fresh database, or \
-                     point to the network it belongs to",
-                    landmark.words()
-                )));
-            }
-            Err(error) => tracing::debug!("{setting}: the node's history is not known: {error}"),
-        }
-    }
-    Ok(None)
+    let landmark = store::landmark(&chain.db, *chain.network.id()).await?;
+    let Some(landmark) = landmark else { return Ok(None) };
+    Ok(history::wrong_node(&chain.rpc, landmark).await)
 }
 
 /// The setting that is wrong, if one is.

@@ -21,7 +21,7 @@ use crate::sys::{self, Answer, Receiver, Stopped};
 /// Calls made while the tree is ended that are recorded; those that follow fail.
 const MAX_LATE: usize = 10_000;
 
-/// Answers one call after the other. Dropped, calls that wait fail, and so do those that follow.
+/// Answers one call after the other. When this is dropped, waiting calls fail, and so do later ones.
 pub(super) struct Answers {
     pub(super) listener: OwnedFd,
     receiver: Receiver,

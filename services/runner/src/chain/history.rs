@@ -8,8 +8,6 @@ use stellar::rpc::{Clock, Outcome, TransactionStatus};
 use stellar::{ChainError, Rpc};
 use wire::TxHash;
 
-use crate::error::Error;
-
 /// How many ledgers away from both ends of what a node keeps a transaction has to be for its
 /// absence to prove anything: the parts of one answer may be of different moments.
 pub const INNER_LEDGERS: u32 = 10;
@@ -41,35 +39,44 @@ impl Landmark {
     pub fn words(&self) -> String {
         format!("the transaction {} is not in its ledger {}", self.hash, self.ledger)
     }
-
-    /// The service has to stop: the node that it asks lacks this.
-    pub fn another_history(&self) -> Error {
-        Error::NetworkReset(format!(
-            "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL ({}): \
-             it was reset, or is another network; start with a fresh database, or point to the \
-             network it belongs to",
-            self.words()
-        ))
-    }
 }
 
-/// The clock of the node at this place, or of whichever has the turn; or the landmark, if the node
-/// has another history.
+/// What is wrong with the first node that has another history, with the name of its setting. A node
+/// that is away proves nothing.
+pub async fn wrong_node(rpc: &Rpc, landmark: Landmark) -> Option<String> {
+    for place in 0..rpc.nodes() {
+        let setting = match place {
+            0 => "RUNNER_RPC_URL".to_owned(),
+            _ => format!("RUNNER_RPC_FALLBACK_URLS: number {place}"),
+        };
+        match clock(rpc, place, Some(landmark)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(landmark)) => {
+                return Some(format!(
+                    "{setting}: the node has another history than the one in DATABASE_URL ({}): \
+                     the network was reset, or is another one; start with a fresh database, or \
+                     point to the network it belongs to",
+                    landmark.words()
+                ));
+            }
+            Err(error) => tracing::debug!("{setting}: the node's history is not known: {error}"),
+        }
+    }
+    None
+}
+
+/// The clock of the node at this place; or the landmark, if the node has another history.
 ///
 /// # Errors
 ///
 /// When the node does not answer.
 pub async fn clock(
     rpc: &Rpc,
-    place: Option<usize>,
+    place: usize,
     landmark: Option<Landmark>,
 ) -> Result<Result<Clock, Landmark>, ChainError> {
     if let Some(landmark) = landmark {
-        let answer = match place {
-            Some(place) => rpc.transaction_at(place, &landmark.hash).await,
-            None => rpc.transaction(&landmark.hash).await,
-        };
-        match answer {
+        match rpc.transaction_at(place, &landmark.hash).await {
             Ok(status) if landmark.is_contradicted_by(&status) => return Ok(Err(landmark)),
             Ok(status) => return Ok(Ok(status.clock)),
             // It has the transaction, in a form that this release does not know.
@@ -77,10 +84,7 @@ pub async fn clock(
             Err(error) => return Err(error),
         }
     }
-    Ok(Ok(match place {
-        Some(place) => rpc.clock_at(place).await?,
-        None => rpc.clock().await?,
-    }))
+    Ok(Ok(rpc.clock_at(place).await?))
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ async fn ask(rpc: &Rpc, place: usize, landmark: Option<Landmark>, patience: Dura
     let asking = async {
         let node = rpc.network_at(place).await?;
         // It answers only for a node that is on the expected network.
-        Ok::<_, ChainError>(match history::clock(rpc, Some(place), landmark).await? {
+        Ok::<_, ChainError>(match history::clock(rpc, place, landmark).await? {
             Ok(clock) => Answer::Found(clock, node.protocol),
             Err(landmark) => Answer::OtherHistory(landmark),
         })

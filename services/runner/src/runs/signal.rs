@@ -78,7 +78,7 @@ impl WorkSignal {
         lanes.iter().all(|lane| self.of(*lane).work.borrow().is_idle)
     }
 
-    /// Waits until each of these lanes was idle once. One may have work again by then.
+    /// Waits until each of these lanes has been idle once. One may have work again by then.
     pub async fn until_idle(&self, lanes: &[Lane]) {
         for lane in lanes {
             let mut work = self.of(*lane).work.subscribe();

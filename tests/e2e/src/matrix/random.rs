@@ -87,10 +87,10 @@ pub(super) async fn run(seed: u64, lasts: Duration) -> anyhow::Result<RandomResu
         variables.insert("RUNNER_AUTH".to_owned(), "none".to_owned());
         runners.push(Runner { name, variables, http, grpc });
     }
-    let shared = Shared {
+    let mut shared = Shared {
         lane: &lane,
         runners,
-        until: Instant::now() + lasts,
+        until: Instant::now(),
         http: reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?,
         known: Mutex::default(),
     };
@@ -98,6 +98,8 @@ pub(super) async fn run(seed: u64, lasts: Duration) -> anyhow::Result<RandomResu
     for runner in &shared.runners {
         running.push(Some(shared.start(runner).await?));
     }
+    // From here: starting takes most of a short part's time on a busy machine.
+    shared.until = Instant::now() + lasts;
     let mut result = RandomResult { lasted: lasts, ..RandomResult::default() };
     let (kills, load, resets, calls) = tokio::join!(
         shared.faults(StdRng::seed_from_u64(seed), &mut running),
@@ -134,7 +136,8 @@ impl Shared<'_> {
         running: &mut [Option<Process>],
     ) -> anyhow::Result<(u64, u64)> {
         let (mut kills, mut holds) = (0, 0);
-        while Instant::now() < self.until {
+        // One at least, however short the part is.
+        while Instant::now() < self.until || kills == 0 {
             let pause = Duration::from_millis(random.random_range(200..2_500));
             tokio::time::sleep(pause).await;
             let place = random.random_range(0..running.len());
