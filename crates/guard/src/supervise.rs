@@ -115,8 +115,17 @@ pub(crate) fn supervise(
         drop(reaper);
         wall_ms
     });
-    run.heed_last_call();
+    run.exit = ending(run.exit.take(), locked(&over).take());
     run.outcome(wall_ms)
+}
+
+/// How a run ended. A call that ends it may have been decided while the command's own end was told:
+/// the call came before that end, which says nothing then.
+fn ending(told: Option<Exit>, decided: Option<Exit>) -> Option<Exit> {
+    match (told, decided) {
+        (None | Some(Exit::Code(_) | Exit::Signal(_)), Some(decided)) => Some(decided),
+        (told, _) => told,
+    }
 }
 
 /// Without a declared process every fork stops, and need not be counted in another way.
@@ -234,16 +243,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A call that ends the run may have been decided while the command's own end was told: it came
-    /// before that end, and how the command ended says nothing then.
-    fn heed_last_call(&mut self) {
-        if let Some(exit) = locked(self.over).take()
-            && matches!(self.exit, None | Some(Exit::Code(_) | Exit::Signal(_)))
-        {
-            self.exit = Some(exit);
-        }
     }
 
     /// Waits until there is something to do, a tick at most.
@@ -439,5 +438,20 @@ fn exit(status: i32) -> Exit {
         Exit::Signal(libc::WTERMSIG(status))
     } else {
         Exit::Code(libc::WEXITSTATUS(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_ends_the_run_outranks_the_commands_own_end() {
+        let foreign = || Some(Exit::Signal(libc::SIGSYS));
+        assert_eq!(ending(Some(Exit::Code(0)), foreign()), foreign());
+        assert_eq!(ending(Some(Exit::Signal(libc::SIGKILL)), foreign()), foreign());
+        assert_eq!(ending(None, foreign()), foreign());
+        assert_eq!(ending(Some(Exit::Code(0)), None), Some(Exit::Code(0)));
+        assert_eq!(ending(Some(Exit::Timeout), foreign()), Some(Exit::Timeout));
     }
 }
