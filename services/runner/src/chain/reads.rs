@@ -17,9 +17,10 @@ impl ChainClient {
     ///
     /// When the node does not answer, or is behind.
     pub async fn record(&self, vault_run_id: VaultRunId) -> Result<(Option<RunRecord>, u32)> {
-        let state = Vault(self.vault).read_run(&self.rpc, &vault_run_id).await?;
+        // The node checks its own ledger against what this process saw; this is what all have seen,
+        // before it is asked: the ledgers that close meanwhile are no reason to refuse its answer.
         let known = store::high_water(&self.db, *self.network.id()).await?;
-        // The node checks its own ledger against what this process saw; this is what all have seen.
+        let state = Vault(self.vault).read_run(&self.rpc, &vault_run_id).await?;
         if let Some(known) = known
             && state.ledger < known.ledger
         {

@@ -134,8 +134,9 @@ impl Evidence<'_> {
     ///
     /// As [`Evidence::prove`].
     pub async fn records(&self, ids: &[VaultRunId]) -> Result<(u32, Vec<Option<RunRecord>>)> {
-        let (ledger, records) = Vault(self.followed.vault).read_runs(self.rpc, ids).await?;
+        // Before the node is asked, as in `ChainClient::record`.
         let known = chain_store::high_water(self.db, self.followed.network).await?;
+        let (ledger, records) = Vault(self.followed.vault).read_runs(self.rpc, ids).await?;
         if let Some(known) = known
             && ledger < known.ledger
         {
