@@ -452,49 +452,49 @@ failed_tests() {
         /^test result:/ { printf "%s", names; names = "" }' | sort -u
 }
 
-# beside LOG COMMAND…: begins it in the background, in a process group of its own, by which it can be
-# ended; its number is in BESIDE.
-BESIDE='' BESIDES=()
-beside() {
+# in_background LOG COMMAND…: begins it in a process group of its own, by which it can be ended; its
+# number is in BACKGROUND_GROUP.
+BACKGROUND_GROUP='' BACKGROUND_GROUPS=()
+in_background() {
     local log=$1; shift
     set -m
     "$@" >"$log" 2>&1 </dev/null &
     set +m
-    BESIDE=$!
-    BESIDES+=("$BESIDE")
+    BACKGROUND_GROUP=$!
+    BACKGROUND_GROUPS+=("$BACKGROUND_GROUP")
 }
 
-# wait_beside GROUP: its exit code. The number may be another's afterwards, so it is forgotten.
-wait_beside() {
+# wait_background GROUP: its exit code. The number may be another's afterwards, so it is forgotten.
+wait_background() {
     local group code=0 left=()
     wait "$1" || code=$?
-    for group in "${BESIDES[@]}"; do [ "$group" = "$1" ] || left+=("$group"); done
-    BESIDES=("${left[@]}")
+    for group in "${BACKGROUND_GROUPS[@]}"; do [ "$group" = "$1" ] || left+=("$group"); done
+    BACKGROUND_GROUPS=("${left[@]}")
     return "$code"
 }
 
-# What is under way when something fails, or somebody ends the tests, ends its own servers first.
-end_besides() {
+# What is under way when a check fails, or the tests are interrupted, ends its own servers first.
+end_background() {
     local group deadline=$((SECONDS + 60))
-    for group in "${BESIDES[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
-    for group in "${BESIDES[@]}"; do
+    for group in "${BACKGROUND_GROUPS[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
+    for group in "${BACKGROUND_GROUPS[@]}"; do
         while group_lives "$group" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
     done
 }
 
-# Whether a process group has a member that has not ended. One that has ended and that nobody waits
-# for stays in the list of processes.
+# Whether a process group has a member that has not ended. One that has ended stays in the list of
+# processes until its parent waits for it.
 group_lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 
 # What the checks need from elsewhere. The network is what takes its time, so it comes while the
-# processors build. What could not be had is tried again, and told, where it is needed.
+# processors build. What could not be fetched is tried again, with a message, where it is needed.
 FETCHING=''
 begin_fetching() {
     find_python
     find_npm
     say "what the checks need from elsewhere is fetched meanwhile"
-    beside "$RUN/log/fetching.log" fetch_for_checks "$1"
-    FETCHING=$BESIDE
+    in_background "$RUN/log/fetching.log" fetch_for_checks "$1"
+    FETCHING=$BACKGROUND_GROUP
 }
 
 fetch_for_checks() {
@@ -519,14 +519,14 @@ begin_console() {
     end_part
     # The others fetch as well: two at one time would be in each other's way.
     bring_console || die 2 "the console's dependencies, or a browser, could not be fetched"
-    say "== console: its tests run beside what follows, and are shown at their end"
+    say "== console: its tests run in parallel with what follows; their output comes at their end"
     CONSOLE_BEGAN=$SECONDS CONSOLE_BUSY=$(busy_time)
-    beside "$RUN/log/console.log" check_console_apart
-    CONSOLE_PID=$BESIDE
+    in_background "$RUN/log/console.log" check_console_on_own_ports
+    CONSOLE_PID=$BACKGROUND_GROUP
 }
 
 # Far from the ports that other stacks choose in the same moment.
-check_console_apart() {
+check_console_on_own_ports() {
     local base
     base=$(free_ports_from 31000) || exit
     LUMIO_PORT_BASE=$base check_console
@@ -535,15 +535,15 @@ check_console_apart() {
 end_console() {
     end_part
     local code=0 again=''
-    wait_beside "$CONSOLE_PID" || code=$?
+    wait_background "$CONSOLE_PID" || code=$?
     cat "$RUN/log/console.log" >&2
     [ "$code" -eq 0 ] || {
         [ -n "${LUMIO_RERUN_FAILED:-}" ] || exit "$code"
         say "run again, alone: check_console"
-        (check_console_apart) || exit 1
+        (check_console_on_own_ports) || exit 1
         again=' (FLAKY, passed when it ran alone)'
     }
-    PARTS+=("$(took "$CONSOLE_BEGAN" "$CONSOLE_BUSY" "check_console, beside the parts above$again")")
+    PARTS+=("$(took "$CONSOLE_BEGAN" "$CONSOLE_BUSY" "check_console, in parallel with the parts above$again")")
 }
 
 run_tests() {
@@ -560,7 +560,7 @@ run_tests() {
     RUN=$DEV_HOME/test-run
     rm -rf "$RUN"
     prepare_run_folder
-    trap 'end_besides; stop_started; rm -rf "$RUN"' EXIT
+    trap 'end_background; stop_started; rm -rf "$RUN"' EXIT
     step "format"
     cargo fmt --all --check || die 1 "run: cargo fmt --all"
     [ "$lane" = quick ] || check_text
@@ -575,7 +575,7 @@ run_tests() {
     cargo test --locked --quiet --workspace --no-run || die 1 "the build failed"
     export LUMIO_BUILT=1
     say "waiting for what is fetched: $RUN/log/fetching.log"
-    wait_beside "$FETCHING" || cat "$RUN/log/fetching.log" >&2
+    wait_background "$FETCHING" || cat "$RUN/log/fetching.log" >&2
     [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto

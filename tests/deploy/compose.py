@@ -415,7 +415,7 @@ def page_commands():
 
 
 def paid_run(deployment):
-    """What docs/operations/install.md does after `docker compose up`, as it stands there."""
+    """What docs/operations/install.md does after `docker compose up`, unchanged."""
     runner, run, proof = deployment.services["runner"]["environment"]["RUNNER_PUBLIC_KEY"], None, None
     for words, given in page_commands():
         words = [{"$runner": runner, "RUN": run}.get(word, word) for word in words]

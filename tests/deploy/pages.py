@@ -1,8 +1,8 @@
 """Holds the commands of every tracked Markdown page to the programs and to the checkout.
 
 Usage: python3 tests/deploy/pages.py FOLDER_OF_PROGRAMS
-Wherever a command stands, in a block or within a sentence: each subcommand and option of our own programs is in their
---help, each package, target, test, script and file that cargo, npm or a script of the checkout is told to use exists.
+Wherever a command appears, in a block or within a sentence: each subcommand and option of our own programs is in their
+--help, each package, target, test, script and file that cargo, npm or a script of the checkout is given exists.
 In a block `sh` or `console` any other command is run by a test, or marked. A mark is visible to the reader: "needs …"
 in the line's comment, or "**needs …**" or "no test runs …" in the paragraph before the block; a paragraph that says
 "every command" marks all blocks of its section.
@@ -38,7 +38,7 @@ RUN = {
     "docs/oracle-store/checking.md": (None, "services/oracle-gate/tests/it/commands.rs"),
     "docs/verification.md": ("Again, with public tools", "tests/e2e/tests/it/public_tools.rs"),
 }
-# Takes less than a second, and is run here as it stands.
+# Takes less than a second, and is run here unchanged.
 RUN_HERE = ["(cd contracts/wasm && sha256sum --check SHA256SUMS)"]
 # Older releases had other commands, and benchmarks are run by hand on a quiet machine.
 NOT_READ, BY_HAND = {"CHANGELOG.md"}, "benches/"
@@ -178,7 +178,7 @@ def commands(statement):
 
 
 def substitutions(word):
-    """What stands in the `$(…)` of a quoted word."""
+    """What is inside the `$(…)` of a quoted word."""
     for begin in re.finditer(r"\$\(", word):
         depth, at = 1, begin.end()
         while at < len(word) and depth:
@@ -198,7 +198,7 @@ def without_prefix(words):
 
 
 def synopsis(text):
-    """The words of a command within a sentence or in a list of commands. A bar stands between alternatives."""
+    """The words of a command within a sentence or in a list of commands. A bar separates alternatives."""
     words = re.findall(r" \| |\||[^\s|\[\]]+", re.sub(r"\$\([^()]*\)", "…", text))
     while words and re.match(r"[A-Z_][A-Z0-9_]*=", words[0]):
         words = words[1:]

@@ -82,7 +82,7 @@ pub(crate) fn supervise(
         stderr: Stream::new(OutputStream::Stderr, stderr, policy.limits.stderr_bytes),
         traced: listener.is_none(),
         waiting,
-        answering: Answering::Nobody,
+        answering: Answering::Closed,
         silent: false,
         begun_ms,
         measured_ms: begun_ms,
@@ -119,12 +119,12 @@ pub(crate) fn supervise(
     run.outcome(wall_ms)
 }
 
-/// How a run ended. A call that ends it may have been decided while the command's own end was told:
-/// the call came before that end, which says nothing then.
-fn ending(told: Option<Exit>, decided: Option<Exit>) -> Option<Exit> {
-    match (told, decided) {
+/// How a run ended. A call that ends it may have been decided while the reaper's report of the
+/// command's own end was on its way: the call came first, so it decides.
+fn ending(reported: Option<Exit>, decided: Option<Exit>) -> Option<Exit> {
+    match (reported, decided) {
         (None | Some(Exit::Code(_) | Exit::Signal(_)), Some(decided)) => Some(decided),
-        (told, _) => told,
+        (reported, _) => reported,
     }
 }
 
@@ -161,7 +161,7 @@ enum Answering {
     Here(Answers),
     There(AnsweringThread),
     /// The tree is traced, or it is too late for answers.
-    Nobody,
+    Closed,
 }
 
 struct Run<'r> {
@@ -196,7 +196,7 @@ struct Run<'r> {
     exit: Option<Exit>,
     /// The last process of the tree is.
     gone: bool,
-    /// The reaper was ended by somebody else: what is left of its tree is not known.
+    /// Another process ended the reaper: what is left of its tree is not known.
     lost: bool,
 }
 
@@ -332,7 +332,7 @@ impl Run<'_> {
         if let Some(stopped) = answers.next()?
             && !answers.record(&stopped)
         {
-            self.answering = Answering::Nobody;
+            self.answering = Answering::Closed;
         }
         Ok(())
     }
@@ -347,7 +347,7 @@ impl Run<'_> {
             self.end_tree(reaper, deadline_ms)?;
         }
         self.drain();
-        match std::mem::replace(&mut self.answering, Answering::Nobody) {
+        match std::mem::replace(&mut self.answering, Answering::Closed) {
             Answering::There(thread) if !self.lost => {
                 let left_ms = deadline_ms.saturating_sub(sys::monotonic_ms());
                 thread.wait(Duration::from_millis(left_ms))
@@ -372,7 +372,7 @@ impl Run<'_> {
             if ready.listener
                 && let Err(failure) = self.late()
             {
-                self.answering = Answering::Nobody;
+                self.answering = Answering::Closed;
                 self.mark_incomplete(|| {
                     format!("what was done at the end could not be seen: {failure}")
                 });

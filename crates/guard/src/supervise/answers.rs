@@ -119,7 +119,7 @@ impl Answers {
                     if let Some(exit) = self.answer(&stopped)? {
                         locked(over).get_or_insert(exit);
                         let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
-                        // Unless it was told more meanwhile.
+                        // Unless the following thread has set a later phase meanwhile.
                         let _ = phase.compare_exchange(ANSWERING, RECORDING, order, failed);
                     }
                 }
@@ -145,7 +145,7 @@ fn is_silent(listener: BorrowedFd<'_>) -> io::Result<bool> {
 const ANSWERING: u8 = 0;
 /// The run is over: calls are recorded.
 const RECORDING: u8 = 1;
-/// Nobody waits for the thread any more: it ends at the next call.
+/// No caller waits for the thread any more: it ends at the next call.
 const LEFT: u8 = 2;
 
 /// A thread that answers. Nothing ends the call it waits in but a call of the tree or the end of
@@ -180,7 +180,7 @@ impl AnsweringThread {
                 drop(observer);
                 locked(&over).get_or_insert(Exit::NotStarted);
             }
-            // Its calls end with it, before anybody is told that it has ended.
+            // Its calls end with it, before its end is reported.
             drop(answers);
         };
         let thread = thread::Builder::new().name("stopped calls".to_owned()).spawn(serve)?;

@@ -1,7 +1,7 @@
 //! Whether a node lives in the history that is known, by a transaction that landed (R13).
 //!
 //! A network that was reset, and has come further than the one before it, has a higher ledger and a
-//! later time: by these two it cannot be told from the one that is known. But it lacks what landed
+//! later time: these two do not distinguish it from the one that is known. But it lacks what landed
 //! there.
 
 use stellar::rpc::{Clock, Outcome, TransactionStatus};

@@ -49,7 +49,7 @@ impl Pulse {
     }
 
     /// How long until the next ledger is expected to close. `None` if that is not known, as where
-    /// nobody has waited for one lately, and once it is late.
+    /// no caller has waited for one lately, and once it is late.
     pub fn until_close(&self) -> Option<Duration> {
         let next_close = *self.next_close.lock().unwrap_or_else(PoisonError::into_inner);
         next_close?.checked_duration_since(Instant::now())

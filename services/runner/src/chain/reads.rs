@@ -6,9 +6,27 @@ use wire::VaultRunId;
 
 use crate::chain::client::ChainClient;
 use crate::chain::decide::Record;
+use crate::chain::network::LedgerMark;
 use crate::chain::store;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+
+/// Refuses what a node read of the vault at a ledger older than the newest that was known, in any
+/// process of the database, before the node was asked (R13). The node's client compares with what
+/// this process saw only.
+///
+/// # Errors
+///
+/// When it is older.
+pub fn refuse_older(known: Option<LedgerMark>, ledger: u32) -> Result<()> {
+    match known {
+        Some(known) if ledger < known.ledger => Err(Error::Chain(ChainError::Invalid(format!(
+            "the node is behind: it read the vault at ledger {ledger}, {} was seen before",
+            known.ledger
+        )))),
+        _ => Ok(()),
+    }
+}
 
 impl ChainClient {
     /// The vault's record of a run and the ledger it was read at, from a node that is not behind.
@@ -17,18 +35,11 @@ impl ChainClient {
     ///
     /// When the node does not answer, or is behind.
     pub async fn record(&self, vault_run_id: VaultRunId) -> Result<(Option<RunRecord>, u32)> {
-        // The node checks its own ledger against what this process saw; this is what all have seen,
-        // before it is asked: the ledgers that close meanwhile are no reason to refuse its answer.
+        // Before the node is asked: the ledgers that close meanwhile are no reason to refuse its
+        // answer.
         let known = store::high_water(&self.db, *self.network.id()).await?;
         let state = Vault(self.vault).read_run(&self.rpc, &vault_run_id).await?;
-        if let Some(known) = known
-            && state.ledger < known.ledger
-        {
-            return Err(Error::Chain(ChainError::Invalid(format!(
-                "the node is behind: it read the vault at ledger {}, {} was seen before",
-                state.ledger, known.ledger
-            ))));
-        }
+        refuse_older(known, state.ledger)?;
         Ok((state.record.map(|(record, _)| record), state.ledger))
     }
 

@@ -48,7 +48,7 @@ struct LaneWork {
 impl WorkSignal {
     /// Wakes what claims runs for the workers of a lane.
     pub fn notify(&self, lane: Lane) {
-        // Before the look that follows: until its end, nobody takes the lane for idle.
+        // Before the look that follows: until that has ended, the lane does not count as idle.
         self.of(lane).work.send_if_modified(|work| {
             work.notified = work.notified.wrapping_add(1);
             work.is_idle = false;
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_lane_is_idle_only_when_a_look_after_the_last_notification_found_nothing() {
         let signal = WorkSignal::default();
-        assert!(!signal.are_idle(&[LANE]), "nobody has looked");
+        assert!(!signal.are_idle(&[LANE]), "no worker has looked");
         let look = |has_none| signal.looked(LANE, signal.notifications(LANE), has_none);
         look(true);
         assert!(signal.are_idle(&[LANE]));

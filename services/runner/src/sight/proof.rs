@@ -11,6 +11,7 @@ use wire::event::{Fact, Finalized};
 use wire::{Digest, RunId, VaultRunId};
 
 use crate::chain::decide::record_lives_until;
+use crate::chain::reads::refuse_older;
 use crate::chain::store as chain_store;
 use crate::error::{Error, Result};
 use crate::sight::{Followed, store};
@@ -137,14 +138,7 @@ impl Evidence<'_> {
         // Before the node is asked, as in `ChainClient::record`.
         let known = chain_store::high_water(self.db, self.followed.network).await?;
         let (ledger, records) = Vault(self.followed.vault).read_runs(self.rpc, ids).await?;
-        if let Some(known) = known
-            && ledger < known.ledger
-        {
-            return Err(Error::Chain(stellar::ChainError::Invalid(format!(
-                "the node is behind: it read the vault at ledger {ledger}, {} was seen before",
-                known.ledger
-            ))));
-        }
+        refuse_older(known, ledger)?;
         Ok((ledger, records))
     }
 

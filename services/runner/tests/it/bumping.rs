@@ -10,7 +10,7 @@ use stellar_xdr::{TransactionEnvelope, TransactionExt};
 use testkit::eventually;
 
 use crate::crashing::{free_port, spawn};
-use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE};
+use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE, Running};
 use crate::lacking::{degraded_by, is_settled, unsettled};
 use crate::retention::{command, said};
 
@@ -82,14 +82,20 @@ async fn is_sent(fixture: &Fixture) {
     eventually(|| async { number(fixture, sent).await == 1 }).await;
 }
 
+/// An engine, and a run whose opening was sent to a network that closes no ledger.
+async fn opening_sent(fixture: &Fixture) -> (Running, String) {
+    let running = fixture.start(&[SOON]).await;
+    fixture.localnet.fault(Fault::Freeze(true));
+    let id = running.gateway.accepted(&fixture.body()).await;
+    is_sent(fixture).await;
+    (running, id)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_a_surge_keeps_out_is_offered_for_more_and_lands_once() {
     let fixture = Fixture::new().await;
     let surge = Surge::new(&fixture).await;
-    let running = fixture.start(&[SOON]).await;
-    fixture.localnet.fault(Fault::Freeze(true));
-    let id = running.gateway.accepted(&fixture.body()).await;
-    is_sent(&fixture).await;
+    let (running, id) = opening_sent(&fixture).await;
 
     // The surge goes on until the opening has got in all the same.
     let landed = "SELECT count(*) FROM chain_transactions WHERE state = 'succeeded'";
@@ -158,10 +164,7 @@ async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
 async fn a_bump_that_would_pass_a_ceiling_is_not_signed() {
     let fixture = Fixture::new().await;
     let surge = Surge::new(&fixture).await;
-    let running = fixture.start(&[SOON]).await;
-    fixture.localnet.fault(Fault::Freeze(true));
-    let id = running.gateway.accepted(&fixture.body()).await;
-    is_sent(&fixture).await;
+    let (running, id) = opening_sent(&fixture).await;
     running.stop().await;
     let reserved = number(&fixture, "SELECT max_fee FROM chain_transactions").await;
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Modules that run for long hold up nobody else's runs.
+//! Modules that run for long do not delay other runs.
 
 use e2e::{Process, Stack, repository};
 use serde_json::json;
