@@ -23,7 +23,7 @@ use sqlx::migrate::Migrator;
 use stellar::Rpc;
 use stellar::registry::Registry;
 use stellar::vault::Vault;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
@@ -364,7 +364,7 @@ fn run_driver(
 ) -> anyhow::Result<Option<RunDriver>> {
     let policy = config.policy.clone();
     let Some(chain) = chain_client(config, db.clone(), shortages)? else { return Ok(None) };
-    Ok(Some(RunDriver { db, chain, gates, policy }))
+    Ok(Some(RunDriver { db, chain, gates, policy, looking: Mutex::default() }))
 }
 
 /// What speaks with the network; `None` for a gateway alone.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::steps::RunDriver;
@@ -37,6 +37,11 @@ use crate::runs::{event, store as runs};
 const RESERVED_MS: i64 = 10_000;
 /// A transaction needs at least this many seconds of ledger time to be of any use.
 const LEAST_SECS: u64 = 5;
+/// How long openings are held back once executors were found to have enough to do. An execution that
+/// ends makes place for few openings, and executors have work for longer than this.
+const HELD_BACK: Duration = Duration::from_millis(250);
+/// After what time a sender looks again that others have overtaken.
+const SOON: Duration = Duration::from_millis(50);
 /// How long a sender waits at most before it looks for calls again.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long a look at what others have left may take for one channel.
@@ -49,14 +54,22 @@ const ADDED_POLL: Duration = Duration::from_millis(500);
 /// minute counts as gone, however slow the poll is.
 const RECOVERY_POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
-/// What a sender did.
-enum Turn {
-    /// Something; there may be more to do.
-    Again,
+/// What the sender knows that looks for calls, for those that look after it.
+#[derive(Debug, Default)]
+pub struct Looking {
+    /// Until when no opening is reserved, since executors have enough to do: whether they have reads
+    /// every opened run.
+    held_back_until: Option<Instant>,
+}
+
+/// What a sender found.
+enum Found {
+    /// Calls of one kind, which are reserved for it.
+    Calls(Kind, Vec<WantedCall>),
     /// Nothing; how long to wait at most.
-    Wait(Duration),
-    /// Nothing: calls wait for others, for so long at most, and while there is work in these lanes.
-    Gather(Duration, &'static [Lane]),
+    Nothing(Duration),
+    /// Calls that wait for others, for so long at most, and while there is work in these lanes.
+    Gathering(Duration, &'static [Lane]),
 }
 
 /// Serves one channel of this process until `stop`.
@@ -172,15 +185,25 @@ async fn carry(
         if !channels::takes_calls(&driver.db, &channel.account).await? {
             return Ok(());
         }
+        // One sender of this process looks for calls, also while it waits for some: all would find
+        // the same. The others look at their channels again from time to time.
+        let Ok(mut looking) = timeout(IDLE, driver.looking.lock()).await else { continue };
         changed.mark_unchanged();
-        match driver.send_next(channel, work_signal, reserved).await? {
-            Turn::Again => work_signal.notify_all(),
-            Turn::Wait(pause) => tokio::select! {
+        match driver.look(work_signal, reserved, &mut looking).await? {
+            Found::Calls(kind, wanted) => {
+                drop(looking);
+                if driver.send(channel, kind, wanted, reserved).await? {
+                    work_signal.notify_all();
+                } else {
+                    sleep(SOON).await;
+                }
+            }
+            Found::Nothing(pause) => tokio::select! {
                 // The sender of the signal lives as long as this process.
                 _ = changed.changed() => {}
                 () = sleep(pause) => {}
             },
-            Turn::Gather(pause, lanes) => tokio::select! {
+            Found::Gathering(pause, lanes) => tokio::select! {
                 _ = changed.changed() => {}
                 () = work_signal.until_idle(lanes) => {}
                 () = sleep(pause) => {}
@@ -327,18 +350,18 @@ impl RunDriver {
         }
     }
 
-    /// Signs and stores the next transaction of a channel that has none.
-    async fn send_next(
+    /// Reserves the calls that are signed next, if there are any.
+    async fn look(
         &self,
-        channel: &ChannelLease,
         work_signal: &WorkSignal,
         reserved: &Reserved,
-    ) -> Result<Turn> {
+        looking: &mut Looking,
+    ) -> Result<Found> {
         let runner = self.chain.runner.address().to_string();
         let ready = calls::ready(&self.db, &runner).await?;
         let Some((kind, ready)) = most_urgent(&ready) else {
             let next = calls::next_at(&self.db, &runner).await?;
-            return Ok(Turn::Wait(next.map_or(IDLE, |next| next.min(IDLE))));
+            return Ok(Found::Nothing(next.map_or(IDLE, |next| next.min(IDLE))));
         };
         let most = kind.most_together().min(self.policy.batch_most);
         // What this process works on is known without a question to the database. What others work
@@ -351,32 +374,47 @@ impl RunDriver {
             until_close: self.chain.pulse.until_close(),
         };
         if let Some(wait) = gathered.wait(most, self.policy.batch_delay) {
-            return Ok(Turn::Gather(wait, lanes));
+            return Ok(Found::Gathering(wait, lanes));
         }
-        // From the signature on its deadline runs.
         let is_executed = kind == Kind::Open && self.gates.is_some();
+        if is_executed && looking.held_back_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(Found::Nothing(HELD_BACK));
+        }
         let lookahead = is_executed.then(|| self.policy.lookahead());
         let (wanted, unreadable) =
             calls::reserve(&self.db, kind, most, (&runner, RESERVED_MS), lookahead).await?;
         reserved.set(wanted.iter().map(|call| call.id).collect());
         calls::conclude_unsigned(&self.db, &unreadable).await?;
-        if wanted.is_empty() {
-            if let Some(lookahead) = lookahead
-                && !calls::has_executor(&self.db, lookahead).await?
-            {
-                // An execution that ends wakes the senders.
-                return Ok(Turn::Wait(IDLE));
-            }
-            // Another sender was faster.
-            return Ok(Turn::Wait(Duration::from_millis(50)));
+        if !wanted.is_empty() {
+            return Ok(Found::Calls(kind, wanted));
         }
+        if let Some(lookahead) = lookahead
+            && !calls::has_executor(&self.db, lookahead).await?
+        {
+            looking.held_back_until = Some(Instant::now() + HELD_BACK);
+            return Ok(Found::Nothing(HELD_BACK));
+        }
+        // A sender of another process was faster.
+        Ok(Found::Nothing(SOON))
+    }
+
+    /// Signs reserved calls and stores them as the next transaction of a channel that has none.
+    /// Answers whether anything may have changed.
+    async fn send(
+        &self,
+        channel: &ChannelLease,
+        kind: Kind,
+        wanted: Vec<WantedCall>,
+        reserved: &Reserved,
+    ) -> Result<bool> {
+        // From the signature on the deadline of an opening runs.
         let outcome = self.sign_and_store(channel, kind, wanted).await;
         reserved.release(&self.db).await?;
         match outcome {
             // A run was called off, or its call was, while it was being signed.
-            Err(Error::CallGone) => Ok(Turn::Wait(Duration::from_millis(50))),
+            Err(Error::CallGone) => Ok(false),
             Err(error) => Err(error),
-            Ok(()) => Ok(Turn::Again),
+            Ok(()) => Ok(true),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 use stellar::{ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
+use tokio::sync::Mutex;
 use wire::{AttemptKey, Problem, TxHash};
 
 use crate::chain::call::{Arguments, CallState};
@@ -19,6 +20,7 @@ use crate::model::policy::RunPolicy;
 use crate::model::run::{Escrow, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure, Seal, Settlement};
 use crate::model::state::{Lane, Phase, Status};
+use crate::runs::sending::Looking;
 use crate::runs::{event, store};
 
 mod opening;
@@ -37,6 +39,8 @@ pub struct RunDriver {
     pub gates: Option<Gates>,
     /// What the operator chose.
     pub policy: RunPolicy,
+    /// Held by the one sender of this process that looks for calls.
+    pub looking: Mutex<Looking>,
 }
 
 /// How far a run's call of one kind is.

@@ -89,7 +89,15 @@ pub async fn claim(
         Lane::Gates => (MOST_OPENED, 3, 4),
     };
     let claimed = sqlx::query!(
-        "WITH RECURSIVE claimable AS NOT MATERIALIZED (
+        "WITH RECURSIVE
+         -- Who has all places, counted once and not for each run of the queue.
+         full_users AS MATERIALIZED (
+            SELECT user_account FROM runs WHERE under_way
+            GROUP BY user_account HAVING count(*) >= $4::bigint),
+         full_agents AS MATERIALIZED (
+            SELECT agent_id FROM runs WHERE under_way
+            GROUP BY agent_id HAVING count(*) >= $5::bigint),
+         claimable AS NOT MATERIALIZED (
             SELECT r.id, r.user_account, r.phase, r.rank, r.turn_at
             FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
             AND r.rank BETWEEN $11::smallint AND $12::smallint
@@ -102,10 +110,8 @@ pub async fn claim(
                             AND a.number = r.attempt
                             AND a.deadline < (SELECT max(closed_at) FROM networks)))))
             AND (r.phase <> 'queued' OR r.admitted_at IS NOT NULL
-                OR (($4::bigint IS NULL OR (SELECT count(*) FROM runs o
-                        WHERE o.user_account = r.user_account AND o.under_way) < $4)
-                    AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
-                        WHERE o.agent_id = r.agent_id AND o.under_way) < $5)))),
+                OR (($4 IS NULL OR r.user_account NOT IN (SELECT user_account FROM full_users))
+                    AND ($5 IS NULL OR r.agent_id NOT IN (SELECT agent_id FROM full_agents))))),
          oldest AS (SELECT * FROM claimable c ORDER BY c.rank, c.turn_at LIMIT $8::bigint),
          -- Where more wait than these: the oldest run of one user after the other.
          firsts AS (
@@ -122,8 +128,9 @@ pub async fn claim(
          candidates AS (
             SELECT o.id, o.user_account, o.rank, o.turn_at FROM oldest o
             UNION SELECT f.id, f.user_account, f.rank, f.turn_at FROM firsts f),
-         -- How many runs of a user are under way, and wait for no worker.
-         served AS (
+         -- How many runs of a user are under way, and wait for no worker. Counted once for each
+         -- user, and not for each run of that user.
+         served AS MATERIALIZED (
             SELECT u.user_account, s.runs FROM (SELECT DISTINCT user_account FROM candidates) u
             CROSS JOIN LATERAL (SELECT count(*) AS runs FROM (SELECT FROM runs o
                 WHERE o.user_account = u.user_account AND o.under_way
@@ -249,9 +256,11 @@ pub async fn leave_to(
 pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
     let (of_user, of_agent) = (places.of_user(), places.of_agent());
     let done = sqlx::query!(
-        "WITH users AS (SELECT user_account, count(*) AS taken FROM runs WHERE under_way
+        "WITH users AS MATERIALIZED (
+                SELECT user_account, count(*) AS taken FROM runs WHERE under_way
                 GROUP BY user_account HAVING count(*) >= $1),
-            agents AS (SELECT agent_id, count(*) AS taken FROM runs WHERE under_way
+            agents AS MATERIALIZED (
+                SELECT agent_id, count(*) AS taken FROM runs WHERE under_way
                 GROUP BY agent_id HAVING count(*) >= $2),
             full_up AS (SELECT r.id, CASE WHEN u.taken IS NOT NULL
                     THEN 'an earlier run of this user to end: ' || $1::text || ' at one time'

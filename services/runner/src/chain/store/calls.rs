@@ -281,9 +281,13 @@ pub async fn reserve(
     lookahead: Option<Lookahead>,
 ) -> Result<(Vec<WantedCall>, Vec<CallUpdate>)> {
     let found = sqlx::query!(
-        r#"WITH ahead AS (
-            SELECT runs, ms, places FROM opened_ahead($5::bigint, $7::bigint)
-            WHERE $5::bigint IS NOT NULL),
+        r#"WITH opened AS MATERIALIZED (
+            SELECT user_account, runs, ms FROM unexecuted_by_user($7::bigint) WHERE $1 = 'open'),
+        -- As opened_ahead(), of which the parts are needed as well.
+        ahead AS (
+            SELECT coalesce(sum(runs), 0)::bigint AS runs, coalesce(sum(ms), 0)::bigint AS ms,
+                greatest((SELECT places FROM working_executors), $5::bigint) AS places
+            FROM opened),
         ready AS (
             SELECT id, user_account, bundle FROM calls
             WHERE state = 'wanted' AND kind = $1 AND not_before <= now()
@@ -292,9 +296,6 @@ pub async fn reserve(
                 AND ($5::bigint IS NULL OR repeats OR (SELECT a.runs < a.places
                     OR a.ms <= a.places * $6::bigint FROM ahead a))
             ORDER BY id LIMIT 4000),
-        opened AS (
-            SELECT user_account, count(*) AS runs FROM unexecuted_runs WHERE $1 = 'open'
-            GROUP BY user_account),
         turns AS (
             SELECT r.id, r.bundle, coalesce(o.runs, 0)
                 + row_number() OVER (PARTITION BY r.user_account ORDER BY r.id) AS turn
