@@ -23,19 +23,26 @@
 //! **What is left out.** What the vault says of its own state in other words than done or refused,
 //! pauses, and closings by somebody else.
 //!
-//! The search is a few lines of its own, as the checkers that there are bring more than a search
-//! needs: stateright's has a web server for looking at states.
+//! **The search** is stateright's, breadth first. Its action is a step together with the state that
+//! the step leads to, as one look at a state finds both. [`State::tidy`] makes one of states that
+//! are alike before the checker sees them: stateright's own symmetry reduction is for its
+//! depth-first search, whose ways to a counterexample are not the shortest. The web server that
+//! stateright has for looking at states is not used.
 
 mod state;
 mod steps;
 mod claims;
-mod search;
+mod reached;
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::{iter, thread};
 
-use search::{Searched, search};
-use state::{Budget, Call, Kind, Place, Run, State};
-use steps::{Action, Bounds, Learned, Model};
+use stateright::{Checker as _, HasDiscoveries, Model as _, Path, Property};
+
+use reached::{EVERYTHING, happened};
+use state::{Budget, Kind, Run, State};
+use steps::{Bounds, Model, Successor};
 
 use super::decide::{
     AfterEnd, AfterLookup, AfterSend, AfterState, Answered, End, Found, Lookup, Record, SendAnswer,
@@ -57,33 +64,25 @@ struct Rules {
 const RULES: Rules =
     Rules { after_send, after_lookup, after_state, after_end, may_reject: |sends| sends == 1 };
 
-const BOUNDS: Bounds =
-    Bounds { ledgers: 4, after_outage: 0, life: 1, budget: Budget { signings: 3, troubles: 1 } };
+const BOUNDS: Bounds = Bounds {
+    ledgers: 4,
+    after_outage: 0,
+    life: 1,
+    budget: Budget { signings: 3, troubles: 1 },
+    followed: 150,
+};
 
-const LONG_BOUNDS: Bounds =
-    Bounds { ledgers: 4, after_outage: 1, life: 2, budget: Budget { signings: 3, troubles: 2 } };
+const LONG_BOUNDS: Bounds = Bounds {
+    ledgers: 4,
+    after_outage: 1,
+    life: 2,
+    budget: Budget { signings: 3, troubles: 2 },
+    followed: 1_500,
+};
 
-/// Everything that has to happen somewhere, or the model shows nothing.
-const EVERYTHING: [&str; 18] = [
-    "succeeded",
-    "unreadable",
-    "failed",
-    "rejected",
-    "expired",
-    "forgotten",
-    "done",
-    "done by state",
-    "again",
-    "split",
-    "refused",
-    "unknown",
-    "withdrawn",
-    "too late",
-    "never opened",
-    "settled",
-    "voided",
-    "reclaimed",
-];
+/// A search with more steps is given up, before it takes all memory. The checker counts steps, of
+/// which a state has fewer than ten on average.
+const MOST_STEPS: usize = 60_000_000;
 
 /// The deadline of runs that are open from the beginning.
 const DEADLINE: u8 = 3;
@@ -106,76 +105,101 @@ fn bounds() -> Bounds {
     if std::env::var_os("LUMIO_LONG").is_some() { LONG_BOUNDS } else { BOUNDS }
 }
 
-fn start(runs: [Run; 2], bounds: Bounds) -> State {
-    State { ledger: 0, seen: true, runs, channels: Default::default(), budget: bounds.budget }
+/// A search of everything that follows from one start.
+struct Search {
+    model: Model,
+    start: State,
+    claims: fn() -> Vec<Property<Self>>,
+    /// What has happened in any of the steps. It is no part of the states, which would be more.
+    reached: Mutex<BTreeSet<&'static str>>,
 }
 
-fn search_all(runs: [Run; 2], rules: Rules) -> Result<Searched, search::Counterexample> {
-    let bounds = bounds();
-    search(&Model { rules, bounds }, start(runs, bounds))
-}
-
-/// Whether nothing is left to do for anybody but an operator.
-fn is_over(state: &State) -> bool {
-    state.runs.iter().all(|run| matches!(run.call, Call::Unknown | Call::Ended(_)))
-}
-
-/// Goes on from a state while the network is whole, and answers where that ends.
-fn go_on(mut state: State) -> State {
-    let bounds = Bounds { ledgers: 40, after_outage: 40, ..BOUNDS };
-    let model = Model { rules: RULES, bounds };
-    state.budget = Budget { signings: 40, troubles: 0 };
-    for _ in 0..400 {
-        if is_over(&state) {
-            break;
-        }
-        let next = model.successors(&state).into_iter();
-        let best = next.filter_map(|(action, after)| Some((turn(&state, &action)?, after)));
-        let Some((_, after)) = best.min_by_key(|(turn, _)| *turn) else { break };
-        state = after;
+impl Search {
+    fn new(runs: [Run; 2], rules: Rules, claims: fn() -> Vec<Property<Self>>) -> Self {
+        let bounds = bounds();
+        let channels = Default::default();
+        let start = State { ledger: 0, seen: true, runs, channels, budget: bounds.budget };
+        Self { model: Model { rules, bounds }, start, claims, reached: Mutex::default() }
     }
-    state
+
+    fn note(&self, happened: &[&'static str]) {
+        // Most steps have nothing to note, and need not wait for another thread.
+        if !happened.is_empty() {
+            self.reached.lock().unwrap().extend(happened);
+        }
+    }
 }
 
-/// Which step comes first while the network is whole; `None` for one that does not come.
-fn turn(state: &State, action: &Action) -> Option<usize> {
-    match action {
-        Action::Conclude { learned: Learned::Rejected, .. } => None,
-        Action::Conclude { .. } => Some(0),
-        Action::Step { .. } | Action::TooLate { .. } => Some(1),
-        Action::Sign { .. } => Some(2),
-        Action::Answer { arrives: true, .. } => Some(3),
-        Action::Send { channel } => {
-            let live = state.channels[*channel].live;
-            live.is_some_and(|live| live.place == Place::Nowhere).then_some(4)
-        }
-        // The more land the better.
-        Action::Close { landed } => Some(10 - landed),
-        _ => None,
+impl stateright::Model for Search {
+    type State = State;
+    type Action = Successor;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.start.tidy()]
     }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Successor>) {
+        actions.extend(self.model.successors(state));
+    }
+
+    fn next_state(&self, _: &State, (action, after): Successor) -> Option<State> {
+        self.note(&happened(&action, &after));
+        Some(after)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        (self.claims)()
+    }
+}
+
+type Way = Path<State, Successor>;
+
+/// How many states a way has, with the first and the last.
+fn length(way: &Way) -> usize {
+    way.clone().into_states().len()
+}
+
+/// A claim that two openings break by these rules, on a way of fewer states than `limit`; 0 is no
+/// limit.
+fn counterexample(rules: Rules, limit: usize) -> Option<(&'static str, Way)> {
+    let search = Search::new([OPENING; 2], rules, claims::of_calls);
+    let checker = search
+        .checker()
+        .target_max_depth(limit)
+        .target_state_count(MOST_STEPS)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    checker.discoveries().into_iter().min_by_key(|(claim, way)| (length(way), *claim))
+}
+
+/// One of the shortest. The checker looks at a block of states before it stops, and keeps what it
+/// found last, so that the search is repeated below that until nothing is found.
+fn shortest_counterexample(rules: Rules) -> Option<(&'static str, Way)> {
+    let first = counterexample(rules, 0);
+    iter::successors(first, |(_, way)| counterexample(rules, length(way))).last()
 }
 
 #[test]
 fn no_call_is_signed_while_it_can_land_nor_done_twice_nor_forgotten() {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut reached = BTreeSet::new();
     for (name, runs) in STARTS {
-        let searched = match search_all(runs, RULES) {
-            Ok(searched) => searched,
-            Err(found) => panic!("{name}: {}\n{}", found.broken, found.way),
-        };
-        let Searched { states, steps, reached: here } = searched;
-        eprintln!("{name}: {} states, {steps} steps", states.len());
-        reached.extend(here);
-        for state in &states {
-            let mut channels = state.channels.iter();
-            let has_ended = channels.all(|channel| channel.left.is_none());
-            assert!(has_ended, "a transaction can land that is stored as ended: {state:?}");
-        }
-        // However it went, everything comes to an end by itself when the network is whole.
-        for state in states.iter().step_by((states.len() / 500).max(1)) {
-            let last = go_on(*state);
-            assert!(is_over(&last), "{name}: from {state:?}\n{last:?} is never over");
-        }
+        let search = Search::new(runs, RULES, claims::of_everything);
+        let checker = search
+            .checker()
+            .threads(threads)
+            .target_state_count(MOST_STEPS)
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_bfs()
+            .join();
+        // The checker counts the start too.
+        let steps = checker.state_count() - 1;
+        eprintln!("{name}: {} states, {steps} steps", checker.unique_state_count());
+        checker.assert_properties();
+        // Which the checker also finds in order after a search that was given up.
+        assert!(checker.state_count() < MOST_STEPS, "the bounds of the model are too wide");
+        reached.extend(checker.model().reached.lock().unwrap().iter());
     }
     assert_eq!(reached, BTreeSet::from(EVERYTHING));
 }
@@ -238,9 +262,9 @@ fn wrong_rules_lead_to_a_call_that_is_signed_too_early_or_told_wrongly() {
         ),
     ];
     for (what, rules) in wrong_rules {
-        match search_all([OPENING; 2], rules) {
-            Ok(searched) => panic!("nothing is wrong in {} states: {what}", searched.states.len()),
-            Err(found) => eprintln!("{what}:\n{}\n{}\n", found.broken, found.way),
+        match shortest_counterexample(rules) {
+            Some((claim, way)) => eprintln!("{what}\nbreaks: {claim}\n{way}"),
+            None => panic!("nothing is wrong: {what}"),
         }
     }
 }

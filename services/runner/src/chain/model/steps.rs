@@ -20,6 +20,8 @@ pub(super) struct Bounds {
     /// For how many ledgers a transaction is valid.
     pub life: u8,
     pub budget: Budget,
+    /// One in so many states is followed to its end.
+    pub followed: u64,
 }
 
 /// The rules in question, and how far they are followed.
@@ -30,7 +32,7 @@ pub(super) struct Model {
 }
 
 /// What a process learns about a transaction that ends it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
     Succeeded,
     /// It succeeded, and its answer cannot be read.
@@ -47,8 +49,7 @@ pub(super) enum Learned {
 }
 
 /// A step.
-#[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "the way to a counterexample prints what a step is about")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Calls are signed and stored.
     Sign { channel: usize, calls: [bool; 2] },
@@ -78,7 +79,10 @@ pub(super) enum Action {
     TooLate { run: usize },
 }
 
-type Next = Vec<(Action, State)>;
+/// A step, with the state that it leads to.
+pub(super) type Successor = (Action, State);
+
+type Next = Vec<Successor>;
 
 /// Whether a request gets to the queue, and what is heard of it. A node that refuses or puts off
 /// does not queue; another one may have queued the same bytes before.
@@ -93,7 +97,7 @@ const ANSWERS: [(bool, SendAnswer); 7] = [
 ];
 
 impl Model {
-    /// Every step from this state, with the state that it leads to.
+    /// Every step from this state.
     pub(super) fn successors(&self, state: &State) -> Next {
         let mut next = Vec::with_capacity(32);
         for run in 0..state.runs.len() {
@@ -265,7 +269,7 @@ impl Model {
     }
 
     /// The end of a live transaction is stored, together with what it means for its calls.
-    fn conclude(&self, mut after: State, channel: usize, learned: Learned) -> (Action, State) {
+    fn conclude(&self, mut after: State, channel: usize, learned: Learned) -> Successor {
         let mut follows = [None; 2];
         let known = &mut after.channels[channel];
         if let Some(ended) = known.live.take() {
