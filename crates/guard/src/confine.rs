@@ -1,6 +1,7 @@
 //! The Landlock domain a command runs in: the kernel's own refusal of everything the policy does
 //! not grant.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -72,31 +73,32 @@ fn build(
     Ok(created)
 }
 
+/// What is granted at each path. All of it in one rule: each takes four system calls, and many
+/// paths are named several times.
 fn grants(
     policy: &Policy,
     resolved: &ResolvedPolicy,
     program: &Path,
-) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
+) -> BTreeMap<PathBuf, BitFlags<AccessFs>> {
     let write = AccessFs::from_write(KNOWN);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let mut all: Vec<(PathBuf, BitFlags<AccessFs>)> = Vec::new();
-    all.extend(resolved.free.iter().map(|free| (free.clone(), write)));
+    let mut all: BTreeMap<PathBuf, BitFlags<AccessFs>> = BTreeMap::new();
+    let mut add = |path: &Path, access: BitFlags<AccessFs>| {
+        *all.entry(path.to_owned()).or_default() |= access;
+    };
+    resolved.free.iter().for_each(|free| add(free, write));
     if policy.declares(Capability::FsWrite) {
-        all.extend(
-            std::iter::once(&resolved.root)
-                .chain(&resolved.scratch)
-                .map(|own| (own.clone(), write)),
-        );
+        add(&resolved.root, write);
+        resolved.scratch.iter().for_each(|scratch| add(scratch, write));
     }
-    all.extend(FREE_DEVICES.iter().map(|device| {
-        (PathBuf::from(device), AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev)
-    }));
-    all.extend(resolved.readable.iter().map(|path| (path.clone(), read)));
-    all.extend(
-        executables(policy, resolved, program)
-            .into_iter()
-            .map(|path| (path, AccessFs::Execute.into())),
-    );
+    for device in FREE_DEVICES {
+        let access = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+        add(Path::new(device), access);
+    }
+    resolved.readable.iter().for_each(|path| add(path, read));
+    for path in executables(policy, resolved, program) {
+        add(&path, AccessFs::Execute.into());
+    }
     all
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags, chmodat,
@@ -15,6 +16,7 @@ use rustix::fs::{
 };
 
 use crate::stat::FileStat;
+use crate::sys::Answer;
 use crate::view::path_of;
 
 /// One change of metadata, complete.
@@ -29,7 +31,7 @@ pub(crate) enum Order {
     Times(Option<[Time; 2]>),
     SetAttribute {
         name: Vec<u8>,
-        value: Vec<u8>,
+        value: Arc<[u8]>,
         flags: u32,
     },
     RemoveAttribute(Vec<u8>),
@@ -40,6 +42,23 @@ pub(crate) enum Order {
 pub(crate) struct Time {
     pub(crate) seconds: i64,
     pub(crate) nanoseconds: i64,
+}
+
+/// One change, ready to be made.
+#[derive(Debug)]
+pub(crate) struct MetadataChange {
+    pub(crate) handle: Handle,
+    pub(crate) order: Order,
+}
+
+impl MetadataChange {
+    /// Makes it; the answer is the kernel's own.
+    pub(crate) fn make(&self) -> Answer {
+        match self.handle.carry_out(&self.order) {
+            Ok(()) => Answer::Done,
+            Err(failure) => Answer::Error(failure.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
 }
 
 /// A file, held without being opened.
@@ -86,11 +105,7 @@ impl Handle {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// Makes the change.
-    ///
-    /// # Errors
-    /// The kernel's own.
-    pub(crate) fn carry_out(&self, order: &Order) -> io::Result<()> {
+    fn carry_out(&self, order: &Order) -> io::Result<()> {
         match order {
             Order::Mode(mode) => {
                 // By the link, since `fchmod` refuses a handle of this kind.

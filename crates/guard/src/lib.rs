@@ -56,7 +56,9 @@
 //!   supervisor makes such calls itself, with its own copy of their arguments.
 //!   `docs/guard-calls.md` says for every call why it cannot be raced.
 //! - A call whose argument is swapped after it was looked at, and which Landlock then refuses, has
-//!   changed nothing, and is seen only where the swap is (the run is then inconclusive).
+//!   changed nothing, and is seen only where the swap is (the run is then inconclusive). Swapped
+//!   after the answer, an argument can lead to another of the command's own files than the report
+//!   names.
 //! - Where processes are declared, forks that start no program are counted only where the host lets
 //!   the guard ([`Report::forks`]).
 //! - A stopped call that a signal interrupts before it was looked at fails with `EINTR` where the

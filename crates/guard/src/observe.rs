@@ -6,6 +6,7 @@
 //! the supervisor changes itself on a handle it has checked.
 
 mod files;
+mod memory;
 mod metadata;
 mod names;
 mod others;
@@ -16,7 +17,6 @@ mod system_objects;
 
 pub(crate) use system_objects::ObjectKind;
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,6 +27,7 @@ use libc::c_long;
 use sha2::{Digest, Sha256};
 
 use crate::calls::{self, Call, Shape, Stopping, UNKNOWN_NUMBERS};
+use crate::emulate::MetadataChange;
 use crate::emulate::sockets::{OwnSockets, SocketCall};
 use crate::exec_stop::{self, Started};
 use crate::filter;
@@ -40,6 +41,8 @@ use crate::tasks::{ProcessInfo, Tasks};
 use crate::text;
 use crate::view::{Home, View};
 
+use memory::{Memory, Piece};
+
 /// What follows from a stopped call.
 #[derive(Debug)]
 pub(crate) enum Decision {
@@ -49,6 +52,8 @@ pub(crate) enum Decision {
         file: OwnedFd,
         close_on_exec: bool,
     },
+    /// The supervisor makes this change, and its result is the answer.
+    Change(Box<MetadataChange>),
     /// The supervisor makes the call, and its result is the answer.
     Perform(Box<SocketCall>),
     /// Let go on, and watched at its end: only then is it certain which program was started.
@@ -62,8 +67,9 @@ pub(crate) enum Decision {
 pub(crate) struct Start {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
-    /// The program that asks for it.
-    who: Arc<ProcessInfo>,
+    /// The program that asks for it; nothing for the first start of the command itself, which is
+    /// never recorded.
+    who: Option<Arc<ProcessInfo>>,
     event: Event,
     /// As resolved; nothing for a program without a name.
     path: Option<PathBuf>,
@@ -107,8 +113,8 @@ pub(crate) struct Observer {
     /// Files of nothing but memory were made: what is in them is looked for.
     pub(crate) memory_files: bool,
     pub(crate) ledger: Ledger,
-    /// Memory for the strings of the next call.
-    strings: Vec<(u64, Arc<[u8]>)>,
+    /// Room for what is read of the next call's memory.
+    room: Vec<Piece>,
     /// Effects of the call judged last, with the processes that did them: they count once it is
     /// known that the call still waited when all of it had been read.
     pending: Vec<(Event, Option<Arc<ProcessInfo>>)>,
@@ -175,7 +181,7 @@ impl Observer {
             forks: 0,
             memory_files: false,
             ledger: Ledger::new(watch.transcript_key),
-            strings: Vec::new(),
+            room: Vec::new(),
             pending: Vec::new(),
         }
     }
@@ -190,7 +196,8 @@ impl Observer {
     }
 
     /// The answer to this call. `valid` says whether the call still waits, after its memory was
-    /// read. Its effects count only after [`Self::conclude`].
+    /// read. Its effects count only after [`Self::conclude`]. Nothing is done here: what the
+    /// supervisor has to do by itself is in the decision.
     pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
         if is_foreign(stopped) {
             self.refused(
@@ -216,23 +223,24 @@ impl Observer {
         let view = View { tid: stopped.tid, task, reaper: self.reaper, home };
         // What is read here may be read again by the kernel, so it is not certain in the record.
         let exact = !self.reads_again(call.shape);
-        let strings = RefCell::new(std::mem::take(&mut self.strings));
-        let seen = StoppedCall { stopped, call, view, valid: &valid, strings, exact };
+        let memory = Memory::of(stopped.tid, std::mem::take(&mut self.room));
+        let seen = StoppedCall { stopped, call, view, valid: &valid, memory, exact };
         let decision = self.judge(&seen);
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
         // Only what goes on matters: an error cannot be raced.
-        if goes_on && !seen.is_settled() && valid() {
+        if goes_on && !seen.memory.is_unchanged() && valid() {
             // A process writes over the arguments while they are looked at. What they say now is on
             // record too, and nothing is done.
-            seen.strings.take();
-            self.judge(&seen);
+            seen.memory.forget();
+            if let Decision::Start(start) = self.judge(&seen) {
+                self.refuse_start(*start);
+            }
             self.ledger.mark_incomplete(|| {
                 format!("the arguments of {} changed while they were looked at", seen.call.name)
             });
             return error(libc::EACCES);
         }
-        self.strings = seen.strings.into_inner();
-        self.strings.clear();
+        self.room = seen.memory.into_room();
         decision
     }
 
@@ -286,7 +294,8 @@ impl Observer {
     }
 
     /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us
-    /// leaves the record incomplete.
+    /// leaves the record incomplete. A guard that has no descriptor left has judged nothing, and
+    /// the caller may try again.
     fn unreadable(&mut self, seen: &StoppedCall<'_>, failure: &io::Error) -> Decision {
         match failure.raw_os_error() {
             Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
@@ -301,6 +310,7 @@ impl Observer {
                 });
                 error(libc::EPERM)
             }
+            Some(libc::EMFILE | libc::ENFILE) => error(libc::EAGAIN),
             Some(_) => error(libc::EFAULT),
             None if failure.kind() == io::ErrorKind::InvalidData => error(libc::ENAMETOOLONG),
             None => error(libc::EFAULT),
@@ -368,6 +378,16 @@ impl Observer {
         self.pending.push((event, who));
     }
 
+    /// Keeps a start that is refused, by what was asked for, until the call is concluded.
+    fn refuse_start(&mut self, start: Start) {
+        let Start { mut event, who, itself, .. } = start;
+        if !itself {
+            event.allowed = false;
+            event.exact = false;
+            self.pending.push((event, who));
+        }
+    }
+
     /// The process that did it, where that is recorded: looked up now, while its thread is stopped.
     fn doer(&mut self, tid: u32, event: &Event) -> Option<Arc<ProcessInfo>> {
         let recorded = Ledger::compares(event) || self.ledger.has_room(event);
@@ -384,6 +404,24 @@ impl Observer {
         }
     }
 
+    /// The same for a call that gets more than an answer, before anything is done for it: what the
+    /// supervisor does counts, whatever becomes of the caller meanwhile, and for one that is gone
+    /// nothing is done, and no program is started.
+    pub(crate) fn conclude_before(
+        &mut self,
+        decision: Decision,
+        waits: impl FnOnce() -> bool,
+    ) -> Decision {
+        let waits = waits();
+        self.conclude(|| waits);
+        match decision {
+            Decision::Change(_) | Decision::Perform(_) | Decision::Start(_) if !waits => {
+                error(libc::EINTR)
+            }
+            decision => decision,
+        }
+    }
+
     /// Everything that was seen. What is seen afterwards is lost.
     pub(crate) fn take_ledger(&mut self) -> Ledger {
         std::mem::replace(&mut self.ledger, Ledger::new([0; 32]))
@@ -397,7 +435,7 @@ impl Observer {
                 // Nothing was started, or the host does not let the guard look: what was asked for
                 // is what is known.
                 event.exact = false;
-                self.ledger.add(event, Some(who));
+                self.ledger.add(event, who);
             }
             return true;
         };
@@ -429,7 +467,7 @@ impl Observer {
             event.allowed = false;
         }
         if !itself || !may_run {
-            self.ledger.add(event, Some(who));
+            self.ledger.add(event, who);
         }
         // The process has another program from here on, with these arguments.
         self.tasks.became(pid, &started.arguments);
@@ -454,8 +492,7 @@ struct StoppedCall<'s> {
     call: Call,
     view: View,
     valid: &'s dyn Fn() -> bool,
-    /// The strings read from its memory, by address.
-    strings: RefCell<Vec<(u64, Arc<[u8]>)>>,
+    memory: Memory,
     /// What is read of the call is what the kernel uses.
     exact: bool,
 }
@@ -470,29 +507,9 @@ impl StoppedCall<'_> {
         self.stopped.args[index] as i32
     }
 
-    /// A string among the arguments.
-    fn string(&self, address: u64) -> io::Result<Arc<[u8]>> {
-        let known = self.strings.borrow().iter().find(|(at, _)| *at == address).cloned();
-        if let Some((_, text)) = known {
-            return Ok(text);
-        }
-        let text = self.view.string(address)?;
-        self.strings.borrow_mut().push((address, Arc::clone(&text)));
-        Ok(text)
-    }
-
-    /// Reads two strings at once, where both are short.
-    fn read_both(&self, addresses: [u64; 2]) {
-        if self.strings.borrow().is_empty()
-            && let Some(texts) = self.view.short_strings(addresses)
-        {
-            self.strings.borrow_mut().extend(addresses.into_iter().zip(texts));
-        }
-    }
-
-    /// Whether the strings are still what was read.
-    fn is_settled(&self) -> bool {
-        self.view.has_strings(&self.strings.borrow())
+    /// The string that an argument points to.
+    fn string(&self, index: usize) -> io::Result<Arc<[u8]>> {
+        self.memory.string(self.arg(index))
     }
 
     /// A path for people; the process's own folder in `/proc` by its usual name.

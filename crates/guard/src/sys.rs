@@ -11,7 +11,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
 
 use libc::{c_long, c_uint, seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// One stopped system call.
@@ -192,8 +191,8 @@ pub(crate) fn read_memory(tid: u32, address: u64, into: &mut [u8]) -> io::Result
     read_parts(tid, &[(address, into.len())], into)
 }
 
-/// Most pieces of memory read by one call.
-pub(crate) const MAX_PARTS: usize = 4;
+/// Most pieces of memory read by one call: as many as the kernel takes without memory of its own.
+pub(crate) const MAX_PARTS: usize = 8;
 
 /// Reads pieces of another process's memory, given by address and length, one after the other into
 /// `into`; what follows the first that cannot be read is left out.
@@ -237,18 +236,13 @@ pub(crate) fn write_memory(tid: u32, address: u64, from: &[u8]) -> io::Result<us
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
-/// A duplicate of a descriptor of another thread: the same open file, whatever the thread puts
-/// under that number afterwards.
+/// A duplicate of a descriptor of the thread of a handle: the same open file, whatever the thread
+/// puts under that number afterwards. A thread can have descriptors of its own: Linux 6.9 and newer
+/// give them out by thread.
 ///
 /// # Errors
-/// There is no such thread or descriptor, or this process may not have it.
-pub(crate) fn duplicate_of(pid: u32, tid: u32, descriptor: i32) -> io::Result<OwnedFd> {
-    // A thread can have descriptors of its own. Linux 6.9 and newer give them out by thread.
-    let of_thread = PidfdFlags::from_bits_retain(libc::O_EXCL as c_uint);
-    let handle = match pidfd_open(known(tid)?, of_thread) {
-        Err(Errno::INVAL) => pidfd_open(known(pid)?, PidfdFlags::empty())?,
-        handle => handle?,
-    };
+/// The thread or the descriptor is gone, or this process may not have it.
+pub(crate) fn duplicate_of(handle: BorrowedFd<'_>, descriptor: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers; the descriptor it returns belongs to no other code.
     unsafe {
         let duplicate =
@@ -262,10 +256,28 @@ pub(crate) fn duplicate_of(pid: u32, tid: u32, descriptor: i32) -> io::Result<Ow
 
 /// A handle of a thread; nothing where this kernel has none, or the thread is gone.
 pub(crate) fn handle_of_thread(tid: u32) -> Option<OwnedFd> {
-    pidfd_open(known(tid).ok()?, PidfdFlags::from_bits_retain(libc::O_EXCL as c_uint)).ok()
+    open_thread(tid).ok()
 }
 
-/// Whether the thread of a handle has not ended: its number is its own.
+/// A handle of a thread, or of its process where this kernel has none of threads (before 6.9).
+///
+/// # Errors
+/// It is gone.
+pub(crate) fn handle_of(pid: u32, tid: u32) -> io::Result<OwnedFd> {
+    match open_thread(tid) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Ok(pidfd_open(known(pid)?, PidfdFlags::empty())?)
+        }
+        handle => handle,
+    }
+}
+
+fn open_thread(tid: u32) -> io::Result<OwnedFd> {
+    let of_thread = PidfdFlags::from_bits_retain(libc::O_EXCL as c_uint);
+    Ok(pidfd_open(known(tid)?, of_thread)?)
+}
+
+/// Whether the thread, or process, of a handle has not ended: its number is its own.
 pub(crate) fn is_there(handle: BorrowedFd<'_>) -> bool {
     let mut ended = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // Cheaper than a signal 0, for which the kernel looks at rights too.

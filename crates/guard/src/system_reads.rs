@@ -114,13 +114,15 @@ const LOADERS: [&str; 6] =
     ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"];
 
 /// The files and trees a command may read under [`crate::Reads::Deny`] whatever it declared, as far
-/// as they exist here.
+/// as they existed here when this process asked first.
 pub fn system_read_allow() -> Vec<PathBuf> {
     always()
 }
 
 pub(crate) fn always() -> Vec<PathBuf> {
-    listed(ALWAYS)
+    /// Some seventy paths, which only an update of the system changes.
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(|| listed(ALWAYS)).clone()
 }
 
 pub(crate) fn network() -> Vec<PathBuf> {

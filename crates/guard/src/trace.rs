@@ -156,6 +156,7 @@ fn call(
             Decision::Start(start) => {
                 state.starts.insert(pid, start);
             }
+            Decision::Change(change) => reply(pid, change.make(), &mut state.results),
             Decision::Perform(call) => {
                 let answer = perform(*call, observer, &mut state.calls);
                 reply(pid, answer, &mut state.results);
@@ -237,9 +238,13 @@ fn decide(stopped: &Stopped, observer: &Mutex<Observer>) -> Decision {
         // It is held by its tracer: as long as it is, what is read is its own.
         Stopping::Stops => {
             let waits = || info(stopped.tid.cast_signed()).is_ok_and(|info| info.kind == ENTRY);
-            let decision = observer.decide(stopped, waits);
-            observer.conclude(waits);
-            decision
+            match observer.decide(stopped, waits) {
+                Decision::Answer(answer) => {
+                    observer.conclude(waits);
+                    Decision::Answer(answer)
+                }
+                decision => observer.conclude_before(decision, waits),
+            }
         }
     }
 }

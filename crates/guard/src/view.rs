@@ -1,5 +1,5 @@
-//! Names as the stopped process means them: read from its memory and resolved in its view, as far
-//! as that can be known from outside.
+//! Names as the stopped process means them: resolved in its view, as far as that can be known from
+//! outside.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -17,7 +17,6 @@ use crate::stat::FileStat;
 use crate::tasks::Task;
 
 mod long_paths;
-mod memory;
 mod walk;
 
 pub(crate) use long_paths::path_of;

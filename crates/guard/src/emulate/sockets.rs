@@ -27,6 +27,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::policy::Proxy;
 use crate::sys::{self, Answer};
+use crate::tree;
 
 /// Calls under way at once; more fail with `EAGAIN`.
 const MAX_CALLS: usize = 256;
@@ -97,12 +98,23 @@ pub(crate) struct Caller {
     pub(crate) umask: u32,
     /// The Landlock rules of the run.
     pub(crate) domain: Arc<OwnedFd>,
+    /// The thread itself, where something is done to it after the call: its numbers may be
+    /// another's by then.
+    pub(crate) thread: Option<OwnedFd>,
+}
+
+impl Caller {
+    /// Whether its handle says that it has not ended. Before Linux 6.9 that is a handle of the
+    /// process, which may have lost this thread.
+    fn is_there(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| sys::is_there(thread.as_fd()))
+    }
 }
 
 /// An address, copied, and the file it leads to where it is one.
 #[derive(Debug)]
 pub(crate) struct Address {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<[u8]>,
     /// The socket file that was judged. The call then names this handle, not the path, which may
     /// lead elsewhere by now.
     pub(crate) target: Option<OwnedFd>,
@@ -112,6 +124,7 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) address: Option<Address>,
+    /// All its parts, one after the other.
     pub(crate) data: Vec<u8>,
     /// Duplicates of the descriptors that go with it.
     pub(crate) descriptors: Vec<OwnedFd>,
@@ -129,7 +142,7 @@ pub(crate) enum Action {
     Listen(i32),
     /// An address as the command gave it: Landlock decides where a socket file may be made.
     Bind {
-        address: Vec<u8>,
+        address: Arc<[u8]>,
         own: OwnSockets,
     },
     Send {
@@ -162,10 +175,15 @@ impl SocketCall {
             let thread = thread::Builder::new().spawn_scoped(scope, act)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EIO)))
         });
-        // By this thread, which still may: the other one has only the caller's rights.
-        for (at, length) in lengths {
-            // A thread that is gone needs no lengths.
-            let _ = sys::write_memory(self.caller.tid, at, &u32::to_ne_bytes(length));
+        // A thread that is gone needs no lengths, and its number may be another's by now. Where the
+        // handle is that of the process, the thread can have ended alone, for example by an exec.
+        let Caller { pid, tid, .. } = self.caller;
+        if !lengths.is_empty() && self.caller.is_there() && tree::process_of(tid) == Some(pid) {
+            // By this thread, which still may: the other one has only the caller's rights.
+            for (at, length) in lengths {
+                // Memory that was taken away meanwhile needs none either.
+                let _ = sys::write_memory(tid, at, &u32::to_ne_bytes(length));
+            }
         }
         if self.caller.identity.is_some() {
             // Changing a thread's user made the whole process one that leaves no core file.
@@ -283,9 +301,13 @@ impl SocketCall {
             return Ok(sent as i64);
         }
         let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::EPIPE) && flags & libc::MSG_NOSIGNAL == 0 {
+        if error.raw_os_error() == Some(libc::EPIPE)
+            && flags & libc::MSG_NOSIGNAL == 0
+            && self.caller.is_there()
+        {
             let (pid, tid) = (self.caller.pid as c_int, self.caller.tid as c_int);
-            // The signal that the kernel would have sent the caller.
+            // The signal that the kernel would have sent the caller. It goes to no thread of
+            // another process.
             // SAFETY: takes numbers.
             unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGPIPE) };
         }
@@ -296,7 +318,7 @@ impl SocketCall {
 impl Address {
     /// The bytes for the kernel.
     fn as_given(&self) -> Vec<u8> {
-        let Some(target) = &self.target else { return self.bytes.clone() };
+        let Some(target) = &self.target else { return self.bytes.to_vec() };
         let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
         bytes.extend_from_slice(format!("/proc/self/fd/{}\0", target.as_raw_fd()).as_bytes());
         bytes

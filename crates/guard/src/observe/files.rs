@@ -93,7 +93,7 @@ impl Observer {
 
     /// A name with a slash at its end, which only a directory can have.
     fn means_directory(&self, seen: &StoppedCall<'_>, at: At) -> io::Result<bool> {
-        Ok(seen.string(seen.arg(at.path))?.ends_with(b"/"))
+        Ok(seen.string(at.path)?.ends_with(b"/"))
     }
 
     pub(super) fn truncate(&mut self, seen: &StoppedCall<'_>, at: At) -> io::Result<Decision> {
@@ -126,7 +126,7 @@ impl Observer {
         at: At,
         reading: Reading,
     ) -> io::Result<Destination> {
-        let path = seen.string(seen.arg(at.path))?;
+        let path = seen.string(at.path)?;
         if path.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
@@ -298,7 +298,7 @@ fn shows_tracer(path: &Path) -> bool {
 fn how(seen: &StoppedCall<'_>, index: usize) -> io::Result<(i32, bool)> {
     const IN_ROOT: u8 = 0x10;
     // Three numbers of 64 bits: flags, mode, and rules of resolution.
-    let bytes = seen.view.bytes(seen.arg(index), 24)?;
+    let bytes = seen.memory.bytes(seen.arg(index), 24)?;
     let flags = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     Ok((flags, bytes[16] & IN_ROOT != 0))
 }

@@ -1,15 +1,17 @@
 //! Changes of metadata. No Landlock right confines them, so the call is not let go on: the
 //! supervisor makes the change itself, on a handle of which it knows where it leads. A path or
-//! descriptor swapped meanwhile then changes nothing outside (M1).
+//! descriptor swapped meanwhile then changes nothing outside (M1). Here it is only decided which
+//! change that is: it is made once it is on record (`Observer::conclude_before`).
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{FOLLOWED, LAST};
 use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::{At, Change, Clock, Follow, Target};
-use crate::emulate::{self, Handle, Order};
-use crate::resolved_policy::PathZone;
+use crate::emulate::{self, Handle, MetadataChange, Order};
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Destination, Found};
@@ -59,40 +61,40 @@ impl Observer {
             Ok(handle) => handle,
             Err(failure) => return Ok(errno(&failure)),
         };
-        Ok(self.carry_out(seen, &object, &handle, &order))
+        Ok(self.change(seen, object, handle, order))
     }
 
     /// Where the handle leads decides; it can no longer be swapped.
-    fn carry_out(
+    fn change(
         &mut self,
         seen: &StoppedCall<'_>,
-        object: &Object,
-        handle: &Handle,
-        order: &Order,
+        object: Object,
+        handle: Handle,
+        order: Order,
     ) -> Decision {
         let (path, stat) = match handle.place() {
             Ok(place) => place,
             Err(failure) => return errno(&failure),
         };
-        match (&object.name, path) {
+        match (object.name, path) {
             (None, None) => {}
+            (judged, Some(path)) if is_judged(judged.as_ref(), &path, &stat) => {}
             (_, Some(path)) => {
-                let found = Found::Here(stat);
-                // The name was judged above, but a swap may have led the handle elsewhere.
-                if self.zone(&path, &found) == PathZone::Outside {
-                    return self.write(seen, PathZone::Outside, &[&path]);
+                // A swap has led the handle elsewhere than the name that was judged. What it leads
+                // to is what is changed, so that is judged and recorded in place of the name.
+                self.pending.clear();
+                let zone = self.zone(&path, &Found::Here(stat));
+                let decision = self.write(seen, zone, &[&path]);
+                if !matches!(decision, Decision::Answer(Answer::Continue)) {
+                    return decision;
                 }
-                self.ledger.touched.name(&path);
             }
             // A named thing became a pipe meanwhile.
             (Some(_), None) => return error(libc::EACCES),
         }
-        if let Some(number) = self.forbids(&stat, order) {
-            return error(number);
-        }
-        match handle.carry_out(order) {
-            Ok(()) => Decision::Answer(Answer::Done),
-            Err(failure) => errno(&failure),
+        match self.forbids(&stat, &order) {
+            Some(number) => error(number),
+            None => Decision::Change(Box::new(MetadataChange { handle, order })),
         }
     }
 
@@ -149,7 +151,7 @@ impl Observer {
         };
         if let Some(dir) = at.dir
             && (seen.arg(at.path) == 0
-                || flags & libc::AT_EMPTY_PATH != 0 && seen.string(seen.arg(at.path))?.is_empty())
+                || flags & libc::AT_EMPTY_PATH != 0 && seen.string(at.path)?.is_empty())
         {
             return self.opened(seen, seen.int(dir));
         }
@@ -171,6 +173,22 @@ fn named(place: Destination) -> Option<(PathBuf, Found)> {
         Destination::File { path, found } => Some((path, found)),
         Destination::Nameless { .. } => None,
     }
+}
+
+/// Whether a handle leads to what was judged before it was opened: the same file by the same name.
+///
+/// A file that was removed meanwhile is the same too, so that the record of an honest command does
+/// not depend on whether the removal or the look was faster. Its former name must be the one that
+/// was judged: what was judged can itself be put together of two files, the name of one and the
+/// identity of another.
+fn is_judged(judged: Option<&(PathBuf, Found)>, path: &Path, stat: &FileStat) -> bool {
+    let Some((name, Found::Here(found))) = judged else { return false };
+    let is_former_name = || {
+        // As the kernel shows files that have no name any more.
+        let former = path.as_os_str().as_bytes().strip_suffix(b" (deleted)");
+        stat.links() == 0 && former == Some(name.as_os_str().as_bytes())
+    };
+    found.identity() == stat.identity() && (name.as_path() == path || is_former_name())
 }
 
 fn errno(failure: &io::Error) -> Decision {
@@ -197,7 +215,7 @@ fn order(seen: &StoppedCall<'_>, change: Change) -> io::Result<Result<Order, i32
             return set_attribute(seen, name, (seen.arg(value), seen.arg(size)), flags);
         }
         Change::SetAttributeBy { name, arguments } => {
-            let bytes = seen.view.bytes(seen.arg(arguments), 16)?;
+            let bytes = seen.memory.bytes(seen.arg(arguments), 16)?;
             let (value, size) = (word(&bytes[..8]), word(&bytes[8..12]));
             return set_attribute(seen, name, (value, size), word(&bytes[12..]) as u32);
         }
@@ -221,12 +239,12 @@ fn set_attribute(
         return Ok(Err(libc::E2BIG));
     }
     let size = usize::try_from(size).unwrap_or(0);
-    let value = if size == 0 { Vec::new() } else { seen.view.bytes(value, size)? };
+    let value = if size == 0 { Arc::default() } else { seen.memory.bytes(value, size)? };
     Ok(attribute(seen, name)?.map(|name| Order::SetAttribute { name, value, flags }))
 }
 
 fn attribute(seen: &StoppedCall<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
-    let name = seen.string(seen.arg(name))?;
+    let name = seen.string(name)?;
     Ok(if name.is_empty() || name.len() >= MAX_NAME {
         Err(libc::ERANGE)
     } else {
@@ -244,7 +262,7 @@ fn times(
         return Ok(Ok(None));
     }
     let size = if matches!(clock, Clock::Seconds) { 8 } else { 16 };
-    let bytes = seen.view.bytes(seen.arg(index), 2 * size)?;
+    let bytes = seen.memory.bytes(seen.arg(index), 2 * size)?;
     let mut times = [emulate::Time::default(); 2];
     for (time, bytes) in times.iter_mut().zip(bytes.chunks(size)) {
         let fraction = bytes.get(8..).filter(|rest| !rest.is_empty()).map_or(0, word);

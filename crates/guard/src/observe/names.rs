@@ -70,7 +70,7 @@ impl Observer {
     ) -> io::Result<Decision> {
         let flags = flags.map_or(0, |index| seen.int(index).cast_unsigned());
         // Together, so that one read of memory serves both.
-        seen.read_both([seen.arg(from.path), seen.arg(to.path)]);
+        seen.memory.read_both([seen.arg(from.path), seen.arg(to.path)]);
         let (Some((from, source)), Some((to, target))) =
             (self.named(seen, from, LAST)?, self.named(seen, to, LAST)?)
         else {
@@ -105,7 +105,7 @@ impl Observer {
     ) -> io::Result<Decision> {
         let flags = flags.map_or(0, |index| seen.int(index));
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
-        seen.read_both([seen.arg(to.path), seen.arg(from.path)]);
+        seen.memory.read_both([seen.arg(to.path), seen.arg(from.path)]);
         let Some((to, target)) = self.named(seen, to, LAST)? else { return Ok(CONTINUE) };
         let source = if flags & libc::AT_EMPTY_PATH != 0 {
             seen.view.descriptor(seen.int(from.dir.unwrap_or(0)))?

@@ -25,22 +25,18 @@ impl Observer {
         if !self.started && seen.stopped.tid == self.main {
             // The command itself: until here its process ran no line but the guard's.
             self.started = true;
-            let name = seen.string(seen.arg(at.path)).ok().map(|name| name.to_vec());
+            let name = seen.string(at.path).ok().map(|name| name.to_vec());
             return Ok(self.watch_start(seen, own_start(seen), None, name, true));
         }
         let flags = flags.map_or(0, |index| seen.int(index));
-        let place =
-            if flags & libc::AT_EMPTY_PATH != 0 && seen.string(seen.arg(at.path))?.is_empty() {
-                seen.view.descriptor(seen.int(at.dir.unwrap_or(0)))?
-            } else {
-                self.place(
-                    seen,
-                    at,
-                    if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { FOLLOWED } else { LAST },
-                )?
-            };
+        let place = if flags & libc::AT_EMPTY_PATH != 0 && seen.string(at.path)?.is_empty() {
+            seen.view.descriptor(seen.int(at.dir.unwrap_or(0)))?
+        } else {
+            let last = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+            self.place(seen, at, if last { LAST } else { FOLLOWED })?
+        };
         let arguments = Some(self.arguments(seen, if at.dir.is_some() { 2 } else { 1 }));
-        let name = seen.string(seen.arg(at.path))?;
+        let name = seen.string(at.path)?;
         // Relative to a descriptor, the kernel makes up a name of its own.
         let name = (at.dir.is_none() || name.starts_with(b"/")).then(|| name.to_vec());
         let path = match place {
@@ -131,8 +127,9 @@ impl Observer {
             return error(libc::EINTR);
         }
         let tid = seen.stopped.tid;
-        // Now, while it is still the program that asks.
-        let who = self.tasks.process_info(tid);
+        // Now, while it is still the program that asks. The first start of the command itself needs
+        // none: it may run whatever the kernel makes of it, and is no effect.
+        let who = (!itself || path.is_some()).then(|| self.tasks.process_info(tid));
         let pid = tree::process_of(tid).unwrap_or(tid);
         // Its program, arguments and folder are about to change.
         self.tasks.forget();
@@ -140,11 +137,8 @@ impl Observer {
     }
 
     fn arguments(&self, seen: &StoppedCall<'_>, index: usize) -> String {
-        let mut shown = Vec::new();
-        for address in seen.view.pointers(seen.arg(index), MAX_SHOWN_ARGUMENTS) {
-            let Ok(argument) = seen.view.string(address) else { break };
-            shown.push(text::escape(&argument));
-        }
+        let arguments = seen.memory.shown_strings(seen.arg(index), MAX_SHOWN_ARGUMENTS);
+        let shown: Vec<String> = arguments.iter().map(|argument| text::escape(argument)).collect();
         shown.join(" ")
     }
 

@@ -96,7 +96,7 @@ impl Observer {
         let (group, pid) = if seen.int(1) == libc::F_SETOWN {
             (seen.int(2) < 0, seen.int(2).unsigned_abs())
         } else {
-            let bytes = seen.view.bytes(seen.arg(2), 8)?;
+            let bytes = seen.memory.bytes(seen.arg(2), 8)?;
             let word = |at: usize| {
                 i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
             };
@@ -107,7 +107,7 @@ impl Observer {
 
     /// The same for a socket: an `int` in memory.
     pub(super) fn socket_owner(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
-        let bytes = seen.view.bytes(seen.arg(2), 4)?;
+        let bytes = seen.memory.bytes(seen.arg(2), 4)?;
         let who = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         Ok(self.reach(seen, owner(who < 0, who.unsigned_abs()), false))
     }

@@ -11,8 +11,9 @@
 //! refused as without the declaration.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, StoppedCall, error};
@@ -45,6 +46,13 @@ enum Judged {
     /// The call may be made with this.
     Perform(Address),
     Answer(Decision),
+}
+
+/// What is held of a caller for which a call is made.
+struct Held {
+    socket: OwnedFd,
+    /// The caller itself, or its process (`sys::handle_of`).
+    thread: OwnedFd,
 }
 
 /// What an address says.
@@ -173,12 +181,12 @@ impl Observer {
     /// Only sockets between processes of this machine may wait for connections. One of the network
     /// that was never bound would get an address by this, and everybody could connect to it.
     pub(super) fn listen(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
-        let socket = match self.duplicate(seen)? {
-            Ok(socket) => socket,
+        let held = match self.hold(seen)? {
+            Ok(held) => held,
             Err(decision) => return Ok(decision),
         };
-        match sockets::family(&socket) {
-            Ok(libc::AF_UNIX) => self.perform_on(seen, socket, Action::Listen(seen.int(1))),
+        match sockets::family(&held.socket) {
+            Ok(libc::AF_UNIX) => self.perform_on(seen, held, Action::Listen(seen.int(1))),
             Ok(_) => Ok(self.network(seen, "waiting for connections".to_owned())),
             Err(failure) => Ok(error(failure.raw_os_error().unwrap_or(libc::ENOTSOCK))),
         }
@@ -218,7 +226,7 @@ impl Observer {
         }
     }
 
-    fn judge_address(&mut self, seen: &StoppedCall<'_>, bytes: Vec<u8>) -> io::Result<Judged> {
+    fn judge_address(&mut self, seen: &StoppedCall<'_>, bytes: Arc<[u8]>) -> io::Result<Judged> {
         let path = match meaning(&bytes) {
             Meaning::Nothing | Meaning::Interfaces => {
                 return Ok(Judged::Perform(Address { bytes, target: None }));
@@ -264,8 +272,8 @@ impl Observer {
         let decision = match meaning(&bytes) {
             // The kernel takes an address of no family for one of IPv4 here.
             Meaning::Nothing if self.policy.reaches_some() && !bytes.is_empty() => {
-                match self.duplicate(seen)? {
-                    Ok(socket) if sockets::family(&socket)? != libc::AF_INET => CONTINUE,
+                match self.hold(seen)? {
+                    Ok(held) if sockets::family(&held.socket)? != libc::AF_INET => CONTINUE,
                     Ok(_) => self.network(seen, "an address of its own".to_owned()),
                     Err(decision) => decision,
                 }
@@ -303,7 +311,8 @@ impl Observer {
             Judged::Perform(address) => Some(address),
         };
         let length = usize::try_from(seen.arg(2)).unwrap_or(usize::MAX).min(MAX_DATA);
-        let data = bytes_or_none(seen, seen.arg(1), length)?;
+        let mut data = Vec::new();
+        seen.memory.copy_into(&mut data, seen.arg(1), length)?;
         let message = Message { address, data, descriptors: Vec::new(), length_at: None };
         let flags = seen.int(3);
         self.perform(seen, Action::Send { messages: vec![message], flags, many: false })
@@ -318,7 +327,7 @@ impl Observer {
         for index in 0..count {
             // `sendmmsg` is a row of headers; of a single one the index is 0.
             let at = seen.arg(1).wrapping_add(index * MANY_HEADER_BYTES);
-            let header = seen.view.bytes(at, HEADER_BYTES)?;
+            let header = seen.memory.bytes(at, HEADER_BYTES)?;
             let word = |offset: usize| number(&header[offset..offset + 8]);
             // The length has 32 bits; the rest of the word is padding.
             let (name, length) = (word(0), word(8) & 0xffff_ffff);
@@ -362,19 +371,24 @@ impl Observer {
 
     /// Takes the caller's own socket, whatever its number will mean by the time the call is made.
     fn perform(&mut self, seen: &StoppedCall<'_>, action: Action) -> io::Result<Decision> {
-        match self.duplicate(seen)? {
-            Ok(socket) => self.perform_on(seen, socket, action),
+        match self.hold(seen)? {
+            Ok(held) => self.perform_on(seen, held, action),
             Err(decision) => Ok(decision),
         }
     }
 
-    /// A duplicate of the socket in the first argument, or the answer where there is none.
-    fn duplicate(&mut self, seen: &StoppedCall<'_>) -> io::Result<Result<OwnedFd, Decision>> {
+    /// Holds the caller, and the socket in the first argument; or the answer where there is none.
+    fn hold(&mut self, seen: &StoppedCall<'_>) -> io::Result<Result<Held, Decision>> {
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
-        // By number now; afterwards the number may belong to another socket.
-        match sys::duplicate_of(pid, tid, seen.int(0)) {
-            Ok(socket) => Ok(Ok(socket)),
+        let held = sys::handle_of(pid, tid).and_then(|thread| {
+            // By number now; afterwards the number may belong to another socket.
+            let socket = sys::duplicate_of(thread.as_fd(), seen.int(0))?;
+            Ok(Held { socket, thread })
+        });
+        match held {
+            Ok(held) => Ok(Ok(held)),
+            Err(failure) if is_short_of_descriptors(&failure) => Err(failure),
             Err(failure) if failure.raw_os_error() == Some(libc::EPERM) => {
                 let call = seen.call.name;
                 self.ledger.mark_incomplete(|| {
@@ -393,18 +407,22 @@ impl Observer {
     fn perform_on(
         &mut self,
         seen: &StoppedCall<'_>,
-        socket: OwnedFd,
+        held: Held,
         action: Action,
     ) -> io::Result<Decision> {
+        let Held { socket, thread } = held;
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
+        // Many calls may be under way at once, and what is sent is all that needs it afterwards.
+        let thread = matches!(action, Action::Send { .. }).then_some(thread);
         let caller = Caller {
             pid,
             tid,
             identity: self.identity,
             cwd: sockets::working_directory(tid)?,
             umask: umask(tid),
-            domain: std::sync::Arc::clone(&self.domain),
+            domain: Arc::clone(&self.domain),
+            thread,
         };
         if !(seen.valid)() {
             // The thread is gone, and what was read may be another's.
@@ -437,7 +455,7 @@ fn address_bytes(
     seen: &StoppedCall<'_>,
     address: u64,
     length: u64,
-) -> io::Result<Result<Vec<u8>, i32>> {
+) -> io::Result<Result<Arc<[u8]>, i32>> {
     // The kernel takes the length as a signed number of 32 bits.
     let length = length & 0xffff_ffff;
     if length > MAX_ADDRESS {
@@ -445,12 +463,12 @@ fn address_bytes(
     }
     let length = usize::try_from(length).unwrap_or(0);
     if length == 0 {
-        return Ok(Ok(Vec::new()));
+        return Ok(Ok(Arc::default()));
     }
     if address == 0 {
         return Ok(Err(libc::EFAULT));
     }
-    seen.view.bytes(address, length).map(Ok)
+    seen.memory.bytes(address, length).map(Ok)
 }
 
 fn meaning(bytes: &[u8]) -> Meaning<'_> {
@@ -484,22 +502,19 @@ fn far(family: i32, rest: &[u8]) -> String {
     address.map_or_else(|| format!("address family {family}"), |address| address.to_string())
 }
 
-fn bytes_or_none(seen: &StoppedCall<'_>, address: u64, length: usize) -> io::Result<Vec<u8>> {
-    if length == 0 { Ok(Vec::new()) } else { seen.view.bytes(address, length) }
-}
-
 /// The parts of a message in one piece, up to the room that is left.
 fn gather(seen: &StoppedCall<'_>, parts: u64, count: u64, room: &mut usize) -> io::Result<Vec<u8>> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if count > MAX_PARTS {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
-    let list = bytes_or_none(seen, parts, count * 16)?;
+    let mut list = Vec::new();
+    seen.memory.copy_into(&mut list, parts, count * 16)?;
     let mut data = Vec::new();
     for part in list.chunks_exact(16) {
         // Bounded by what is left for all parts together.
         let length = usize::try_from(number(&part[8..])).unwrap_or(usize::MAX).min(*room);
-        data.extend(bytes_or_none(seen, number(&part[..8]), length)?);
+        seen.memory.copy_into(&mut data, number(&part[..8]), length)?;
         *room -= length;
     }
     Ok(data)
@@ -520,9 +535,10 @@ fn descriptors(
     if length > MAX_CONTROL {
         return Ok(Err(libc::ENOBUFS));
     }
-    let bytes = seen.view.bytes(control, length)?;
+    let mut bytes = Vec::new();
+    seen.memory.copy_into(&mut bytes, control, length)?;
     let tid = seen.stopped.tid;
-    let pid = tree::process_of(tid).unwrap_or(tid);
+    let thread = sys::handle_of(tree::process_of(tid).unwrap_or(tid), tid)?;
     let mut found = Vec::new();
     let mut rest = &*bytes;
     while rest.len() >= HEADER {
@@ -536,8 +552,9 @@ fn descriptors(
             return Ok(Err(libc::EPERM));
         }
         for descriptor in rest[HEADER..size].chunks_exact(4) {
-            match sys::duplicate_of(pid, tid, number(descriptor) as i32) {
+            match sys::duplicate_of(thread.as_fd(), number(descriptor) as i32) {
                 Ok(descriptor) => found.push(descriptor),
+                Err(error) if is_short_of_descriptors(&error) => return Err(error),
                 Err(error) => return Ok(Err(error.raw_os_error().unwrap_or(libc::EBADF))),
             }
             if found.len() > MAX_DESCRIPTORS {
@@ -548,6 +565,11 @@ fn descriptors(
         rest = &rest[size.next_multiple_of(8).min(rest.len())..];
     }
     Ok(Ok(found))
+}
+
+/// Whether this process, or the machine, has no descriptor left. That is not the caller's fault.
+fn is_short_of_descriptors(failure: &io::Error) -> bool {
+    matches!(failure.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Both supported machines are little endian.

@@ -67,9 +67,14 @@ impl Answers {
             locked(&self.observer).conclude(|| waited);
             return Ok(None);
         }
-        locked(&self.observer).conclude(valid);
+        let decision = locked(&self.observer).conclude_before(decision, valid);
         match decision {
-            Decision::Answer(_) => {}
+            Decision::Answer(answer) => {
+                sys::answer(listener, stopped.id, answer)?;
+            }
+            Decision::Change(change) => {
+                sys::answer(listener, stopped.id, change.make())?;
+            }
             Decision::Open { file, close_on_exec } => {
                 sys::answer_with(listener, stopped.id, file.as_fd(), close_on_exec)?;
             }
@@ -89,8 +94,8 @@ impl Answers {
         Ok(None)
     }
 
-    /// Records what a daemon is about to do when the command has ended. It gets no answer: it
-    /// would only try again. Says whether more is recorded.
+    /// Records what a daemon is about to do when the command has ended. Nothing is done for it, and
+    /// it gets no answer: it would only try again. Says whether more is recorded.
     pub(super) fn record(&mut self, stopped: &Stopped) -> bool {
         let listener = self.listener.as_fd();
         let valid = || sys::still_waits(listener, stopped.id);

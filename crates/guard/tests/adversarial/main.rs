@@ -11,6 +11,7 @@ mod case;
 mod javascript;
 mod kernel;
 mod limits;
+mod looks;
 mod network;
 mod ordinary;
 mod outside;

@@ -13,7 +13,7 @@ macro_rules! sources {
 }
 
 /// Text of the programs: the user who runs the tests may not be able to read this checkout.
-const SOURCES: [(&str, &str); 15] = sources![
+const SOURCES: [(&str, &str); 16] = sources![
     "probe.h",
     "main.c",
     "files.c",
@@ -25,13 +25,14 @@ const SOURCES: [(&str, &str); 15] = sources![
     "signals.c",
     "network.c",
     "load.c",
+    "looks.c",
     "races.c",
     "random.c",
     "beside.c",
     "addon.c"
 ];
 /// Parts of the one program that holds all probes.
-const PROBES: [&str; 11] = [
+const PROBES: [&str; 12] = [
     "main.c",
     "files.c",
     "content.c",
@@ -42,6 +43,7 @@ const PROBES: [&str; 11] = [
     "signals.c",
     "network.c",
     "load.c",
+    "looks.c",
     "races.c",
 ];
 
