@@ -17,6 +17,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use clap::{Arg, Command, Parser};
+use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
@@ -44,8 +45,8 @@ const EXIT_FAILED: u8 = 1;
 /// Nothing is known; another attempt may succeed (C1).
 const EXIT_UNKNOWN: u8 = 2;
 
-/// The version of the JSON form of a failure. It changes when a member is removed or
-/// changes its meaning.
+/// The version of the JSON that commands print, answers and failures. It changes when a member is
+/// removed or changes its meaning; new members may come at any time.
 const SCHEMA_VERSION: u32 = 1;
 
 /// What every process reads from its environment, beside the settings of its service.
@@ -209,6 +210,24 @@ pub fn report_text(name: &str, text: &str, exit: u8) -> ExitCode {
     ExitCode::from(exit)
 }
 
+/// What a command answers a program: the members of `facts`, which is an object, and the version of
+/// their form. A list has no place for the version, and is printed as it is; the command `lumio`
+/// does the same.
+///
+/// `facts` are written as they are and not read into a tree first: that would change how numbers of
+/// foreign JSON are spelled, and refuse those that need more than 64 bits.
+pub fn answer<T: Serialize>(facts: &T) -> impl Serialize {
+    Answer { schema_version: SCHEMA_VERSION, facts }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a, T> {
+    schema_version: u32,
+    #[serde(flatten)]
+    facts: &'a T,
+}
+
 fn print_failure(text: &str, exit: u8) {
     let _ = writeln!(std::io::stdout(), "{}", failure(text, exit));
 }
@@ -220,10 +239,9 @@ fn failure(text: &str, exit: u8) -> serde_json::Value {
         EXIT_UNKNOWN => "unknown",
         _ => "bad",
     };
-    json!({
-        "schemaVersion": SCHEMA_VERSION,
-        "error": { "kind": kind, "exitCode": exit, "message": text },
-    })
+    let failure = json!({ "error": { "kind": kind, "exitCode": exit, "message": text } });
+    // Words and a number can always be written as JSON.
+    serde_json::to_value(answer(&failure)).unwrap_or_default()
 }
 
 /// Whether a command line asks for JSON; also one that cannot be read as a whole. What follows `--`
@@ -407,5 +425,21 @@ mod tests {
         assert_eq!(printed, expected);
         assert_eq!(failure("away", 2)["error"]["kind"], "unknown");
         assert_eq!(failure("it differs", 1)["error"]["kind"], "bad");
+    }
+
+    #[test]
+    fn an_answer_names_its_version_and_keeps_numbers_that_a_tree_would_not() {
+        #[derive(Serialize)]
+        struct Facts {
+            name: &'static str,
+            largest: u128,
+        }
+        let facts = Facts { name: "x", largest: u128::MAX };
+        let expected = format!(r#"{{"schemaVersion":1,"name":"x","largest":{}}}"#, facts.largest);
+        assert_eq!(serde_json::to_string(&answer(&facts)).unwrap(), expected);
+        let value = json!({ "name": "x" });
+        let text = serde_json::to_string(&answer(&value)).unwrap();
+        assert_eq!(text, r#"{"schemaVersion":1,"name":"x"}"#);
+        assert!(serde_json::to_string(&answer(&[1, 2])).is_err(), "a list has no place for it");
     }
 }

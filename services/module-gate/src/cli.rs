@@ -14,6 +14,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use seal::tree::Limits as TreeLimits;
+use serde::Serialize;
 use wire::statement::Verdict;
 
 use self::authors::{Advise, Document, New, RunEntry};
@@ -288,8 +289,14 @@ fn examine(doctor: &Doctor, output: OutputFormat) -> anyhow::Result<ExitCode> {
     Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"))
+/// Prints an answer, which is an object, as JSON.
+fn json(facts: &impl Serialize) -> anyhow::Result<()> {
+    print(&document(facts)?)
+}
+
+/// The text of an answer as JSON.
+fn document(facts: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(&process::answer(facts))? + "\n")
 }
 
 fn oracles(
@@ -324,7 +331,8 @@ fn with_sandbox(
 ) -> anyhow::Result<ExitCode> {
     let reports = with_local(common, judged, work)?;
     match common.output {
-        OutputFormat::Json => json(&reports)?,
+        // A list has no place for the version that other answers name.
+        OutputFormat::Json => print(&(serde_json::to_string_pretty(&reports)? + "\n"))?,
         OutputFormat::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);

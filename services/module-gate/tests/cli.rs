@@ -113,6 +113,50 @@ fn a_failure_is_json_where_json_is_asked_for() {
     assert!(!printed.contains("schemaVersion"), "{printed}");
 }
 
+/// The one document that a command prints.
+fn answer(args: &[&str]) -> serde_json::Value {
+    let output = run(args);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{args:?}: {}", text(&output)))
+}
+
+#[test]
+fn every_answer_names_the_version_of_its_form_and_a_list_is_a_list() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, root) = guarded_folder();
+    let root = root.to_str().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    // As root, modules run as a user who must get there.
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (module, events) = (home.path().join("word.count"), home.path().join("events.ndjson"));
+    let (module, events) = (module.to_str().unwrap(), events.to_str().unwrap());
+    let home = home.path().to_str().unwrap();
+    let made = run(&["new", "word.count", "--into", home]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+
+    let plan = ["--compose", "../../examples/compose.json", "--events-out", events];
+    let plan = [&plan[..], &["--modules-root", "../../examples/modules", "--output", "json"]];
+    for args in [
+        &[&["gates", "conceptual"][..], &plan.concat()].concat()[..],
+        &["events", "summary", events],
+        &["run", "--module", module, "--output", "json"],
+        &["advise", "--module", module, "--output", "json"],
+        &["guard", "run", "--root", root, "--output", "json", "--", "true"],
+        &["doctor", "--no-self-tests", "--output", "json"],
+    ] {
+        let answer = answer(args);
+        // A failure names the version as well, and is no answer.
+        let is_answer = answer["schemaVersion"] == 1 && !answer["error"].is_object();
+        assert!(is_answer, "{args:?}: {answer:#}");
+    }
+    for args in [
+        &["oracles", "run", "--modules-root", home, "--output", "json"][..],
+        &["gates", "shipping", "--module", module, "--output", "json"],
+    ] {
+        let answer = answer(args);
+        assert!(answer.is_array(), "{args:?}: {answer:#}");
+    }
+}
+
 /// A folder every user can reach, with a root that belongs to the user commands run as.
 fn guarded_folder() -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use chassis::process;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ed25519_dalek::VerifyingKey;
+use serde_json::Value;
 
 use crate::crash;
 use crate::locator::Contained;
@@ -190,7 +191,7 @@ pub fn run() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Reasons { output: OutputFormat::Text } => print(&crate::reasons::guide()),
         Command::Reasons { output: OutputFormat::Json } => {
-            print(&format!("{}\n", crate::reasons::table()))
+            answer(&crate::reasons::table()).and_then(|line| print(&line))
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
@@ -220,6 +221,15 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn print(text: &str) -> Result<u8, CommandError> {
     drop(std::io::stdout().write_all(text.as_bytes()));
     Ok(0)
+}
+
+/// An answer for programs: one line of JSON, which names the version of its form.
+pub(crate) fn answer(facts: &Value) -> Result<String, CommandError> {
+    let answer = serde_json::to_value(process::answer(facts)).map_err(|error| CommandError {
+        exit: UNKNOWN,
+        text: format!("the answer cannot be printed: {error}"),
+    })?;
+    Ok(escape::json(&answer) + "\n")
 }
 
 pub(crate) fn usage(text: impl Into<String>) -> CommandError {

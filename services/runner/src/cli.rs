@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use chassis::process::{self, Process};
 use chassis::{Bus, Env, postgres, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
+use serde::Serialize;
 use wire::RunId;
 
 use self::table::table;
@@ -506,7 +507,7 @@ async fn signer_keys(output: OutputFormat) -> ExitCode {
     }
     match token.keys().await {
         Ok(keys) if output == OutputFormat::Json => {
-            print_json(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+            print_list(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
         Ok(keys) if keys.is_empty() => {
             println!("the token has no Ed25519 key");
@@ -548,9 +549,8 @@ async fn gaps(acknowledge: bool, output: OutputFormat) -> ExitCode {
         Err(error) => return refused(&error.context("nothing is known; try again"), 2),
     };
     if output == OutputFormat::Json {
-        match serde_json::to_string_pretty(&gaps) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return refused(&error.into(), 1),
+        if let Err(code) = print_list(&gaps) {
+            return code;
         }
     } else if gaps.is_empty() {
         println!("no ledger's events were lost");
@@ -594,10 +594,11 @@ async fn account(output: OutputFormat) -> ExitCode {
         Err(error) => return refused(&error.context("nothing is known; try again"), 2),
     };
     match output {
-        OutputFormat::Json => match serde_json::to_string_pretty(&account) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return refused(&error.into(), 1),
-        },
+        OutputFormat::Json => {
+            if let Err(code) = print_json(&account) {
+                return code;
+            }
+        }
         OutputFormat::Text => print_account(&account),
     }
     match (account.is_broken(), account.findings.is_empty()) {
@@ -731,7 +732,8 @@ async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
         RunsCommand::Show { id } => {
             let snapshot = runs::store::load(&mut *db.acquire().await?, id).await?;
             let Some(snapshot) = snapshot else { return Ok(false) };
-            println!("{}", serde_json::to_string_pretty(&RunView::from(&snapshot))?);
+            let view = RunView::from(&snapshot);
+            println!("{}", serde_json::to_string_pretty(&process::answer(&view))?);
         }
         RunsCommand::Prune(PruneArguments { older_than, export, confirm }) => {
             prune_runs(&db, older_than, export.as_deref(), confirm).await?;
@@ -750,9 +752,18 @@ async fn ended_by_hand(by_hand: ByHand, ending: Ending) -> ExitCode {
     proof::end(id, ending, &reason, wait, output).await
 }
 
-/// Prints a value as JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<(), ExitCode> {
-    match serde_json::to_string_pretty(value) {
+/// Prints an answer, which is an object, as JSON.
+fn print_json(facts: &impl Serialize) -> Result<(), ExitCode> {
+    print_document(&process::answer(facts))
+}
+
+/// Prints a list as JSON. It has no place for the version that [`process::answer`] gives an object.
+fn print_list<T: Serialize>(list: &[T]) -> Result<(), ExitCode> {
+    print_document(&list)
+}
+
+fn print_document(document: &impl Serialize) -> Result<(), ExitCode> {
+    match serde_json::to_string_pretty(document) {
         Ok(text) => {
             println!("{text}");
             Ok(())

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
 use wire::statement::Verdict;
 
-use super::{Common, Judged, json, print, with_local, with_sandbox};
+use super::{Common, Judged, document, json, print, with_local, with_sandbox};
 use crate::attest;
 use crate::config;
 use crate::local::gates::events::{self, Options};
@@ -272,7 +272,7 @@ fn show(summary: &GateSummary, args: &GateArgs) -> anyhow::Result<()> {
         (Some(ReportFormat::Sarif), _) => format!("{:#}\n", formats::sarif(summary)),
         (Some(ReportFormat::Tap), _) => formats::tap(summary),
         (Some(ReportFormat::Github), _) => formats::github(summary),
-        (None, OutputFormat::Json) => format!("{}\n", serde_json::to_string_pretty(summary)?),
+        (None, OutputFormat::Json) => document(summary)?,
         (None, OutputFormat::Text) => formats::text(summary),
     };
     if args.emit_events {

@@ -78,7 +78,7 @@ fn the_documents_shipping_command_passes_on_the_example() {
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["verdict"], "PASS");
+    assert_eq!((&summary["verdict"], &summary["schemaVersion"]), (&json!("PASS"), &json!(1)));
     assert_eq!(
         (&summary["oracles"]["cases"], &summary["oracles"]["attempts"]),
         (&json!(2), &json!(6))
@@ -155,6 +155,7 @@ fn the_hook_gets_the_summary_after_a_failure_too() {
     assert_eq!(code, Some(1), "{summary:#}");
     let heard: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
     assert_eq!(heard["code"], "E_ORACLE_NONDETERMINISM");
+    assert_eq!(heard["schemaVersion"], summary["schemaVersion"]);
     assert_eq!(heard["oracles"]["specs"].as_array().unwrap().len(), 1);
 }
 

@@ -11,7 +11,8 @@ use wire::event::SealEvent;
 
 use super::check::{Format, report, sarif};
 use super::{
-    CommandError, Jobs, block_on, escape, events, named_root, print, progress, say, store, usage,
+    CommandError, Jobs, answer, block_on, escape, events, named_root, print, progress, say, store,
+    usage,
 };
 use crate::audit::audit;
 use crate::check::{Outcome, Rules, Status};
@@ -108,8 +109,8 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     print(&match args.output {
         Format::Text => outcomes.iter().map(text).collect(),
         Format::Json => {
-            let lines = outcomes.iter().map(|outcome| escape::json(&report::json(outcome)) + "\n");
-            lines.collect()
+            let lines = outcomes.iter().map(|outcome| answer(&report::json(outcome)));
+            lines.collect::<Result<String, _>>()?
         }
         Format::Sarif => escape::json(&log(&outcomes)) + "\n",
     })?;

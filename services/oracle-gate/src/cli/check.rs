@@ -5,7 +5,9 @@ pub(super) mod sarif;
 
 use clap::ValueEnum;
 
-use super::{CommandError, Jobs, block_on, escape, keys, print, progress, read_view, store, usage};
+use super::{
+    CommandError, Jobs, answer, block_on, escape, keys, print, progress, read_view, store, usage,
+};
 use crate::check::rules::Asked;
 use crate::check::{self, Rules};
 use crate::config::KEYS;
@@ -87,7 +89,7 @@ pub(super) fn run(args: Args) -> Result<u8, CommandError> {
     };
     let outcome = block_on(progress::shown(&meter, work))?;
     print(&match args.output {
-        Format::Json => format!("{}\n", escape::json(&report::json(&outcome))),
+        Format::Json => answer(&report::json(&outcome))?,
         Format::Sarif => format!("{}\n", escape::json(&sarif::log(&outcome))),
         Format::Text => report::text(&outcome),
     })?;

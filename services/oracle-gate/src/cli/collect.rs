@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::seal::failure;
-use super::{CommandError, OutputFormat, block_on, escape, print, store, usage};
+use super::{CommandError, OutputFormat, answer, block_on, escape, print, store, usage};
 use crate::collect::{self, Staged};
 use crate::config::EXCHANGE;
 use crate::objects::Objects;
@@ -60,8 +60,7 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let (plan, removed) = done.map_err(|error| failure(&error))?;
     print(&match args.output {
         OutputFormat::Json => {
-            let facts = json!({ "applied": args.apply, "removed": removed, "staging": plan });
-            format!("{}\n", escape::json(&facts))
+            answer(&json!({ "applied": args.apply, "removed": removed, "staging": plan }))?
         }
         OutputFormat::Text => text(&plan, removed, args.apply),
     })

@@ -9,7 +9,7 @@ use wire::event::SealEvent;
 
 use super::seal::failure;
 use super::{
-    CommandError, OutputFormat, block_on, escape, events, named_root, print, store, usage,
+    CommandError, OutputFormat, answer, block_on, escape, events, named_root, print, store, usage,
 };
 use crate::governance::{self, Order, PackState};
 use crate::objects::Objects;
@@ -174,7 +174,7 @@ impl Pack {
     fn answer(&self, text: &str, facts: &Value) -> Result<u8, CommandError> {
         print(&match self.output {
             OutputFormat::Text => format!("{}\n", escape::line(text)),
-            OutputFormat::Json => format!("{}\n", escape::json(facts)),
+            OutputFormat::Json => answer(facts)?,
         })
     }
 }

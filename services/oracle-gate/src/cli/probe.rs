@@ -3,7 +3,7 @@
 use seal::StoreProbe;
 use serde_json::json;
 
-use super::{CommandError, OutputFormat, block_on, escape, print, say, store};
+use super::{CommandError, OutputFormat, answer, block_on, escape, print, say, store};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
@@ -28,12 +28,9 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let probe = probed.map_err(|error| super::seal::failure(&SealingError::Store(error)))?;
     let root = objects.names().first().cloned().unwrap_or_default();
     print(&match args.output {
-        OutputFormat::Json => format!(
-            "{}\n",
-            escape::json(
-                &json!({"store": root, "write_once": probe.write_once(), "store_probe": probe})
-            )
-        ),
+        OutputFormat::Json => {
+            answer(&json!({"store": root, "write_once": probe.write_once(), "store_probe": probe}))?
+        }
         _ => text(&escape::line(&root), &probe),
     })?;
     if probe.write_once() {

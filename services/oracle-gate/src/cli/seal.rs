@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 use inventory::Journal;
 
 use super::{
-    CommandError, Jobs, OutputFormat, block_on, escape, named_root, print, progress, read_view,
-    store, usage,
+    CommandError, Jobs, OutputFormat, answer, block_on, escape, named_root, print, progress,
+    read_view, store, usage,
 };
 use crate::locator::{Contained, path_reason};
 use crate::objects::{Leftovers, Objects};
@@ -101,17 +101,14 @@ pub(super) fn run(args: Args) -> Result<u8, CommandError> {
     let (root, sealed) = block_on(progress::shown(&meter, work))??;
     let status = sealed.status.as_str();
     print(&match args.output {
-        OutputFormat::Json => format!(
-            "{}\n",
-            escape::json(&json!({
-                "pack_root": root,
-                "oracle_pack_id": sealed.pack_id,
-                "seal_digest": sealed.seal_digest,
-                "manifest_digest": sealed.manifest_digest,
-                "seal_status": status,
-                "existed": sealed.existed,
-            }))
-        ),
+        OutputFormat::Json => answer(&json!({
+            "pack_root": root,
+            "oracle_pack_id": sealed.pack_id,
+            "seal_digest": sealed.seal_digest,
+            "manifest_digest": sealed.manifest_digest,
+            "seal_status": status,
+            "existed": sealed.existed,
+        }))?,
         OutputFormat::Text => {
             let known = if sealed.existed { " (it was there already)" } else { "" };
             format!(

@@ -233,6 +233,7 @@ fn an_audit_goes_on_where_it_stopped() {
     let first = oracle_gate(&fixture, &with);
     assert_eq!(first.status.code(), Some(1), "{}", said(&first));
     assert_eq!(lines(&first).len(), 2, "a pack that is named twice is read once");
+    assert!(lines(&first).iter().all(|line| line["schemaVersion"] == 1), "each is an answer");
     // What was finished is not read again, and is reported again: with the journal the edit is not
     // seen, without it it is. A line that was cut is read again.
     fs::remove_file(fixture.path("run-5/data/one")).unwrap();
@@ -249,6 +250,34 @@ fn an_audit_goes_on_where_it_stopped() {
     assert_eq!(fs::read(&journal).unwrap(), b"data");
     fixture.write("packs.txt", "\n");
     assert_eq!(oracle_gate(&fixture, &audit).status.code(), Some(3), "nothing passes vacuously");
+}
+
+#[test]
+fn every_answer_names_the_version_of_its_form() {
+    let fixture = Fixture::new();
+    publish(&fixture);
+    let view = ["--profile", "dev", "--run-facts-ref", "view.json"];
+    let pack = ["--profile", "dev", "--pack-root", "run-5"];
+    let none: &[&str] = &[];
+    for (command, options, more) in [
+        ("seal", &view[..], none),
+        ("check", &view[..], none),
+        ("audit", &pack[..], none),
+        ("hold", &pack[..], &HOLD[..]),
+        ("release", &pack[..], &["--authority", "legal", "--hold", "1"][..]),
+        ("archive", &pack[..], &["--authority", "storage", "--location", "tape 9"][..]),
+        ("tombstone", &pack[..], &TOMBSTONE[..]),
+        ("state", &pack[..], none),
+        ("collect", &["--profile", "dev"][..], &["--staging-days", "30"][..]),
+        ("probe", &["--profile", "dev"][..], none),
+        ("reasons", none, none),
+    ] {
+        let words = [&[command, "--output", "json"][..], options, more].concat();
+        let answer = json_of(&oracle_gate(&fixture, &words));
+        assert_eq!(answer["schemaVersion"], json!(1), "{command}: {answer:#}");
+        // A failure names the version as well, and is no answer.
+        assert!(answer.get("error").is_none(), "{command}: {answer:#}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use stellar::Address;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{OutputFormat, print_json, refused, table};
+use super::{OutputFormat, print_json, print_list, refused, table};
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
@@ -190,7 +190,7 @@ impl ChannelContext {
         if output == OutputFormat::Json {
             let row = |(channel, balance): (&Channel, Option<i64>)| json!({ "channel": channel, "balanceStroops": balance.map(|held| held.to_string()) });
             let rows: Vec<_> = all.iter().zip(balances).map(row).collect();
-            return print_json(&rows).map_err(|_| cannot("it cannot be printed".to_owned()));
+            return print_list(&rows).map_err(|_| cannot("it cannot be printed".to_owned()));
         }
         let rows = all.iter().zip(balances);
         let rows: Vec<_> =

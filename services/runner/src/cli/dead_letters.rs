@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use wire::RunId;
 
 use super::proof::{ProofContext, say, unknown};
-use super::{DeadLettersCommand, OutputFormat, plain, print_json, refused};
+use super::{DeadLettersCommand, OutputFormat, plain, print_json, print_list, refused};
 use crate::gateway::operator::{self, RowsQuery, WorkView};
 use crate::operations::dead_letters;
 
@@ -87,7 +87,7 @@ async fn each(
 
 fn list(rows: &[WorkView], output: OutputFormat) -> ExitCode {
     if output == OutputFormat::Json {
-        return print_json(&rows).map_or_else(|code| code, |()| ExitCode::SUCCESS);
+        return print_list(rows).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     if rows.is_empty() {
         println!("there are no dead letters");

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{OutputFormat, plain, print_json, refused};
+use super::{OutputFormat, plain, print_list, refused};
 use crate::config::Config;
 use crate::operations::doctor::{self, Condition};
 
@@ -15,7 +15,7 @@ pub(super) async fn run(output: OutputFormat) -> ExitCode {
     let checks = doctor::examine(&config).await;
     match output {
         OutputFormat::Json => {
-            if let Err(code) = print_json(&checks) {
+            if let Err(code) = print_list(&checks) {
                 return code;
             }
         }

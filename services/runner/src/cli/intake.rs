@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chassis::postgres;
 
 use super::proof::unknown;
-use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_json, refused, table};
+use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_list, refused, table};
 use crate::operations::intake::{self, PauseView, Scope};
 
 /// Who pauses, as it is kept.
@@ -71,7 +71,7 @@ fn read(command: IntakeCommand) -> crate::error::Result<Order> {
 
 fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
     if output == OutputFormat::Json {
-        return print_json(&pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
+        return print_list(pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     if pauses.is_empty() {
         println!("nothing is paused");

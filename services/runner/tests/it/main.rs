@@ -36,6 +36,7 @@ mod dead_letters;
 mod queueing;
 mod accepting;
 mod restoring;
+mod answering;
 mod rotating;
 mod bounding;
 mod bearing;

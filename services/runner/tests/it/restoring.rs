@@ -72,6 +72,7 @@ async fn a_lost_database_is_restored_and_every_open_run_is_found() {
     assert_eq!(restored.status.code(), Some(0), "{}", said(&restored));
     let judged: Value = serde_json::from_slice(&restored.stdout).unwrap();
     assert_eq!((&judged["openedSince"], &judged["unknown"]), (&1.into(), &0.into()), "{judged:#}");
+    assert_eq!(judged["schemaVersion"], 1, "{judged:#}");
     assert_eq!(counted().await.unwrap(), FINISHED);
     // Its lumens may have moved since the export.
     let order: String = sqlx::query_scalar("SELECT state FROM channel_orders")

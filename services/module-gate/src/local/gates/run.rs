@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use chassis::process;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -593,7 +594,7 @@ impl Gate<'_> {
 
         // The hook hears of failures too, and its own is one.
         if let Some(command) = self.run.hook
-            && let Err(error) = run_hook(command, &serde_json::to_value(&summary)?)
+            && let Err(error) = run_hook(command, &serde_json::to_value(process::answer(&summary))?)
         {
             let error = format!("{error:#}");
             summary.failures.push(GateFailure::new("E_HOOK", None, error.clone()));
