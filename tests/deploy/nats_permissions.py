@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def observer_reads(observer, services):
 def fetch_and_acknowledge(observer, name, consumer):
     inbox = f"_INBOX.fetch{time.monotonic_ns()}"
     subscription = observer.subscribe(inbox)
-    observer.publish(f"$JS.API.CONSUMER.MSG.NEXT.{name}.{consumer}", b'{"batch":1,"expires":2000000000}', inbox)
+    observer.publish(f"$JS.API.CONSUMER.MSG.NEXT.{name}.{consumer}", b'{"batch":1,"expires":30000000000}', inbox)
     message = observer.received(subscription)
     return message is not None and message[0] is not None and observer.publish(message[0], b"+ACK")
 
@@ -229,6 +230,8 @@ def check(program):
 
 
 if __name__ == "__main__":
+    # Ended from outside, it ends its server and removes the folder of it all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for server in sys.argv[1:]:
         check(server)
     for problem in problems:

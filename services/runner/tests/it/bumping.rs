@@ -121,43 +121,45 @@ async fn a_transaction_that_a_surge_keeps_out_is_offered_for_more_and_lands_once
     assert!(compared.status.success(), "{}", said(&compared));
 }
 
+/// A process dies at this point of a fee bump, and another one goes on from there.
+///
+/// Each point needs a network of its own: the first bid follows what was charged of late, so that a
+/// second surge of the same height would keep nothing out.
+async fn dies_and_comes_back(point: &str) {
+    let fixture = Fixture::new().await;
+    let surge = Surge::new(&fixture).await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), SOON];
+    let mut process = spawn(&fixture, &dies);
+    gateway.up().await;
+    fixture.localnet.fault(Fault::Freeze(true));
+    let id = gateway.accepted(&fixture.body()).await;
+    is_sent(&fixture).await;
+    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    while process.0.try_wait().unwrap().is_none() {
+        assert!(tokio::time::Instant::now() < give_up_at, "{point} is not reached");
+        surge.ledger(BID).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let stored = number(&fixture, "SELECT count(*) FROM fee_bumps").await;
+    assert_eq!(stored, i64::from(point != "bump.before_persist"), "{point}");
+
+    let _again = spawn(&fixture, &[("RUNNER_PORT", &port), SOON]);
+    gateway.up().await;
+    fixture.localnet.fault(Fault::Freeze(false));
+    gateway.ended(&id, "failed").await;
+    let done = (fixture.succeeded(&id, "open").await, fixture.succeeded(&id, "finalize").await);
+    assert_eq!(done, (1, 1), "{point}");
+    let account = fixture.account().await;
+    assert_eq!((account.balance, account.receipts, account.reserved), (DEPOSIT, 1, 0), "{point}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
-    for point in ["bump.before_persist", "bump.after_persist", "bump.after_send"] {
-        // A network of its own each: the first bid follows what was charged of late, so that a
-        // second surge of the same height would keep nothing out.
-        let fixture = Fixture::new().await;
-        let surge = Surge::new(&fixture).await;
-        let port = free_port().await;
-        let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-        let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), SOON];
-        let mut process = spawn(&fixture, &dies);
-        gateway.up().await;
-        fixture.localnet.fault(Fault::Freeze(true));
-        let id = gateway.accepted(&fixture.body()).await;
-        is_sent(&fixture).await;
-        let give_up_at = tokio::time::Instant::now() + PATIENCE;
-        while process.0.try_wait().unwrap().is_none() {
-            assert!(tokio::time::Instant::now() < give_up_at, "{point} is not reached");
-            surge.ledger(BID).await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        let stored = number(&fixture, "SELECT count(*) FROM fee_bumps").await;
-        assert_eq!(stored, i64::from(point != "bump.before_persist"), "{point}");
-
-        let _again = spawn(&fixture, &[("RUNNER_PORT", &port), SOON]);
-        gateway.up().await;
-        fixture.localnet.fault(Fault::Freeze(false));
-        gateway.ended(&id, "failed").await;
-        let done = (fixture.succeeded(&id, "open").await, fixture.succeeded(&id, "finalize").await);
-        assert_eq!(done, (1, 1), "{point}");
-        let account = fixture.account().await;
-        assert_eq!(
-            (account.balance, account.receipts, account.reserved),
-            (DEPOSIT, 1, 0),
-            "{point}"
-        );
-    }
+    // Side by side, since each waits for ledgers most of its time.
+    let points = ["bump.before_persist", "bump.after_persist", "bump.after_send"];
+    futures::future::join_all(points.map(dies_and_comes_back)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

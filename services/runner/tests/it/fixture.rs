@@ -8,7 +8,7 @@ use chassis::{Env, Service};
 use runner::config::Config;
 use serde_json::{Value, json};
 use stellar::registry::{RateCard, Registry};
-use stellar::rpc::Applied;
+use stellar::rpc::{Applied, Outcome, SendAnswer};
 use stellar::scval::Reader;
 use stellar::tx::{self, PrepareRequest};
 use stellar::vault::{Account, Policy, RunState, Vault};
@@ -92,9 +92,11 @@ impl Fixture {
         let deployer = stellar::local::deployer();
         let [user, developer, runner, source] =
             [1, 2, 3, 4].map(|seed| Keypair::from_seed(&[seed; 32]));
-        for key in [&deployer, &user, &developer, &runner, &source] {
-            localnet.fund(&key.address().to_string()).await.unwrap();
-        }
+        let keys = [&deployer, &user, &developer, &runner, &source];
+        let addresses = keys.map(|key| key.address().to_string());
+        // Asked for together, they share the next ledgers.
+        let funded = addresses.iter().map(|address| localnet.fund(address));
+        futures::future::try_join_all(funded).await.unwrap();
         let registry = Registry(stellar::local::registry_id().unwrap());
         let vault = Vault(stellar::local::vault_id().unwrap());
         let (db, bus) = (testkit::postgres().await, testkit::nats().await);
@@ -164,7 +166,7 @@ impl Fixture {
         self.submit(&self.user, grant.into()).await;
     }
 
-    /// Has the network do something, signed by `key`.
+    /// Has the network do something, signed by `key`, in a ledger that closes for it at once.
     pub async fn submit(&self, key: &Keypair, call: Call) -> Applied {
         let network = stellar::Network::standalone();
         let request = PrepareRequest {
@@ -176,7 +178,17 @@ impl Fixture {
             auth_valid_ledgers: 1_000,
             fee_ceiling: u64::from(u32::MAX),
         };
-        tx::submit_and_wait(&self.rpc, &request).await.unwrap()
+        let prepared = tx::prepare(&self.rpc, &request).await.unwrap();
+        let sent = self.rpc.send(&network, &prepared.envelope).await.unwrap();
+        assert_eq!(sent, SendAnswer::Pending, "{}", call.name());
+        loop {
+            self.localnet.close_ledger().await.unwrap();
+            let status = self.rpc.transaction(&prepared.hash).await.unwrap();
+            if let Outcome::Applied(applied) = status.outcome {
+                assert!(applied.success, "{} ended with {}", call.name(), applied.code);
+                return *applied;
+            }
+        }
     }
 
     /// Sets the user's caps.

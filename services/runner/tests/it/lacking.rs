@@ -353,6 +353,13 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
     let text = "SELECT count(*) FROM chain_transactions WHERE source = $1";
     let used = sqlx::query_scalar::<_, i64>(text).bind(other.address().to_string());
     assert_eq!(used.fetch_one(&fixture.db.pool).await.unwrap(), 2);
+    // What the dead process held is free from here on, as when its leases end.
+    let text = "UPDATE channels SET lease_until = now() WHERE account = $1";
+    let channel = sqlx::query(text).bind(fixture.source.address().to_string());
+    channel.execute(&fixture.db.pool).await.unwrap();
+    let text = "UPDATE runs SET lease_until = now() WHERE id = $1 AND lease_until > now()";
+    let uuid: uuid::Uuid = dead.parse().unwrap();
+    sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
     running.gateway.ended(&dead, "failed").await;
     assert_eq!(fixture.account().await.receipts, 2);
     running.stop().await;
