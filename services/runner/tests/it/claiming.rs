@@ -9,6 +9,7 @@ use runner::model::run::RunLease;
 use runner::model::state::{Lane, Phase, Status};
 use runner::runs::store::{self, Failures};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use testkit::TestDb;
 use wire::RunId;
 
@@ -177,6 +178,43 @@ async fn one_user_who_asks_for_many_runs_keeps_no_other_user_waiting() {
     let by = ("one", "GRUNNER");
     let claimed = store::claim(&db.pool, by, LEASE_MS, Lane::Gates, Places::default(), 2).await;
     assert_eq!(users_of(&db.pool, &claimed.unwrap()).await, ["flood", "other"]);
+}
+
+/// How often `claim` looks at the table of runs or at an index of it.
+async fn looks_at_runs(db: &PgPool, claim: impl AsyncFnOnce(&PgPool)) -> i64 {
+    // A session tells what it has counted when it is asked to.
+    let options = (*db.connect_options()).clone();
+    let session = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let looks = "SELECT seq_scan + idx_scan FROM pg_stat_user_tables WHERE relname = 'runs'";
+    change(&session, "SELECT pg_stat_force_next_flush()").await;
+    let before = count(&session, looks).await;
+    claim(&session).await;
+    change(&session, "SELECT pg_stat_force_next_flush()").await;
+    count(&session, looks).await - before
+}
+
+#[tokio::test]
+async fn a_claim_counts_the_runs_of_users_and_not_for_each_of_their_runs() {
+    // As many as make a look for each of them stand out from what other sessions count meanwhile.
+    let users: Vec<_> = ["a", "b", "c"].into_iter().cycle().take(300).collect();
+    let db = queue(&users).await;
+    let waiting = "UPDATE runs SET phase = 'executing', status = 'running', admitted_at = now()";
+    change(&db.pool, waiting).await;
+    let looks = looks_at_runs(&db.pool, async |session| {
+        let by = ("one", "GRUNNER");
+        let claimed =
+            store::claim(session, by, LEASE_MS, Lane::Gates, Places::default(), 1).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+    });
+    assert!(looks.await < 60, "a claim looks for the user of each run that waits");
+
+    let db = queue(&["a"; 300]).await;
+    let both = Places { per_user: Some(1), per_agent: Some(400) };
+    assert_eq!(claim(&db.pool, "one", both, 1).await.len(), 1);
+    let looks = looks_at_runs(&db.pool, async |session| {
+        assert!(claim(session, "one", both, 1).await.is_empty(), "the user has one place");
+    });
+    assert!(looks.await < 60, "a claim looks whether each run of the queue has a place");
 }
 
 #[tokio::test]

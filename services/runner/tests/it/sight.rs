@@ -1,5 +1,7 @@
 //! What happens on chain is known within a ledger, published once, and never lost silently.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use soroban_localnet::Fault;
 use sqlx::Row as _;
@@ -239,9 +241,10 @@ async fn two_readers_a_bad_node_and_a_restart_neither_lose_nor_double_an_event()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ledgers_that_the_node_forgot_are_named_until_an_operator_takes_note() {
-    // Enough ledgers that the grant is still known when the runner has started, on a busy machine
-    // too.
-    let fixture = Fixture::with(|network| network.retention(600)).await;
+    // Enough ledgers that the grant is still known when the runner has started, and so long ones
+    // that none is forgotten while the runner reads those that are left, on a busy machine too.
+    let ledger = Duration::from_secs(2);
+    let fixture = Fixture::with(|network| network.retention(600).ledger_interval(ledger)).await;
     let runner = fixture.start(&[]).await;
     fixture.until_published("runner_granted", 1).await;
     runner.stop().await;
