@@ -404,22 +404,23 @@ impl Observer {
         }
     }
 
-    /// The same for a call that gets more than an answer, before anything is done for it: what the
-    /// supervisor does counts, whatever becomes of the caller meanwhile, and for one that is gone
-    /// nothing is done, and no program is started.
+    /// The same before the decision is carried out: what the supervisor does by itself counts,
+    /// whatever becomes of the caller meanwhile, and for one that is gone nothing is done, and no
+    /// program is started. Whether it waits is asked only where something depends on it.
     pub(crate) fn conclude_before(
         &mut self,
         decision: Decision,
         waits: impl FnOnce() -> bool,
     ) -> Decision {
+        let acts =
+            matches!(decision, Decision::Change(_) | Decision::Perform(_) | Decision::Start(_));
+        if !acts {
+            self.conclude(waits);
+            return decision;
+        }
         let waits = waits();
         self.conclude(|| waits);
-        match decision {
-            Decision::Change(_) | Decision::Perform(_) | Decision::Start(_) if !waits => {
-                error(libc::EINTR)
-            }
-            decision => decision,
-        }
+        if waits { decision } else { error(libc::EINTR) }
     }
 
     /// Everything that was seen. What is seen afterwards is lost.

@@ -238,13 +238,8 @@ fn decide(stopped: &Stopped, observer: &Mutex<Observer>) -> Decision {
         // It is held by its tracer: as long as it is, what is read is its own.
         Stopping::Stops => {
             let waits = || info(stopped.tid.cast_signed()).is_ok_and(|info| info.kind == ENTRY);
-            match observer.decide(stopped, waits) {
-                Decision::Answer(answer) => {
-                    observer.conclude(waits);
-                    Decision::Answer(answer)
-                }
-                decision => observer.conclude_before(decision, waits),
-            }
+            let decision = observer.decide(stopped, waits);
+            observer.conclude_before(decision, waits)
         }
     }
 }

@@ -30,12 +30,15 @@ fn is_blind(report: &Report) -> bool {
     blind
 }
 
+fn is_recorded(report: &Report, operation: &str) -> bool {
+    report.effects.iter().any(|effect| effect.operation == operation)
+}
+
 /// Whether the mode of the file was changed. If it was, that is on record, and only then.
 fn is_changed(setting: &Setting, report: &Report) -> bool {
     let mode = fs::metadata(setting.root.join("x")).unwrap().permissions().mode();
     let changed = mode & 0o777 == CHANGED;
-    let recorded = report.effects.iter().any(|effect| effect.operation == "chmod");
-    assert_eq!(changed, recorded, "{}", show(report));
+    assert_eq!(changed, is_recorded(report, "chmod"), "{}", show(report));
     changed
 }
 
@@ -51,8 +54,7 @@ fn a_structure_that_is_rewritten_during_the_look_is_not_believed() {
     assert_eq!(report.verdict, Verdict::Inconclusive, "{}", show(&report));
     assert!(report.reason.contains("the arguments of openat2 changed"), "{}", show(&report));
     // What they asked for in the end is on record, though it was not done.
-    let recorded = report.effects.iter().any(|effect| effect.operation == "openat2");
-    assert!(recorded, "{}", show(&report));
+    assert!(is_recorded(&report, "openat2"), "{}", show(&report));
     assert_eq!(fs::read(setting.root.join("x")).unwrap(), b"x\n");
 }
 
@@ -116,6 +118,5 @@ fn a_descriptor_that_is_swapped_during_the_look_changes_nothing_undeclared() {
     let mode = fs::metadata(setting.root.join("x")).unwrap().permissions().mode();
     assert_ne!(mode & 0o777, CHANGED, "{}", show(&report));
     assert_eq!(report.exit, Exit::Code(0), "{}", show(&report));
-    let recorded = report.effects.iter().any(|effect| effect.operation == "fchmod");
-    assert!(recorded, "{}", show(&report));
+    assert!(is_recorded(&report, "fchmod"), "{}", show(&report));
 }

@@ -73,11 +73,11 @@ const BOUNDS: Bounds = Bounds {
 };
 
 const LONG_BOUNDS: Bounds = Bounds {
-    ledgers: 4,
     after_outage: 1,
     life: 2,
-    budget: Budget { signings: 3, troubles: 2 },
+    budget: Budget { troubles: 2, ..BOUNDS.budget },
     followed: 1_500,
+    ..BOUNDS
 };
 
 /// A search with more steps is given up, before it takes all memory. The checker counts steps, of

@@ -40,7 +40,7 @@ const LEAST_SECS: u64 = 5;
 /// How long openings are held back once executors were found to have enough to do. An execution that
 /// ends makes place for few openings, and executors have work for longer than this.
 const HELD_BACK: Duration = Duration::from_millis(250);
-/// After what time a sender looks again that others have overtaken.
+/// After what time a sender looks again whose calls others have taken, or which were called off.
 const SOON: Duration = Duration::from_millis(50);
 /// How long a sender waits at most before it looks for calls again.
 const IDLE: Duration = Duration::from_secs(2);
