@@ -4,8 +4,8 @@
 //! Readers of JSON hold numbers as IEEE doubles (RFC 8259, section 6; RFC 8785 prescribes it). A
 //! number with another value is rounded without a word, and then two documents have one canonical
 //! form and one digest. The numbers that are safe are those whose text has the same decimal value
-//! as the shortest text of their double: `0.1`, `1e3` and `2.50` are, `18446744073709551615` and
-//! `0.10000000000000000001` are not.
+//! as the text that RFC 8785 gives their double: `0.1`, `1e3` and `2.50` are,
+//! `18446744073709551615` and `0.10000000000000000001` are not.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -160,15 +160,16 @@ pub fn check_number(text: &str) -> Result<(), String> {
         return if exact { Ok(()) } else { Err(too_large(text)) };
     }
 
+    // The text of RFC 8785 is the shortest that gives the same double again. Two such texts can be
+    // equally near to it: a double whose fraction is .25 may be written .2 or .3. RFC 8785 takes the
+    // even digit and Rust's `{:e}` the other one, so that the latter cannot be asked.
     let number: f64 = text.parse().unwrap_or(f64::INFINITY);
-    if !number.is_finite() {
+    let Some(canonical) = canonical_double(number) else {
         return Err(format!("{} is beyond what an IEEE double holds", shown(text)));
-    }
-    // `{:e}` is the shortest text that gives the same double again.
-    if decimal(text) != decimal(&format!("{number:e}")) {
+    };
+    if decimal(text) != decimal(&canonical) {
         return Err(format!(
-            "{} would be read as {number:e}: it is not exactly an IEEE double; write it as a \
-                string",
+            "{} would be read and written again as {canonical}; write it so, or as a string",
             shown(text)
         ));
     }
@@ -188,8 +189,12 @@ fn canonical_number(text: &str) -> Option<String> {
     if text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.to_owned());
     }
-    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
-    serde_json_canonicalizer::to_string(&number).ok()
+    canonical_double(text.parse().ok()?)
+}
+
+/// A double as RFC 8785 writes it (section 3.2.2.3); `None` if it is not finite.
+fn canonical_double(number: f64) -> Option<String> {
+    number.is_finite().then(|| serde_json_canonicalizer::to_string(&number).ok()).flatten()
 }
 
 fn too_large(text: &str) -> String {
@@ -476,6 +481,9 @@ mod tests {
             "1.7976931348623157e308",
             "9007199254740991.0",
             "0.30000000000000004",
+            "1586902954430106.2",
+            "-1586902954430106.2",
+            "1586902954430106.8",
         ] {
             assert_eq!(check_number(exact), Ok(()), "{exact}");
         }
@@ -496,6 +504,9 @@ mod tests {
             "1e20",
             "9007199254740991.4",
             "0.30000000000000004441",
+            "1586902954430106.3",
+            "1586902954430106.25",
+            "1586902954430106.7",
         ] {
             assert!(check_number(rounded).is_err(), "{rounded}");
         }
@@ -615,9 +626,31 @@ mod tests {
         #[test]
         fn every_double_in_its_shortest_text_is_exact(number in any::<f64>()) {
             prop_assume!(number.is_finite() && (number.fract() != 0.0 || number.abs() < 9e15));
-            prop_assert_eq!(check_number(&format!("{number:e}")), Ok(()));
             let canonical = serde_json_canonicalizer::to_string(&number).unwrap();
             prop_assert_eq!(check_number(&canonical), Ok(()));
+        }
+
+        /// Doubles that lie in the middle between two shortest texts: from 2^50 on the last bits of
+        /// the fraction are a quarter and an eighth, and the text has place for one digit.
+        #[test]
+        fn of_two_shortest_texts_only_that_with_the_even_digit_is_exact(
+            whole in (1_u64 << 50)..(1 << 51),
+            quarter in prop::sample::select(vec![1_u64, 3]),
+            negative: bool,
+        ) {
+            let sign = if negative { "-" } else { "" };
+            let fraction = quarter * 25;
+            let number: f64 = format!("{sign}{whole}.{fraction}").parse().unwrap();
+            let (even, odd) = if quarter == 1 { (2, 3) } else { (8, 7) };
+            let text = |digit: u8| format!("{sign}{whole}.{digit}");
+
+            for digit in [even, odd] {
+                prop_assert_eq!(text(digit).parse::<f64>().unwrap(), number);
+            }
+            prop_assert_eq!(check_number(&text(even)), Ok(()));
+            prop_assert_eq!(canonical_number(&text(odd)), Some(text(even)));
+            let message = check_number(&text(odd)).unwrap_err();
+            prop_assert!(message.contains(&text(even)), "{message}");
         }
     }
 }
