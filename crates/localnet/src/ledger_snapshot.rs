@@ -8,7 +8,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-#[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
 use soroban_env_host::xdr::{
     ContractDataDurability, Hash, LedgerEntry, LedgerEntryData, LedgerKey, LedgerKeyContractData,
@@ -34,7 +33,7 @@ const MAX_SEQUENCE: u32 = 2_000_000_000;
 const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
 /// A snapshot as it was read.
-#[cfg_attr(feature = "json", derive(Deserialize))]
+#[derive(Deserialize)]
 pub(crate) struct LedgerSnapshot {
     protocol_version: u32,
     sequence_number: u32,
@@ -44,18 +43,14 @@ pub(crate) struct LedgerSnapshot {
 }
 
 /// An entry in either form that the format had: with its key, or without.
-#[cfg_attr(feature = "json", derive(Deserialize), serde(untagged))]
+#[derive(Deserialize)]
+#[serde(untagged)]
 enum EntryForm {
-    Named {
-        entry: Box<LedgerEntry>,
-        live_until: Option<u32>,
-    },
-    #[cfg(feature = "json")]
+    Named { entry: Box<LedgerEntry>, live_until: Option<u32> },
     Keyed(serde::de::IgnoredAny, (Box<LedgerEntry>, Option<u32>)),
 }
 
 /// A snapshot as it is written, with all members that other readers insist on.
-#[cfg(feature = "json")]
 #[derive(Serialize)]
 struct Written<'a> {
     protocol_version: u32,
@@ -69,7 +64,6 @@ struct Written<'a> {
     ledger_entries: Vec<WrittenEntry<'a>>,
 }
 
-#[cfg(feature = "json")]
 #[derive(Serialize)]
 struct WrittenEntry<'a> {
     entry: &'a LedgerEntry,
@@ -80,7 +74,6 @@ impl EntryForm {
     fn into_stored(self) -> Stored {
         match self {
             Self::Named { entry, live_until } => Stored { entry: *entry, live_until },
-            #[cfg(feature = "json")]
             Self::Keyed(_, (entry, live_until)) => Stored { entry: *entry, live_until },
         }
     }
@@ -104,7 +97,6 @@ impl LedgerSnapshot {
     }
 
     /// Reads the JSON of a snapshot.
-    #[cfg(feature = "json")]
     pub(crate) fn parse(json: &[u8]) -> Result<Self, LocalnetError> {
         let snapshot: Self = serde_json::from_slice(json).map_err(|error| {
             invalid(format!("it is not the JSON of a ledger snapshot: {error}"))
@@ -121,13 +113,6 @@ impl LedgerSnapshot {
             return Err(invalid(format!("expected a timestamp up to {MAX_TIMESTAMP}, in seconds")));
         }
         Ok(snapshot)
-    }
-
-    /// Reads the JSON of a snapshot.
-    #[cfg(not(feature = "json"))]
-    pub(crate) fn parse(_json: &[u8]) -> Result<Self, LocalnetError> {
-        let reason = "soroban-localnet was built without its feature `json`, which reads them";
-        Err(LocalnetError::LedgerSnapshot(reason.to_owned()))
     }
 
     /// Puts the entries into a chain, and answers how many.
@@ -204,7 +189,6 @@ fn continue_at(chain: &mut Chain, sequence: u32, timestamp: u64) -> Result<(), I
 }
 
 /// The snapshot of a chain, as JSON.
-#[cfg(feature = "json")]
 pub(crate) fn written(chain: &Chain) -> Result<Vec<u8>, LocalnetError> {
     let (sequence, close_time) = (chain.sequence(), chain.close_time());
     let info = chain.settings.ledger_info(sequence, close_time, chain.network_id);
@@ -224,13 +208,6 @@ pub(crate) fn written(chain: &Chain) -> Result<Vec<u8>, LocalnetError> {
         ledger_entries: entries.collect(),
     };
     serde_json::to_vec(&snapshot).map_err(|error| LocalnetError::Internal(error.to_string()))
-}
-
-/// The snapshot of a chain, as JSON.
-#[cfg(not(feature = "json"))]
-pub(crate) fn written(_chain: &Chain) -> Result<Vec<u8>, LocalnetError> {
-    let reason = "soroban-localnet was built without its feature `json`, which writes them";
-    Err(LocalnetError::LedgerSnapshot(reason.to_owned()))
 }
 
 /// Whether the contract of the native asset is there already.

@@ -1,6 +1,5 @@
 //! XDR in answers: as base64, or as JSON where `xdrFormat` asks for it.
 
-#[cfg(feature = "json")]
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use soroban_env_host::xdr::WriteXdr;
@@ -9,24 +8,14 @@ use super::RpcError;
 use crate::xdr;
 
 /// What can be written in an answer, in every format there is.
-#[cfg(feature = "json")]
 pub(super) trait Shown: WriteXdr + Serialize {}
 
-#[cfg(feature = "json")]
 impl<T: WriteXdr + Serialize> Shown for T {}
-
-/// What can be written in an answer, in every format there is.
-#[cfg(not(feature = "json"))]
-pub(super) trait Shown: WriteXdr {}
-
-#[cfg(not(feature = "json"))]
-impl<T: WriteXdr> Shown for T {}
 
 /// How XDR is written in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Base64,
-    #[cfg(feature = "json")]
     Json,
 }
 
@@ -35,13 +24,7 @@ impl Format {
     pub(super) fn read(format: Option<&str>) -> Result<Self, RpcError> {
         match format {
             None | Some("" | "base64") => Ok(Self::Base64),
-            #[cfg(feature = "json")]
             Some("json") => Ok(Self::Json),
-            #[cfg(not(feature = "json"))]
-            Some("json") => Err(RpcError::invalid_params(
-                "xdrFormat 'json' is not supported: soroban-localnet was built without its \
-                 feature `json`",
-            )),
             Some(other) => Err(RpcError::invalid_params(format!(
                 "expected 'base64' or 'json' for optional 'xdrFormat', got {other:?}"
             ))),
@@ -52,7 +35,6 @@ impl Format {
     pub(super) fn value(self, value: &impl Shown) -> Result<Value, RpcError> {
         match self {
             Self::Base64 => xdr::base64(value).map(Value::from).map_err(RpcError::internal),
-            #[cfg(feature = "json")]
             Self::Json => serde_json::to_value(value).map_err(RpcError::internal),
         }
     }

@@ -168,7 +168,6 @@ async fn a_tail_loop_over_events_stays_at_the_tip_without_a_new_ledger() {
     assert!(!page["events"].as_array().unwrap().is_empty());
 }
 
-#[cfg(feature = "json")]
 #[tokio::test]
 async fn xdr_comes_as_json_where_it_is_asked_for() {
     let client = client().await;
