@@ -624,10 +624,14 @@ mod tests {
         }
 
         #[test]
-        fn every_double_in_its_shortest_text_is_exact(number in any::<f64>()) {
-            prop_assume!(number.is_finite() && (number.fract() != 0.0 || number.abs() < 9e15));
+        fn every_double_in_its_shortest_text_is_exact_unless_it_is_too_large_an_integer(
+            number in any::<f64>().prop_filter("is finite", |number| number.is_finite()),
+        ) {
             let canonical = serde_json_canonicalizer::to_string(&number).unwrap();
-            prop_assert_eq!(check_number(&canonical), Ok(()));
+            // Written without an exponent.
+            let too_large = (9_007_199_254_740_992.0..1e21).contains(&number.abs())
+                && number.fract() == 0.0;
+            prop_assert_eq!(check_number(&canonical).is_err(), too_large, "{}", canonical);
         }
 
         /// Doubles that lie in the middle between two shortest texts: from 2^50 on the last bits of
