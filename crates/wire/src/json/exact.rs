@@ -419,10 +419,11 @@ impl<'a> Walk<'a> {
             let flaw = self.flaw(message);
             self.exact.rounded.push(flaw);
         }
-        match (self.numbers, canonical_number(word)) {
-            (Numbers::Canonical, Some(number)) => out.push_str(&number),
-            _ => out.push_str(word),
-        }
+        let canonical = match self.numbers {
+            Numbers::Canonical => canonical_number(word),
+            Numbers::AsWritten => None,
+        };
+        out.push_str(canonical.as_deref().unwrap_or(word));
     }
 
     fn note_nul(&mut self) {
@@ -634,8 +635,8 @@ mod tests {
             prop_assert_eq!(check_number(&canonical).is_err(), too_large, "{}", canonical);
         }
 
-        /// Doubles that lie in the middle between two shortest texts: from 2^50 on the last bits of
-        /// the fraction are a quarter and an eighth, and the text has place for one digit.
+        /// Doubles that lie in the middle between two shortest texts: between 2^50 and 2^51 the
+        /// fraction is a multiple of a quarter, and one digit is enough to tell them apart.
         #[test]
         fn of_two_shortest_texts_only_that_with_the_even_digit_is_exact(
             whole in (1_u64 << 50)..(1 << 51),
