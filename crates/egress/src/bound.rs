@@ -5,10 +5,11 @@
 //! is estimated. What has no such bound is refused, and so is every member that is not known here,
 //! unless the operator states a maximum.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::body::Body;
 use crate::route::{Allowance, Endpoint};
+use crate::text::quoted;
 
 /// Members that neither are text for the model nor point to any.
 const SETTINGS: &[&str] = &[
@@ -146,38 +147,39 @@ pub struct Bound {
     pub streamed: bool,
 }
 
+/// Why a request is refused, whatever is left of any budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is wrong by itself.
+    Invalid(String),
+    /// Its tokens have no bound, or cannot be counted.
+    Unbounded(String),
+}
+
 /// Bounds a request.
 ///
 /// # Errors
-/// Why it has no bound, or cannot be understood.
-pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<Bound, String> {
-    let mut text = Text { bytes: 0, unbounded: Vec::new() };
+/// [`Unfit`].
+pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<Bound, Unfit> {
+    let mut text = Text { bytes: 0, unbounded: 0, first: None };
     for name in body.names() {
         let Some(value) = body.get(name) else { continue };
         if name == "prompt" && value.is_object() {
             // The id of a text that lies at the service.
-            text.unbounded.push("a prompt by its id".to_owned());
+            text.has_no_bound(|| "a prompt by its id".to_owned());
         } else if TEXTS.contains(&name) {
             text.add(value);
         } else if TOOLS.contains(&name) {
             text.add_tools(name, value);
         } else if !SETTINGS.contains(&name) {
-            text.unbounded.push(format!("the member {name:?} is not known"));
+            text.has_no_bound(|| format!("the member {} is not known", quoted(name)));
         } else if name == "text" || name == "thinking" || name == "reasoning" {
             // A form of the answer may hold a schema; the others are words of the protocol.
             text.bytes += length_of(value);
         }
     }
 
-    // Servers differ about other values: some take "true" or 1 for a yes.
-    for name in ["background", "stream"] {
-        if body.get(name).is_some_and(|value| !value.is_boolean()) {
-            return Err(format!("{name:?} is neither true nor false"));
-        }
-    }
-    if body.value["background"] == true {
-        return Err("an answer in the background cannot be counted".to_owned());
-    }
+    switches(body)?;
 
     // A service wraps each message in some tokens of its own; the operator states how many.
     let messages = ["messages", "input"].iter().filter_map(|name| body.get(name)?.as_array());
@@ -188,28 +190,58 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
     }
 
     // What cannot be counted costs the operator's maximum each, or the request is refused.
-    match (text.unbounded.first(), allowance.unbounded) {
+    match (text.first, allowance.unbounded) {
         (None, _) => {}
         (Some(_), Some(each)) => {
-            input = input.saturating_add(each.saturating_mul(text.unbounded.len() as u64));
+            input = input.saturating_add(each.saturating_mul(text.unbounded));
         }
         (Some(first), None) => {
-            return Err(format!("the tokens of this request have no bound: {first}"));
+            let why = format!("the tokens of this request have no bound: {first}");
+            return Err(Unfit::Unbounded(why));
         }
     }
 
     let writes = !matches!(endpoint, Endpoint::Embeddings);
     let choices = if writes { choices(endpoint, body)? } else { 0 };
     let output = if writes { stated_limit(endpoint, body)? } else { Some(0) };
+    if let Some(stated) = output {
+        leaves_an_answer(endpoint, body, stated).map_err(Unfit::Invalid)?;
+    }
     let output = output.map(|limit| limit.saturating_mul(choices));
     Ok(Bound { input, output, choices, writes, streamed: body.value["stream"] == true })
+}
+
+/// Refuses what services read in different ways: some take "true" or 1 for a yes.
+fn switches(body: &Body) -> Result<(), Unfit> {
+    for name in ["background", "stream"] {
+        if body.get(name).is_some_and(|value| !value.is_boolean()) {
+            return Err(Unfit::Invalid(format!("{name:?} is neither true nor false")));
+        }
+    }
+    if body.get("stream_options").is_some_and(|value| !value.is_object()) {
+        return Err(Unfit::Invalid("\"stream_options\" is no object".to_owned()));
+    }
+    if body.value["background"] == true {
+        let why = "an answer in the background cannot be counted".to_owned();
+        return Err(Unfit::Unbounded(why));
+    }
+    Ok(())
+}
+
+/// A service counts thinking as written, and refuses a limit that thinking alone uses up.
+fn leaves_an_answer(endpoint: Endpoint, body: &Body, limit: u64) -> Result<(), String> {
+    let thinking = body.value["thinking"]["budget_tokens"].as_u64().unwrap_or(0);
+    if endpoint == Endpoint::Messages && thinking > 0 && thinking >= limit {
+        return Err(format!("its {thinking} tokens of thinking leave none of {limit} to answer"));
+    }
+    Ok(())
 }
 
 /// Writes the granted limit into the request, and asks for the record of tokens in a stream.
 /// Answers whether the record is one that the module did not ask for.
 ///
 /// # Errors
-/// The request cannot be answered within the limit.
+/// The request cannot be answered within what was granted.
 pub fn limit(
     endpoint: Endpoint,
     body: &mut Body,
@@ -220,16 +252,12 @@ pub fn limit(
         // Rounded down: all choices together stay within what was granted.
         let each = granted / bound.choices.max(1);
         if each == 0 {
-            return Err("the budget leaves no token to write for every answer asked for".to_owned());
-        }
-
-        // A service counts thinking as written, and refuses a limit that thinking alone uses up.
-        let thinking = body.value["thinking"]["budget_tokens"].as_u64().unwrap_or(0);
-        if endpoint == Endpoint::Messages && thinking > 0 && thinking >= each {
             return Err(format!(
-                "its {thinking} tokens of thinking leave none of {each} to answer"
+                "{granted} tokens to write are too few for the {} answers that it asks for",
+                bound.choices
             ));
         }
+        leaves_an_answer(endpoint, body, each)?;
 
         // Every limit that is stated is lowered: which of two a service heeds is its own affair.
         let names = limit_names(endpoint);
@@ -247,11 +275,8 @@ pub fn limit(
     }
 
     // Without the record nothing would say what a stream used.
-    let mut options = match body.get("stream_options") {
-        Some(Value::Object(options)) => options.clone(),
-        None => serde_json::Map::new(),
-        Some(_) => return Err("\"stream_options\" is no object".to_owned()),
-    };
+    let options = body.get("stream_options").and_then(Value::as_object);
+    let mut options = options.cloned().unwrap_or_default();
     options.insert("include_usage".to_owned(), Value::Bool(true));
     body.set("stream_options", Value::Object(options));
     Ok(true)
@@ -268,23 +293,28 @@ fn limit_names(endpoint: Endpoint) -> &'static [&'static str] {
 }
 
 /// The least of the limits that the request states.
-fn stated_limit(endpoint: Endpoint, body: &Body) -> Result<Option<u64>, String> {
+fn stated_limit(endpoint: Endpoint, body: &Body) -> Result<Option<u64>, Unfit> {
     let mut least: Option<u64> = None;
     for name in limit_names(endpoint) {
         let Some(value) = body.get(name) else { continue };
-        let value = value.as_u64().ok_or_else(|| format!("{name:?} is no whole number"))?;
+        let value = value.as_u64().filter(|value| *value > 0);
+        let value =
+            value.ok_or_else(|| Unfit::Invalid(format!("{name:?} is no whole number from 1")))?;
         least = Some(least.map_or(value, |known| known.min(value)));
     }
     Ok(least)
 }
 
 /// How many answers are written for one request.
-fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, String> {
+fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, Unfit> {
     let number = |name: &str| match body.get(name) {
         None => Ok(1),
         Some(value) => match value.as_u64() {
             Some(number @ 1..=MAX_CHOICES) => Ok(number),
-            _ => Err(format!("{name:?} is no whole number from 1 to {MAX_CHOICES}")),
+            _ => {
+                let why = format!("{name:?} is no whole number from 1 to {MAX_CHOICES}");
+                Err(Unfit::Invalid(why))
+            }
         },
     };
     match endpoint {
@@ -304,10 +334,17 @@ fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, String> {
 /// All text of a request, and what in it has no bound.
 struct Text {
     bytes: u64,
-    unbounded: Vec<String>,
+    /// How much has none, and the first of it.
+    unbounded: u64,
+    first: Option<String>,
 }
 
 impl Text {
+    fn has_no_bound(&mut self, what: impl FnOnce() -> String) {
+        self.unbounded += 1;
+        self.first.get_or_insert_with(what);
+    }
+
     /// Counts what a model reads of a message, a part, or a list of them.
     fn add(&mut self, value: &Value) {
         match value {
@@ -315,43 +352,54 @@ impl Text {
             // A prompt may be given as tokens.
             Value::Number(_) => self.bytes += 1,
             Value::Array(list) => list.iter().for_each(|one| self.add(one)),
-            Value::Object(members) => {
-                let kind = members.get("type").and_then(Value::as_str);
-                if let Some(kind) = kind
-                    && !KINDS.contains(&kind)
-                {
-                    self.unbounded.push(format!("a part of type {kind:?}"));
-                    return;
-                }
+            Value::Object(members) => self.add_part(members),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
 
-                for (name, value) in members {
-                    match name.as_str() {
-                        // What a tool is called with is an object of the module's own.
-                        "input" | "arguments" | "output" if kind.is_some() && !value.is_array() => {
-                            self.bytes += length_of(value);
-                        }
-                        "source" => self.add_source(value),
-                        name if PARTS.contains(&name) => self.add(value),
-                        _ if value.is_null() => {}
-                        name => self.unbounded.push(format!("the member {name:?} of a message")),
-                    }
+    fn add_part(&mut self, members: &Map<String, Value>) {
+        let kind = members.get("type").and_then(Value::as_str);
+        if let Some(kind) = kind
+            && !KINDS.contains(&kind)
+        {
+            return self.has_no_bound(|| format!("a part of type {}", quoted(kind)));
+        }
+
+        for (name, value) in members {
+            match name.as_str() {
+                // What a tool is called with is an object of the module's own.
+                "input" | "arguments" if kind.is_some() && !value.is_array() => {
+                    self.bytes += length_of(value);
+                }
+                "source" => self.add_source(value),
+                "id" if !value.is_null() && !brings_its_text(kind, members) => {
+                    self.has_no_bound(|| "an id of what lies at the service".to_owned());
+                }
+                name if PARTS.contains(&name) => self.add(value),
+                _ if value.is_null() => {}
+                name => {
+                    self.has_no_bound(|| format!("the member {} of a message", quoted(name)));
                 }
             }
-            Value::Null | Value::Bool(_) => {}
         }
     }
 
     /// Where a document comes from: only its text is here.
     fn add_source(&mut self, value: &Value) {
-        match (value, value["type"].as_str()) {
-            (Value::String(text), _) => self.bytes += text.len() as u64,
-            (_, Some("text" | "content")) => {
-                self.add(&value["data"]);
-                self.add(&value["content"]);
-            }
-            (_, kind) => {
-                let kind = kind.unwrap_or("none");
-                self.unbounded.push(format!("a document from a source of type {kind:?}"));
+        let Value::Object(members) = value else { return self.add(value) };
+        let kind = members.get("type").and_then(Value::as_str);
+        if !matches!(kind, Some("text" | "content")) {
+            let kind = kind.unwrap_or("none");
+            return self
+                .has_no_bound(|| format!("a document from a source of type {}", quoted(kind)));
+        }
+        for (name, value) in members {
+            match name.as_str() {
+                "data" | "content" => self.add(value),
+                "type" | "media_type" => {}
+                name => {
+                    self.has_no_bound(|| format!("the member {} of a source", quoted(name)));
+                }
             }
         }
     }
@@ -363,9 +411,28 @@ impl Text {
         for tool in value.as_array().into_iter().flatten().filter(|_| name == "tools") {
             match tool["type"].as_str() {
                 None | Some("function" | "custom") => {}
-                Some(kind) => self.unbounded.push(format!("a tool of type {kind:?}")),
+                Some(kind) => self.has_no_bound(|| format!("a tool of type {}", quoted(kind))),
             }
         }
+    }
+}
+
+/// Whether a part with an `id` has everything that the model reads of it, so that the id only names
+/// it: calls of tools (the id pairs them with their results), and what a service has written and is
+/// sent again whole. An id without any text stands for something that lies at the service
+/// (`item_reference`, whose type may be left out), and so does reasoning that is not sent along in
+/// its encrypted form: its summary is not what the model reads.
+fn brings_its_text(kind: Option<&str>, members: &Map<String, Value>) -> bool {
+    let has = |name: &str| match members.get(name) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(list)) => !list.is_empty(),
+        // A tool may be called with nothing.
+        Some(Value::Object(members)) => !members.is_empty() || kind == Some("tool_use"),
+        _ => false,
+    };
+    match kind {
+        Some("reasoning") => has("encrypted_content"),
+        _ => ["content", "text", "function", "arguments", "input", "output"].into_iter().any(has),
     }
 }
 
@@ -388,7 +455,7 @@ mod tests {
         Body::parse(value.to_string().as_bytes()).unwrap()
     }
 
-    fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, String> {
+    fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, Unfit> {
         bound(endpoint, &body(value), &NONE)
     }
 
@@ -398,7 +465,8 @@ mod tests {
             for value in [json!("true"), json!(1), json!([true]), json!({})] {
                 let request = json!({ "model": "m", "messages": [], name: value });
                 let error = of(Endpoint::Chat, &request).unwrap_err();
-                assert!(error.contains("neither true nor false"), "{name}: {error}");
+                let expected = format!("{name:?} is neither true nor false");
+                assert_eq!(error, Unfit::Invalid(expected));
             }
         }
         let plain = json!({ "model": "m", "messages": [], "stream": null });
@@ -443,17 +511,46 @@ mod tests {
             (Endpoint::Responses, json!({ "input": "a", "previous_response_id": "r" })),
             (Endpoint::Responses, json!({ "input": "a", "conversation": "c" })),
             (Endpoint::Responses, json!({ "input": [{ "type": "item_reference", "id": "i" }] })),
+            (Endpoint::Responses, json!({ "input": [{ "id": "msg_1" }] })),
+            (Endpoint::Responses, json!({ "input": [{ "type": null, "id": "msg_1" }] })),
+            (Endpoint::Responses, json!({ "input": { "id": "msg_1" } })),
+            (
+                Endpoint::Responses,
+                json!({ "input": [{ "id": "m", "role": "user", "content": [] }] }),
+            ),
+            (Endpoint::Responses, json!({ "input": [{ "id": { "of": "m" }, "status": "done" }] })),
+            (
+                Endpoint::Responses,
+                json!({ "input": [{ "type": "reasoning", "id": "rs_1", "summary": [] }] }),
+            ),
+            (
+                Endpoint::Responses,
+                json!({ "input": [{ "type": "reasoning", "id": "rs_1", "encrypted_content": null,
+                "summary": [{ "type": "summary_text", "text": "short" }] }] }),
+            ),
+            (
+                Endpoint::Responses,
+                json!({ "input": [{ "type": "function_call_output", "call_id": "1",
+                "output": { "type": "input_image", "file_id": "f" } }] }),
+            ),
+            (Endpoint::Completions, json!({ "prompt": [{ "id": "p" }] })),
             (Endpoint::Responses, json!({ "input": "a", "tools": [{ "type": "web_search" }] })),
             (Endpoint::Responses, json!({ "prompt": { "id": "p" }, "input": "a" })),
             (Endpoint::Messages, part(json!({ "type": "image", "source": { "type": "url" } }))),
             (Endpoint::Messages, part(json!({ "type": "document", "source": { "type": "file" } }))),
+            (
+                Endpoint::Messages,
+                part(json!({ "type": "document", "source": { "type": "text", "data": "a",
+                    "file_id": "f" } })),
+            ),
             (Endpoint::Messages, json!({ "messages": [], "mcp_servers": [{}] })),
             (Endpoint::Messages, json!({ "messages": [], "container": "c" })),
             (Endpoint::Messages, json!({ "messages": [], "tools": [{ "type": "bash_20250124" }] })),
         ];
         for (endpoint, value) in cases {
             let error = of(endpoint, &value).unwrap_err();
-            assert!(error.contains("no bound"), "{value}: {error}");
+            let Unfit::Unbounded(why) = error else { panic!("{value}: {error:?}") };
+            assert!(why.contains("no bound"), "{value}: {why}");
             let allowance = Allowance { unbounded: Some(1_000), ..NONE };
             let bounded = bound(endpoint, &body(&value), &allowance).unwrap();
             assert!(bounded.input >= 1_000, "{value}");
@@ -476,7 +573,13 @@ mod tests {
                 json!({ "model": "m", "input": [
                 { "role": "user", "content": [{ "type": "input_text", "text": "a" }] },
                 { "type": "function_call", "call_id": "1", "name": "f", "arguments": "{}" },
-                { "type": "function_call_output", "call_id": "1", "output": "4" }],
+                { "type": "function_call_output", "call_id": "1", "output": "4" },
+                // What an answer consisted of, sent again.
+                { "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+                    "content": [{ "type": "output_text", "text": "a", "annotations": [] }] },
+                { "type": "function_call", "id": "fc_1", "call_id": "2", "name": "f",
+                    "arguments": "{}" },
+                { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e" }],
                 "reasoning": { "effort": "low" }, "text": { "format": { "type": "text" } } }),
             ),
             (
@@ -493,7 +596,7 @@ mod tests {
                         "data": "long" } }] }] }),
             ),
         ] {
-            of(endpoint, &value).unwrap_or_else(|error| panic!("{value}: {error}"));
+            of(endpoint, &value).unwrap_or_else(|error| panic!("{value}: {error:?}"));
         }
     }
 
@@ -522,6 +625,41 @@ mod tests {
         assert!(lowered(Endpoint::Messages, thinking, 40).is_err());
         let responses = lowered(Endpoint::Responses, json!({ "input": "a" }), 7).unwrap();
         assert_eq!(responses["max_output_tokens"], 7);
+    }
+
+    /// No budget is short where the request alone is at fault.
+    #[test]
+    fn what_is_wrong_by_itself_is_said_so() {
+        let thinking = |tokens: u64| {
+            json!({ "messages": [], "max_tokens": 100, "thinking": { "type": "enabled",
+                "budget_tokens": tokens } })
+        };
+        for (endpoint, value) in [
+            (Endpoint::Chat, json!({ "messages": [], "max_tokens": 0 })),
+            (Endpoint::Chat, json!({ "messages": [], "max_completion_tokens": -1 })),
+            (Endpoint::Responses, json!({ "input": "a", "max_output_tokens": 1.5 })),
+            (Endpoint::Chat, json!({ "messages": [], "n": 0 })),
+            (Endpoint::Chat, json!({ "messages": [], "n": 129 })),
+            (Endpoint::Chat, json!({ "messages": [], "stream": true, "stream_options": [] })),
+            (Endpoint::Messages, thinking(100)),
+            (Endpoint::Messages, thinking(200)),
+        ] {
+            let error = of(endpoint, &value).unwrap_err();
+            assert!(matches!(error, Unfit::Invalid(_)), "{value}: {error:?}");
+        }
+        assert_eq!(of(Endpoint::Messages, &thinking(99)).unwrap().output, Some(100));
+    }
+
+    #[test]
+    fn a_long_name_is_not_repeated_and_many_are_counted() {
+        let mut request = json!({ "messages": [] });
+        request["x".repeat(1 << 20)] = json!(1);
+        let Err(Unfit::Unbounded(why)) = of(Endpoint::Chat, &request) else { panic!() };
+        assert!(why.len() < 500 && why.contains("cut: it has 1048576 bytes"), "{why}");
+        let names = (0..1_000).map(|number| (format!("x{number}"), json!(1)));
+        request = names.collect::<Map<_, _>>().into();
+        let allowance = Allowance { unbounded: Some(10), ..NONE };
+        assert_eq!(bound(Endpoint::Chat, &body(&request), &allowance).unwrap().input, 10_000);
     }
 
     #[test]

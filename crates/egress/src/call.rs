@@ -5,32 +5,33 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use reqwest::Client;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use url::Url;
 use wire::Hasher;
 use wire::egress::{Call, CallOutcome, MAX_PATH, answer_hasher, request_digest};
 
-use crate::body::Body;
-use crate::bound::{self, Bound};
+use crate::admit::{Asking, LimitedBy, admit};
 use crate::decode::{DecodeError, Decoder};
 use crate::evidence::Bodies;
-use crate::meter::{Asked, Refused, Reservation};
+use crate::headers;
+use crate::meter::Reservation;
 use crate::proxy::{Shared, Source};
 use crate::record::{Reader, Tokens, Usage};
 use crate::refusal::Refusal;
-use crate::replay::{Recorded, identity};
-use crate::route::{Endpoint, Route};
-use crate::secret::Scrubber;
+use crate::replay::Recorded;
+use crate::route::Route;
+use crate::scrub::Scrubber;
 use crate::sse::{Event, Parser};
 
 /// A body on its way to the module.
@@ -40,94 +41,10 @@ pub type Out = BoxBody<Bytes, io::Error>;
 const PIECES: usize = 16;
 /// Bytes of JSON from which on reading them takes milliseconds.
 const LARGE: usize = 1 << 20;
-/// Longest `retry-after` and other heads are passed on as they are; these are not, since they name
-/// the operator's account, belong to one connection, or are no longer true.
-const NOT_PASSED: &[&str] = &[
-    "set-cookie",
-    "set-cookie2",
-    "alt-svc",
-    "strict-transport-security",
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "content-encoding",
-    "content-length",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "location",
-    "www-authenticate",
-    "content-md5",
-    "digest",
-];
-/// What a module sends in place of a credential, and what would speak for somebody else.
-const NOT_SENT: &[&str] = &[
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "host",
-    "content-length",
-    "accept-encoding",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "http2-settings",
-    "openai-organization",
-    "openai-project",
-    "via",
-    // Some frameworks answer another method or path than the one asked for by these.
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-forwarded-path",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-rewrite-url",
-];
 
 /// A body that is there whole.
 pub fn whole(bytes: Bytes) -> Out {
     Full::new(bytes).map_err(|never| match never {}).boxed()
-}
-
-/// What is known of a request before it leaves.
-struct Asking {
-    route: usize,
-    endpoint: Endpoint,
-    method: Method,
-    /// Below the service's address, with the query.
-    path: String,
-    url: Url,
-    headers: HeaderMap,
-    body: Bytes,
-    /// Of the body as the module sent it.
-    identity: wire::Digest,
-    streamed: bool,
-    /// The record of a stream was not asked for by the module.
-    hides: bool,
 }
 
 /// Answers one request of the module.
@@ -217,164 +134,6 @@ fn find(shared: &Shared, uri: &Uri) -> Option<(usize, String)> {
     Some((index, rest))
 }
 
-/// Everything that has to hold before a request leaves.
-async fn admit(
-    shared: &Shared,
-    (index, path): (usize, &str),
-    shown: &str,
-    head: &http::request::Parts,
-    body: Incoming,
-) -> Result<(Asking, Reservation, OwnedSemaphorePermit), Refusal> {
-    let route = &shared.routes[index];
-    if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::forbidden("tunnels and other protocols do not leave"));
-    }
-    if head.method == Method::TRACE {
-        // The service would answer with what it was sent, credential and all.
-        return Err(Refusal::forbidden("TRACE does not leave"));
-    }
-    let endpoint = route.endpoint(&head.method, path).map_err(Refusal::forbidden)?;
-    let url = route.target(path, head.uri.query()).map_err(Refusal::forbidden)?;
-    let compressed = head.headers.get(header::CONTENT_ENCODING);
-    if route.kind != wire::egress::UpstreamKind::Http
-        && compressed.is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(Refusal::forbidden("a compressed request cannot be bounded"));
-    }
-    // More than the operator allows at once wait for their turn. They wait before their bodies are
-    // read, so that no more of these are in memory than may be under way.
-    let turn = Arc::clone(&shared.places[index]).acquire_owned().await;
-    let turn = turn.map_err(|_| Refusal::limit("the proxy has ended"))?;
-    let bytes = read(body, &route.limits).await?;
-
-    let mut asking = Asking {
-        route: index,
-        endpoint,
-        method: head.method.clone(),
-        path: shown.to_owned(),
-        url,
-        headers: headers(&head.headers, route)?,
-        identity: identity(&bytes),
-        body: bytes,
-        streamed: false,
-        hides: false,
-    };
-    let bounded = bounded(route, endpoint, &asking.body)?;
-    let Some((mut parsed, bound)) = bounded else {
-        let asked = Asked { llm_in: 0, llm_out: 0, writes: false };
-        let reservation = reserve(shared, index, asked).await?;
-        return Ok((asking, reservation, turn));
-    };
-    let asked = Asked {
-        llm_in: bound.input,
-        llm_out: bound.output.unwrap_or(route.limits.output_tokens),
-        writes: bound.writes,
-    };
-    let reservation = reserve(shared, index, asked).await?;
-    match bound::limit(endpoint, &mut parsed, &bound, reservation.llm_out) {
-        Ok(hides) => asking.hides = hides,
-        Err(why) => {
-            shared.meter.release(reservation);
-            return Err(Refusal::budget(why));
-        }
-    }
-    asking.streamed = bound.streamed;
-    asking.body = parsed.to_bytes().into();
-    Ok((asking, reservation, turn))
-}
-
-/// The request as it is understood, and its bound; nothing where no token is counted.
-fn bounded(
-    route: &Route,
-    endpoint: Endpoint,
-    bytes: &[u8],
-) -> Result<Option<(Body, Bound)>, Refusal> {
-    if !endpoint.is_metered() {
-        return Ok(None);
-    }
-    let invalid = |message: String| Refusal {
-        status: StatusCode::BAD_REQUEST,
-        code: "invalid_request",
-        message,
-    };
-    let body = Body::parse(bytes)
-        .map_err(|error| invalid(format!("the request cannot be read in one way: {error}")))?;
-    let model = body.get("model").and_then(serde_json::Value::as_str);
-    let Some(model) = model else {
-        return Err(invalid("the request names no \"model\"".to_owned()));
-    };
-    if !route.models.is_empty() && !route.models.iter().any(|allowed| allowed == model) {
-        let allowed = route.models.join(", ");
-        return Err(Refusal::forbidden(format!(
-            "the model {model:?} is not one that the module declares: {allowed}"
-        )));
-    }
-    let bound =
-        bound::bound(endpoint, &body, &route.limits.allowance).map_err(Refusal::forbidden)?;
-    Ok(Some((body, bound)))
-}
-
-async fn reserve(shared: &Shared, route: usize, asked: Asked) -> Result<Reservation, Refusal> {
-    shared.meter.reserve(route, asked).await.map_err(|refused| match refused {
-        Refused::Budget(why) => Refusal::budget(why),
-        Refused::Limit(why) => Refusal::limit(why),
-    })
-}
-
-async fn read(body: Incoming, limits: &crate::route::Limits) -> Result<Bytes, Refusal> {
-    let limited = Limited::new(body, limits.request_bytes);
-    let read = tokio::time::timeout(limits.total, limited.collect()).await;
-    let read = read.map_err(|_| Refusal {
-        status: StatusCode::REQUEST_TIMEOUT,
-        code: "request_timeout",
-        message: "the request did not come to its end".to_owned(),
-    })?;
-    match read {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("a request has at most {} bytes", limits.request_bytes);
-            Err(Refusal::too_large(text))
-        }
-        Err(error) => Err(Refusal {
-            status: StatusCode::BAD_REQUEST,
-            code: "invalid_request",
-            message: format!("the request broke off: {error}"),
-        }),
-    }
-}
-
-/// The headers that belong to one connection alone, by its `Connection` header (RFC 9110, 7.6.1).
-fn of_connection(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect()
-}
-
-/// The headers that leave: what the module sent, without what belongs to its connection or takes a
-/// credential's place, and the credential itself.
-fn headers(sent: &HeaderMap, route: &Route) -> Result<HeaderMap, Refusal> {
-    let of_connection = of_connection(sent);
-    let own = route.credential.as_ref().map(|credential| credential.header().as_str());
-    let mut headers = HeaderMap::new();
-    for (name, value) in sent {
-        let word = name.as_str();
-        let dropped = NOT_SENT.contains(&word)
-            || own == Some(word)
-            || of_connection.iter().any(|named| named == word);
-        if !dropped {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Some(credential) = &route.credential {
-        headers.insert(credential.header().clone(), credential.value().clone());
-    }
-    Ok(headers)
-}
-
 /// A request that leaves, or is about to.
 struct AtService {
     shared: Arc<Shared>,
@@ -400,12 +159,52 @@ enum NoAnswer {
 
 /// What came of an answer's body.
 struct Received {
+    status: StatusCode,
     hasher: Hasher,
     bytes: u64,
     kept: Vec<u8>,
     /// Why it did not come to its end.
     lost: Option<String>,
-    cut_at_budget: bool,
+    /// It passed its limit of tokens.
+    is_cut: bool,
+}
+
+/// An answer whose head is understood.
+struct Passing {
+    answer: Answer,
+    scrubber: Scrubber,
+    /// Its head, as the module gets it.
+    response: Response<Out>,
+    kept_headers: HeaderMap,
+}
+
+/// Where the head of an answer is waited for.
+type Head = oneshot::Sender<Result<Response<Out>, Refusal>>;
+
+/// Where the pieces of an answer go, while the module listens.
+struct Outlet<'a> {
+    pieces: Option<&'a mpsc::Sender<io::Result<Bytes>>>,
+    deadline: Instant,
+    begun: bool,
+    listening: bool,
+}
+
+impl Outlet<'_> {
+    async fn send(&mut self, piece: Vec<u8>) {
+        let (Some(pieces), true) = (self.pieces, self.listening && !piece.is_empty()) else {
+            return;
+        };
+        let sent = pieces.send(Ok(Bytes::from(piece)));
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        self.listening = matches!(tokio::time::timeout(patience, sent).await, Ok(Ok(())));
+
+        // Head and first piece leave together, before more pieces are understood that may be there
+        // already: this task and the connection's share a thread.
+        if !self.begun {
+            self.begun = true;
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl Answer {
@@ -442,6 +241,11 @@ async fn parsed(bytes: &[u8]) -> Result<serde_json::Value, String> {
     done.unwrap_or_else(|error| Err(error.to_string()))
 }
 
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}
+
 /// What went wrong, without the address and without anything that was sent.
 fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut last = error;
@@ -456,7 +260,7 @@ impl AtService {
         &self.shared.routes[self.asking.route]
     }
 
-    async fn carry_out(self, head: oneshot::Sender<Result<Response<Out>, Refusal>>) {
+    async fn carry_out(self, head: Head) {
         match self.ask().await {
             Ok(answer) => self.answered(answer, head).await,
             Err(none) => self.without_answer(none, head),
@@ -464,7 +268,7 @@ impl AtService {
     }
 
     async fn ask(&self) -> Result<Answer, NoAnswer> {
-        let Asking { method, path, url, headers, body, .. } = &self.asking;
+        let Asking { method, path, .. } = &self.asking;
         let route = self.route();
         match &self.shared.source {
             Source::Recorded(recording) => {
@@ -486,32 +290,43 @@ impl AtService {
                 let client = client.ok_or_else(|| {
                     NoAnswer::Unreached("there is no client for the service".to_owned())
                 })?;
-                let mut request = client.request(method.clone(), url.clone());
-                request = request.headers(headers.clone());
-                // A request without a body says so by having no length.
-                let has_body =
-                    !body.is_empty() || *method == Method::POST || *method == Method::PUT;
-                if has_body {
-                    request = request.body(body.clone());
-                }
-                let patience = route.limits.idle.min(route.limits.total);
-                match tokio::time::timeout(patience, request.send()).await {
-                    Ok(Ok(response)) => Ok(Answer::Live(response)),
-                    Ok(Err(error)) if error.is_connect() || error.is_builder() => {
-                        let text = format!("{:?} cannot be reached: {}", route.name, cause(&error));
-                        Err(NoAnswer::Unreached(text))
-                    }
-                    Ok(Err(error)) => {
-                        let text = format!("{:?} gave no answer: {}", route.name, cause(&error));
-                        Err(NoAnswer::Failed(text))
-                    }
-                    Err(_) => Err(NoAnswer::Late(format!(
-                        "{:?} gave no answer within {} ms",
-                        route.name,
-                        patience.as_millis()
-                    ))),
-                }
+                self.ask_service(client).await
             }
+        }
+    }
+
+    async fn ask_service(&self, client: &Client) -> Result<Answer, NoAnswer> {
+        let Asking { method, url, headers, body, .. } = &self.asking;
+        let route = self.route();
+        let mut request = client.request(method.clone(), url.clone());
+        request = request.headers(headers.clone());
+        // A request without a body says so by having no length.
+        let has_body = !body.is_empty() || *method == Method::POST || *method == Method::PUT;
+        if has_body {
+            request = request.body(body.clone());
+        }
+        let patience = route.limits.idle.min(route.limits.total);
+        match tokio::time::timeout(patience, request.send()).await {
+            // What follows speaks another protocol, which nobody here reads.
+            Ok(Ok(response)) if response.status().is_informational() => {
+                let status = response.status().as_u16();
+                let text = format!("{:?} answered {status}, which nothing asked for", route.name);
+                Err(NoAnswer::Failed(text))
+            }
+            Ok(Ok(response)) => Ok(Answer::Live(response)),
+            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
+                let text = format!("{:?} cannot be reached: {}", route.name, cause(&error));
+                Err(NoAnswer::Unreached(text))
+            }
+            Ok(Err(error)) => {
+                let text = format!("{:?} gave no answer: {}", route.name, cause(&error));
+                Err(NoAnswer::Failed(text))
+            }
+            Err(_) => Err(NoAnswer::Late(format!(
+                "{:?} gave no answer within {} ms",
+                route.name,
+                patience.as_millis()
+            ))),
         }
     }
 
@@ -519,7 +334,7 @@ impl AtService {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn without_answer(self, none: NoAnswer, head: oneshot::Sender<Result<Response<Out>, Refusal>>) {
+    fn without_answer(self, none: NoAnswer, head: Head) {
         let scrubber = Scrubber::new(self.route().credential.as_ref());
         let (left, refusal) = match none {
             NoAnswer::Unreached(why) => (false, Refusal::upstream(scrubber.text(&why))),
@@ -543,29 +358,19 @@ impl AtService {
     }
 
     /// Passes an answer on, and reads from it what it used.
-    async fn answered(
-        self,
-        mut answer: Answer,
-        head: oneshot::Sender<Result<Response<Out>, Refusal>>,
-    ) {
+    async fn answered(self, answer: Answer, head: Head) {
         let route = self.route();
         let status = answer.status();
         let scrubber = Scrubber::new(route.credential.as_ref());
-        let mut response = match self.head(&answer, &scrubber) {
+        let response = match self.head(&answer, &scrubber) {
             Ok(response) => response,
             Err(refusal) => {
                 let why = refusal.message.clone();
                 let _ = head.send(Err(refusal));
                 let received = Received::none(status, why);
-                return self.settle(status, None, received, &HeaderMap::new());
+                return self.settle(None, received, &HeaderMap::new());
             }
         };
-        let reads = self.asking.endpoint.is_metered() && status.is_success();
-        let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_stream = kind.is_some_and(|kind| {
-            kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
-        });
-        let mut reader = reads.then(|| Reader::new(self.asking.endpoint));
         let mut kept_headers = answer.headers().clone();
         // A recording goes with the module, and so it has no credential either.
         if kept_headers
@@ -574,43 +379,56 @@ impl AtService {
         {
             kept_headers.remove(header::CONTENT_TYPE);
         }
+        let passing = Passing { answer, scrubber, response, kept_headers };
+        let reads = self.asking.endpoint.is_metered() && status.is_success();
+        let reader = reads.then(|| Reader::new(self.asking.endpoint));
+        match reader {
+            Some(reader) if !is_stream(passing.answer.headers()) => {
+                self.pass_whole(passing, reader, head).await;
+            }
+            reader => self.pass_pieces(passing, reader, head).await,
+        }
+    }
 
-        if reads && !is_stream {
-            // Its record is somewhere in it: nothing is passed on before it is there whole.
-            let mut received = self.receive(&mut answer, scrubber, None, &mut None).await;
-            if let (None, Some(reader)) = (&received.lost, &mut reader) {
-                match parsed(&received.kept).await {
-                    Ok(value) => reader.whole(&value),
-                    Err(error) => {
-                        received.lost = Some(format!("the answer is no JSON: {error}"));
-                    }
+    /// Passes an answer on that has a record somewhere in it: nothing before it is there whole.
+    async fn pass_whole(self, passing: Passing, mut reader: Reader, head: Head) {
+        let Passing { mut answer, scrubber, mut response, kept_headers } = passing;
+        let mut received = self.receive(&mut answer, scrubber, None, &mut None).await;
+        let mut passed = match &received.lost {
+            None => Ok(()),
+            Some(why) => Err(Refusal::upstream(why.clone())),
+        };
+        if received.lost.is_none() {
+            match parsed(&received.kept).await {
+                Ok(value) => reader.whole(&value),
+                Err(error) => {
+                    received.lost = Some(format!("the answer is no JSON: {error}"));
+                    passed = Ok(());
                 }
             }
-            let whole_answer = Bytes::from(received.kept.clone());
-            let unreadable = received.lost.as_deref().is_some_and(|why| why.contains("no JSON"));
-            let answer = match &received.lost {
-                Some(why) if !unreadable => Err(Refusal::upstream(why.clone())),
-                _ => {
-                    *response.body_mut() = whole(whole_answer);
-                    Ok(response)
-                }
-            };
-            // Settled before the module can know of it, so that what it asks next finds the budget
-            // as it is.
-            self.settle(status, reader, received, &kept_headers);
-            let _ = head.send(answer);
-            return;
         }
+        let body = Bytes::from(received.kept.clone());
+        let answer = passed.map(|()| {
+            *response.body_mut() = whole(body);
+            response
+        });
+        // Settled before the module can know of it, so that what it asks next finds the budget as
+        // it is.
+        self.settle(Some(reader), received, &kept_headers);
+        let _ = head.send(answer);
+    }
 
+    /// Passes an answer on as it comes.
+    async fn pass_pieces(self, passing: Passing, mut reader: Option<Reader>, head: Head) {
+        let Passing { mut answer, scrubber, mut response, kept_headers } = passing;
         let (pieces, passed) = mpsc::channel(PIECES);
         let frames = ReceiverStream::new(passed);
         let frames = frames.map(|piece: io::Result<Bytes>| piece.map(Frame::data));
         *response.body_mut() = BodyExt::boxed(StreamBody::new(frames));
         let _ = head.send(Ok(response));
-        let mut reader = if is_stream { reader } else { None };
         let received = self.receive(&mut answer, scrubber, Some(&pieces), &mut reader).await;
         let lost = received.lost.clone();
-        self.settle(status, reader, received, &kept_headers);
+        self.settle(reader, received, &kept_headers);
         if let Some(why) = lost {
             // The module must not take it for whole.
             let _ = pieces.send(Err(io::Error::other(why))).await;
@@ -622,17 +440,7 @@ impl AtService {
         let route = self.route();
         let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = answer.status();
-        let of_connection = of_connection(answer.headers());
-        for (name, value) in answer.headers() {
-            let word = name.as_str();
-            let kept = !NOT_PASSED.contains(&word)
-                && !of_connection.iter().any(|named| named == word)
-                && !scrubber.finds(value.as_bytes())
-                && !scrubber.finds(word.as_bytes());
-            if kept {
-                response.headers_mut().append(name.clone(), value.clone());
-            }
-        }
+        *response.headers_mut() = headers::passed(answer.headers(), scrubber);
         if answer.status().is_redirection()
             && let Some(location) = answer.headers().get(header::LOCATION)
         {
@@ -653,6 +461,9 @@ impl AtService {
 
     /// Reads a body to its end: decompressed, without credentials, within all bounds. Each piece is
     /// handed on as soon as it is understood.
+    ///
+    /// A compressed answer is handed on at its end alone: how much of it comes at once depends on
+    /// what repeats in it, the credential among it.
     async fn receive(
         &self,
         answer: &mut Answer,
@@ -662,54 +473,22 @@ impl AtService {
     ) -> Received {
         let limits = &self.route().limits;
         let mut received = Received::begin(answer.status());
-        let encoding = answer.headers().get(header::CONTENT_ENCODING);
-        let encoding = encoding.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let mut decoder = match Decoder::new(encoding, limits.response_bytes) {
+        let coding = scrubber.text(&headers::coding(answer.headers()));
+        let mut decoder = match Decoder::new(&coding, limits.response_bytes) {
             Ok(decoder) => decoder,
-            Err(why) => {
-                received.lost = Some(why);
-                return received;
-            }
+            Err(why) => return received.lose(why),
         };
         let mut parser = reader.is_some().then(Parser::default);
         let keeps = pieces.is_none() || self.route().keeps_bodies || self.shared.records;
         let deadline = self.begun + limits.total;
-        let mut listening = pieces.is_some();
-        let mut begun = false;
+        let mut outlet = Outlet { pieces, deadline, begun: false, listening: pieces.is_some() };
+        let mut waiting = Vec::new();
         loop {
             let patience = limits.idle.min(deadline.saturating_duration_since(Instant::now()));
-            let (bytes, ended) = match tokio::time::timeout(patience, answer.chunk()).await {
-                Ok(Ok(Some(bytes))) => match decoder.feed(&bytes) {
-                    Ok(plain) => (scrubber.feed(plain), false),
-                    Err(error) => {
-                        received.lost = Some(match error {
-                            DecodeError::TooLarge => {
-                                format!("the answer is larger than {} bytes", limits.response_bytes)
-                            }
-                            DecodeError::Broken => {
-                                "the answer is not compressed as it says".to_owned()
-                            }
-                        });
-                        return received;
-                    }
-                },
-                Ok(Ok(None)) if decoder.ended() => (scrubber.finish(), true),
-                Ok(Ok(None)) => {
-                    received.lost = Some("the compressed answer has no end".to_owned());
-                    return received;
-                }
-                Ok(Err(why)) => {
-                    received.lost = Some(format!("the answer broke off: {why}"));
-                    return received;
-                }
-                Err(_) => {
-                    received.lost = Some(format!(
-                        "nothing came for {} ms, or {} ms were over",
-                        limits.idle.as_millis(),
-                        limits.total.as_millis()
-                    ));
-                    return received;
-                }
+            let piece = self.next(answer, &mut decoder, &mut scrubber, patience).await;
+            let (bytes, ended) = match piece {
+                Ok(piece) => piece,
+                Err(why) => return received.lose(scrubber.text(&why)),
             };
             received.take(&bytes, keeps);
             let out = match (&mut parser, &mut *reader) {
@@ -720,33 +499,56 @@ impl AtService {
                         }
                         self.read_events(events, reader, &mut received)
                     }
-                    Err(why) => {
-                        received.lost = Some(why);
-                        return received;
-                    }
+                    Err(why) => return received.lose(why),
                 },
                 _ => bytes,
             };
-            if let (Some(pieces), true) = (pieces, listening && !out.is_empty()) {
-                let sent = pieces.send(Ok(Bytes::from(out)));
-                let patience = deadline.saturating_duration_since(Instant::now());
-                listening = matches!(tokio::time::timeout(patience, sent).await, Ok(Ok(())));
-
-                // Head and first piece leave together, before more pieces are understood that may
-                // be there already: this task and the connection's share a thread.
-                if !begun {
-                    begun = true;
-                    tokio::task::yield_now().await;
-                }
+            if waiting.is_empty() {
+                waiting = out;
+            } else {
+                waiting.extend(out);
             }
-            if ended || received.cut_at_budget {
+            let is_last = ended || received.is_cut;
+            if decoder.is_plain() || is_last {
+                outlet.send(std::mem::take(&mut waiting)).await;
+            }
+            if is_last {
                 return received;
             }
-            if !listening && pieces.is_some() && reader.is_none() {
+            if !outlet.listening && pieces.is_some() && reader.is_none() {
                 // Nothing in the rest of it would be counted.
-                received.lost = Some("the module did not read it to its end".to_owned());
-                return received;
+                return received.lose("the module did not read it to its end".to_owned());
             }
+        }
+    }
+
+    /// The next piece of a body, and whether it is the last.
+    async fn next(
+        &self,
+        answer: &mut Answer,
+        decoder: &mut Decoder,
+        scrubber: &mut Scrubber,
+        patience: Duration,
+    ) -> Result<(Vec<u8>, bool), String> {
+        let limits = &self.route().limits;
+        match tokio::time::timeout(patience, answer.chunk()).await {
+            Ok(Ok(Some(bytes))) => match decoder.feed(&bytes) {
+                Ok(plain) => Ok((scrubber.feed(plain), false)),
+                Err(DecodeError::TooLarge) => {
+                    Err(format!("the answer is larger than {} bytes", limits.response_bytes))
+                }
+                Err(DecodeError::Broken) => {
+                    Err("the answer is not compressed as it says".to_owned())
+                }
+            },
+            Ok(Ok(None)) if decoder.ended() => Ok((scrubber.finish(), true)),
+            Ok(Ok(None)) => Err("the compressed answer has no end".to_owned()),
+            Ok(Err(why)) => Err(format!("the answer broke off: {why}")),
+            Err(_) => Err(format!(
+                "nothing came for {} ms, or {} ms were over",
+                limits.idle.as_millis(),
+                limits.total.as_millis()
+            )),
         }
     }
 
@@ -765,25 +567,33 @@ impl AtService {
                 out.extend(event.raw);
             }
             if reader.exceeds(self.reservation.llm_out) {
-                let limit = self.reservation.llm_out;
-                let why = format!("the stream was cut at {limit} tokens, which was its limit");
-                self.shared.evidence.budget(&why);
-                received.lost = Some(why);
-                received.cut_at_budget = true;
+                received.lost = Some(self.cut());
+                received.is_cut = true;
                 break;
             }
         }
         out
     }
 
+    /// Why a stream is cut. Where the request's own limit or the operator's was passed, no budget
+    /// was short.
+    fn cut(&self) -> String {
+        let limit = self.reservation.llm_out;
+        let whose = match self.asking.limited_by {
+            LimitedBy::Budget => "which were all that the run's budget left",
+            LimitedBy::Module => "the limit that the request states",
+            LimitedBy::Operator => "the operator's limit",
+        };
+        let why = format!("the stream was cut at {limit} tokens, {whose}");
+        if self.asking.limited_by == LimitedBy::Budget {
+            self.shared.evidence.budget(&why);
+        }
+        why
+    }
+
     /// Charges what is certain, and completes the call's line.
-    fn settle(
-        &self,
-        status: StatusCode,
-        reader: Option<Reader>,
-        received: Received,
-        headers: &HeaderMap,
-    ) {
+    fn settle(&self, reader: Option<Reader>, received: Received, headers: &HeaderMap) {
+        let status = received.status;
         let reads = self.asking.endpoint.is_metered() && status.is_success();
         let usage = match reader {
             Some(reader) => reader.finish(received.lost.clone()),
@@ -843,16 +653,22 @@ impl AtService {
 impl Received {
     fn begin(status: StatusCode) -> Self {
         Self {
+            status,
             hasher: answer_hasher(status.as_u16()),
             bytes: 0,
             kept: Vec::new(),
             lost: None,
-            cut_at_budget: false,
+            is_cut: false,
         }
     }
 
     fn none(status: StatusCode, why: String) -> Self {
         Self { lost: Some(why), ..Self::begin(status) }
+    }
+
+    fn lose(mut self, why: String) -> Self {
+        self.lost = Some(why);
+        self
     }
 
     fn take(&mut self, bytes: &[u8], keeps: bool) {

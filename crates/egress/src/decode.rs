@@ -7,6 +7,8 @@ use std::io::Write;
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+use crate::text::quoted;
+
 /// Bytes decompressed at once: no more than about a thousand times as many come out.
 const PIECE: usize = 1_024;
 
@@ -51,10 +53,16 @@ impl Decoder {
             "gzip" | "x-gzip" => Coding::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             "deflate" => Coding::Unknown,
             other => {
-                return Err(format!("the answer is compressed by {other:?}, which is not read"));
+                let other = quoted(other);
+                return Err(format!("the answer is compressed by {other}, which is not read"));
             }
         };
         Ok(Self { form, taken: 0, given: 0, limit })
+    }
+
+    /// Whether the answer is not compressed.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.form, Coding::Plain)
     }
 
     /// Decompresses the next piece.

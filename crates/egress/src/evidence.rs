@@ -10,9 +10,18 @@ use wire::egress::{Call, CallOutcome, Egress, UpstreamUse};
 
 use crate::meter::Reservation;
 use crate::route::Route;
+use crate::text;
 
 /// Most lines of a list. What is refused after that is only counted.
 pub const MAX_CALLS: usize = 10_000;
+/// Most bytes of a line. `lumio verify` reads files of up to 64 MiB, which are 67,108,864 bytes; a
+/// full list has at most 10,000 × (5,800 + 1) = 58,010,000. A line is made of a path (512
+/// characters) and a reason (600), each character at most four bytes since none is a control
+/// character, together 4,448; a service's name and a method (32 each, in bytes at most 160); two
+/// digests (130), numbers and names of members (at most 600).
+pub const MAX_LINE: usize = 5_800;
+/// Most characters of a method; those that leave have fewer.
+const MAX_METHOD: usize = 32;
 /// Bytes of bodies after which nothing leaves any more.
 const MAX_BODIES: usize = 24 << 20;
 
@@ -85,6 +94,7 @@ impl Evidence {
         }
         let index = inner.entries.len();
         call.index = index as u64;
+        let call = bounded(call);
         inner.entries.push(Entry::Pending(call, reservation));
         inner.pending += 1;
         Ok(index)
@@ -103,7 +113,7 @@ impl Evidence {
         let Entry::Pending(call, reservation) = entry else { return };
         let (mut call, reservation) = (call.clone(), *reservation);
         settle(&mut call, reservation);
-        *entry = Entry::Done(call);
+        *entry = Entry::Done(bounded(call));
         if let Some(bodies) = bodies {
             let line = line(index, &bodies);
             inner.bodies.extend(line.to_string().into_bytes());
@@ -126,12 +136,12 @@ impl Evidence {
         }
         call.index = inner.entries.len() as u64;
         call.outcome = CallOutcome::Refused;
-        inner.entries.push(Entry::Done(call));
+        inner.entries.push(Entry::Done(bounded(call)));
     }
 
     /// The run's budget stood against something.
     pub fn budget(&self, why: &str) {
-        self.inner().budget.get_or_insert_with(|| why.to_owned());
+        self.inner().budget.get_or_insert_with(|| text::message(why));
     }
 
     /// Waits for calls under way, at most as long as `patience`; then ends them by `settle`.
@@ -172,6 +182,15 @@ impl Evidence {
         let egress = Egress { upstreams, listed, unlisted_refusals, root };
         Kept { egress, list, bodies, budget }
     }
+}
+
+/// A call whose line has at most [`MAX_LINE`] bytes: texts of modules and services are cut.
+fn bounded(mut call: Call) -> Call {
+    if call.method.chars().count() > MAX_METHOD {
+        call.method = call.method.chars().take(MAX_METHOD - 1).chain(['…']).collect();
+    }
+    call.reason = call.reason.map(|reason| text::message(&reason));
+    call
 }
 
 fn line(index: usize, bodies: &Bodies<'_>) -> Value {
@@ -218,4 +237,40 @@ fn sum(route: &Route, calls: &[Call]) -> UpstreamUse {
         sums.wall_ms += call.wall_ms;
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::Digest;
+    use wire::egress::MAX_PATH;
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_bound_and_so_has_the_list() {
+        let huge = |sign: &str| sign.repeat(7 << 20);
+        // A path's signs are those of an address: none is a control character.
+        for (method, path, reason) in [("X", "\"", "\u{1}"), ("é", "\u{10ffff}", "\u{10ffff}")] {
+            let call = Call {
+                index: u64::MAX,
+                upstream: "x".repeat(32),
+                method: huge(method),
+                path: path.repeat(MAX_PATH),
+                outcome: CallOutcome::Inconclusive,
+                status: Some(u16::MAX),
+                request_bytes: u64::MAX,
+                response_bytes: u64::MAX,
+                request: Digest::of(b""),
+                answer: Some(Digest::of(b"")),
+                llm_in: u64::MAX,
+                llm_out: u64::MAX,
+                unbilled: u64::MAX,
+                reason: Some(huge(reason)),
+                wall_ms: u64::MAX,
+            };
+            let line = serde_json::to_vec(&bounded(call)).unwrap();
+            assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
+        }
+        const { assert!(MAX_CALLS * (MAX_LINE + 1) < 64 << 20) };
+    }
 }

@@ -43,6 +43,19 @@ pub struct Reservation {
     pub llm_in: u64,
     /// Tokens written.
     pub llm_out: u64,
+    /// Why these are fewer than were asked for.
+    pub lowered: Lowered,
+}
+
+/// What left fewer tokens to write than a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lowered {
+    /// Nothing did.
+    No,
+    /// The run's budget.
+    ByBudget,
+    /// The operator's limit, below what the run's budget left.
+    ByLimit,
 }
 
 /// Why nothing is reserved.
@@ -207,18 +220,24 @@ impl Accounts {
             });
         }
         let left = |of| self.run.left(of).min(own.left(of));
-        let unspent_out = self.run.unspent(OUT).min(own.unspent(OUT));
+        let (run_out, own_out) = (self.run.unspent(OUT), own.unspent(OUT));
+        let unspent_out = run_out.min(own_out);
         // As much as it asks for, or all there is; what others may still give back is waited for.
         let llm_out = if asked.writes { asked.llm_out.min(unspent_out) } else { 0 };
         if left(CALLS) == 0 || left(IN) < asked.llm_in || left(OUT) < llm_out {
             return Attempt::Later;
         }
+        let lowered = match (asked.writes && asked.llm_out > unspent_out, run_out <= own_out) {
+            (false, _) => Lowered::No,
+            (true, true) => Lowered::ByBudget,
+            (true, false) => Lowered::ByLimit,
+        };
         for account in self.both(route) {
             account.reserved.http_calls += 1;
             account.reserved.llm_in += asked.llm_in;
             account.reserved.llm_out += llm_out;
         }
-        Attempt::Granted(Reservation { route, llm_in: asked.llm_in, llm_out })
+        Attempt::Granted(Reservation { route, llm_in: asked.llm_in, llm_out, lowered })
     }
 }
 
@@ -269,6 +288,19 @@ mod tests {
         }
         assert!(matches!(now(&meter, asked(1, 1)), Some(Err(Refused::Limit(_)))));
         assert_eq!(meter.spent().http_calls, 2);
+    }
+
+    #[test]
+    fn what_lowered_a_request_is_known() {
+        let lowered = |limit, asked_out| {
+            let meter = Meter::new(BUDGETS, [&Limits { llm_out: limit, ..Limits::default() }]);
+            now(&meter, asked(1, asked_out)).unwrap().unwrap().lowered
+        };
+        assert_eq!(lowered(u64::MAX, 50), Lowered::No);
+        assert_eq!(lowered(u64::MAX, 51), Lowered::ByBudget);
+        assert_eq!(lowered(50, 51), Lowered::ByBudget);
+        assert_eq!(lowered(49, 51), Lowered::ByLimit);
+        assert_eq!(lowered(49, 49), Lowered::No);
     }
 
     #[tokio::test]

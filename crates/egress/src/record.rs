@@ -60,6 +60,13 @@ pub struct Reader {
 const FIELDS: [&str; 4] =
     ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"];
 const OUTPUT: &str = "output_tokens";
+/// Its tokens read and written: a record without either lacks half of what is charged. The other
+/// two are left out where no cache is used.
+const HALVES: [&str; 2] = ["input_tokens", OUTPUT];
+
+/// Most tokens of one count that is believed. Four counts of a call, and those of all 10,000 calls
+/// of a list, add up to less than 2^53, which a statement can hold.
+const MAX_COUNT: u64 = 100_000_000_000;
 
 impl Reader {
     /// Nothing was read yet.
@@ -81,7 +88,7 @@ impl Reader {
         match self.endpoint {
             Endpoint::Messages => {
                 self.anthropic(usage);
-                self.is_final = self.fields.contains_key(OUTPUT);
+                self.is_final = true;
             }
             _ => {
                 self.openai(usage);
@@ -202,9 +209,11 @@ impl Reader {
         if value.is_null() {
             return None;
         }
-        let number = value.as_u64().filter(|number| *number <= wire::json::MAX_INTEGER);
+        let number = value.as_u64().filter(|number| *number <= MAX_COUNT);
         if number.is_none() {
-            self.contradict(format!("its record has {name} as no whole number from 0"));
+            self.contradict(format!(
+                "its record has {name} as no whole number from 0 to {MAX_COUNT}"
+            ));
         }
         number
     }
@@ -268,6 +277,9 @@ impl Reader {
         if usage.is_null() {
             return;
         }
+        if !usage.is_object() {
+            return self.contradict("its record is no object".to_owned());
+        }
         for name in FIELDS {
             let Some(value) = self.count(&usage[name], name) else { continue };
             let before = self.fields.insert(name, value);
@@ -307,21 +319,23 @@ impl Reader {
         if let Some(why) = self.contradiction {
             return Usage::AtLeast(certain, why);
         }
-        match (tokens, self.is_final, lost) {
-            (Some(tokens), true, _) => Usage::Certain(tokens),
-            (_, _, Some(why)) => Usage::AtLeast(certain, why),
-            (None, _, None) => {
+        let lacks = HALVES.iter().find(|name| !self.fields.contains_key(**name));
+        let lacks = lacks.filter(|_| self.endpoint == Endpoint::Messages);
+        match (tokens, lost) {
+            (Some(tokens), _) if self.is_final && lacks.is_none() => Usage::Certain(tokens),
+            (_, Some(why)) => Usage::AtLeast(certain, why),
+            (None, None) => {
                 Usage::AtLeast(certain, "the answer has no record of its tokens".to_owned())
             }
-            (Some(_), false, None) => {
-                // Every chunk had one, and the stream came to its end: the last one counts.
-                if self.endpoint == Endpoint::Messages {
+            (Some(_), None) => match lacks {
+                Some(name) => Usage::AtLeast(certain, format!("its record lacks {name}")),
+                None if self.endpoint == Endpoint::Messages => {
                     let why = "the stream ended without its last record".to_owned();
                     Usage::AtLeast(certain, why)
-                } else {
-                    Usage::Certain(certain)
                 }
-            }
+                // Every chunk had one, and the stream came to its end: the last one counts.
+                None => Usage::Certain(certain),
+            },
         }
     }
 }
@@ -420,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_count_that_is_no_whole_number_is_none_and_the_others_stay() {
-        let huge = wire::json::MAX_INTEGER + 1;
+        let huge = MAX_COUNT + 1;
         for count in [
             json!(-1),
             json!(1.5),
@@ -442,19 +456,96 @@ mod tests {
             let usage = stream(Endpoint::Chat, &[last, json!("[DONE]")], None);
             assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
 
+            for (read, written) in
+                [("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")]
+            {
+                let endpoint = if read == "input_tokens" {
+                    Endpoint::Responses
+                } else {
+                    Endpoint::Completions
+                };
+                let usage = whole(endpoint, json!({ read: 3, written: count }));
+                assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+                assert_eq!(usage.tokens(), tokens(3, 0), "{count}");
+            }
+            let embedding = json!({ "prompt_tokens": count, "total_tokens": 3 });
+            let usage = whole(Endpoint::Embeddings, embedding);
+            assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+
             let message = json!({ "input_tokens": 3, "output_tokens": count });
             let usage = whole(Endpoint::Messages, message);
             assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
             assert_eq!(usage.tokens(), tokens(3, 0), "{count}");
+            let message = json!({ "input_tokens": count, "output_tokens": 3 });
+            let usage = whole(Endpoint::Messages, message);
+            assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+            assert_eq!(usage.tokens(), tokens(0, 3), "{count}");
         }
         // Counts that would pass every number when they are added.
-        let most = wire::json::MAX_INTEGER;
+        let most = MAX_COUNT;
         let message = json!({ "input_tokens": most, "cache_read_input_tokens": most,
             "cache_creation_input_tokens": most, "output_tokens": 1 });
         assert_eq!(whole(Endpoint::Messages, message).tokens(), tokens(3 * most, 1));
         for usage in [json!([]), json!("none"), json!(3)] {
             assert_eq!(whole(Endpoint::Chat, usage).tokens(), tokens(0, 0));
         }
+    }
+
+    /// A record that has one of the two says nothing of the other, so it is not complete (E3).
+    #[test]
+    fn a_record_lacks_neither_half() {
+        for (endpoint, read, written) in [
+            (Endpoint::Chat, "prompt_tokens", "completion_tokens"),
+            (Endpoint::Completions, "prompt_tokens", "completion_tokens"),
+            (Endpoint::Responses, "input_tokens", "output_tokens"),
+            (Endpoint::Messages, "input_tokens", "output_tokens"),
+        ] {
+            for (usage, certain) in [
+                (json!({ written: 5 }), tokens(0, 5)),
+                (json!({ read: 4 }), tokens(4, 0)),
+                (json!({ read: null, written: 5 }), tokens(0, 5)),
+                (json!({ read: 4, written: null }), tokens(4, 0)),
+                (json!({}), tokens(0, 0)),
+                (json!([4, 5]), tokens(0, 0)),
+                (Value::Null, tokens(0, 0)),
+            ] {
+                let found = whole(endpoint, usage.clone());
+                assert!(matches!(found, Usage::AtLeast(..)), "{endpoint:?} {usage}: {found:?}");
+                assert_eq!(found.tokens(), certain, "{endpoint:?} {usage}");
+            }
+        }
+        for usage in [json!({ "total_tokens": 8 }), json!({ "completion_tokens": 0 }), json!({})] {
+            let found = whole(Endpoint::Embeddings, usage.clone());
+            assert!(matches!(found, Usage::AtLeast(..)), "{usage}: {found:?}");
+        }
+
+        // What the cache took does not stand for what was read beside it.
+        let cached = json!({ "cache_read_input_tokens": 9, "output_tokens": 5 });
+        let found = whole(Endpoint::Messages, cached);
+        assert_eq!(found, Usage::AtLeast(tokens(9, 5), "its record lacks input_tokens".to_owned()));
+    }
+
+    #[test]
+    fn a_stream_of_messages_needs_both_halves_somewhere() {
+        let start = |message: Value| json!({ "type": "message_start", "message": message });
+        let delta = |usage: Value| json!({ "type": "message_delta", "usage": usage });
+        let of = |first: Value, last: Value| {
+            let events = [start(first), delta(last), json!({ "type": "message_stop" })];
+            stream(Endpoint::Messages, &events, None)
+        };
+        for first in [
+            json!({}),
+            json!({ "usage": null }),
+            json!({ "usage": { "output_tokens": 1 } }),
+            json!({ "usage": { "input_tokens": null, "output_tokens": 1 } }),
+            json!({ "usage": "none" }),
+        ] {
+            let found = of(first.clone(), json!({ "output_tokens": 5 }));
+            assert!(matches!(found, Usage::AtLeast(..)), "{first}: {found:?}");
+            assert_eq!(found.tokens(), tokens(0, 5), "{first}");
+        }
+        let late = of(json!({}), json!({ "input_tokens": 4, "output_tokens": 5 }));
+        assert_eq!(late, Usage::Certain(tokens(4, 5)));
     }
 
     #[test]

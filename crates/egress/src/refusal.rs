@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::call::{Out, whole};
+use crate::text;
 
 /// SDKs of both services do not try again when an answer has this header.
 const RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -37,10 +38,28 @@ impl Refusal {
         Self { status: StatusCode::FORBIDDEN, code: "operator_limit", message: message.into() }
     }
 
+    /// A request that is wrong by itself, whatever is left to it.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self { status, code: "invalid_request", message: message.into() }
+    }
+
+    /// A body that others could read in another way than the proxy.
+    pub fn media_type(message: impl Into<String>) -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self { status, code: "unsupported_media_type", message: message.into() }
+    }
+
     /// A request that is too large.
     pub fn too_large(message: impl Into<String>) -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         Self { status, code: "request_too_large", message: message.into() }
+    }
+
+    /// A request that did not come to its end in time.
+    pub fn unfinished() -> Self {
+        let message = "the request did not come to its end".to_owned();
+        Self { status: StatusCode::REQUEST_TIMEOUT, code: "request_timeout", message }
     }
 
     /// The service did not answer, or not as it must.
@@ -58,7 +77,7 @@ impl Refusal {
     pub fn response(&self) -> Response<Out> {
         let error = json!({
             "type": "lumio_proxy_error", "code": self.code, "param": null,
-            "message": format!("Lumio's proxy: {}", self.message),
+            "message": format!("Lumio's proxy: {}", text::message(&self.message)),
         });
         let body = json!({ "type": "error", "error": error }).to_string();
         let mut response = Response::new(whole(Bytes::from(body)));

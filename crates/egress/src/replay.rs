@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use wire::Digest;
 
+use crate::text::quoted;
+
 /// Most bytes of all recordings of a module.
 pub const MAX_BYTES: usize = 32 << 20;
 
@@ -137,7 +139,8 @@ impl Recording {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(answers) = self.answers.get(&key) else {
             let text = format!(
-                "no answer is recorded for {method} {path} of {upstream:?} with the body {}",
+                "no answer is recorded for {method} {} of {upstream:?} with the body {}",
+                quoted(path),
                 key.3
             );
             given.missing.push(text.clone());
@@ -187,7 +190,7 @@ mod tests {
         let texts = |_| ask(br#"{ "a": 1.0, "b": 2 }"#).unwrap().body.unwrap();
         let answers: Vec<String> = (0..3).map(texts).collect();
         assert_eq!(answers, ["one", "two", "two"]);
-        assert!(ask(br#"{"a":2}"#).unwrap_err().contains("POST /embeddings"));
+        assert!(ask(br#"{"a":2}"#).unwrap_err().contains("POST \"/embeddings\""));
         assert_eq!(recording.missing().len(), 1);
         recording.rewind();
         assert_eq!(texts(0), "one");

@@ -8,6 +8,7 @@ use url::Url;
 use wire::egress::UpstreamKind;
 
 use crate::secret::Credential;
+use crate::text::quoted;
 
 /// One service as one execution may use it.
 #[derive(Debug, Clone)]
@@ -131,6 +132,12 @@ impl Route {
     /// # Errors
     /// Why it is not allowed.
     pub fn endpoint(&self, method: &Method, path: &str) -> Result<Endpoint, String> {
+        if !METHODS.contains(method) {
+            // Names of methods are told apart by their letters (RFC 9110, 9.1), but not by every
+            // server: for some, `trace` is TRACE, which answers with what it was sent, credential
+            // and all.
+            return Err(format!("the method {} does not leave", quoted(method.as_str())));
+        }
         if !self.methods.is_empty() && !self.methods.contains(method) {
             let allowed: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
             return Err(format!("the module declares no {method}, only {}", allowed.join(", ")));
@@ -140,7 +147,7 @@ impl Route {
             None => path == allowed,
         });
         if !self.paths.is_empty() && !declared {
-            return Err(format!("the module declares no path {path:?}"));
+            return Err(format!("the module declares no path {}", quoted(path)));
         }
 
         // An address with or without the version: `https://…/v1`, or the server alone.
@@ -158,6 +165,7 @@ impl Route {
             _ => None,
         };
         endpoint.ok_or_else(|| {
+            let path = quoted(path);
             format!(
                 "{method} {path} is no request whose tokens can be counted, so it does not leave"
             )
@@ -176,7 +184,7 @@ impl Route {
         url.set_query(query);
         // What the library made of it has to be what was checked.
         let below = url.path().strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
-        if below { Ok(url) } else { Err(format!("the path {path:?} leaves the service")) }
+        if below { Ok(url) } else { Err(format!("the path {} leaves the service", quoted(path))) }
     }
 
     /// Where a redirect leads, as the module has to ask for it; nothing if it leaves the service.
@@ -195,13 +203,24 @@ impl Route {
     }
 }
 
+/// Every method that a request may have: those that a manifest can name, and `OPTIONS`.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
 fn is_models(path: &str) -> bool {
     path == "/models" || path.strip_prefix("/models/").is_some_and(|id| !id.is_empty())
 }
 
 /// Refuses what two readers could understand in two ways.
 fn check(path: &str) -> Result<(), String> {
-    let refused = |why: &str| Err(format!("the path {path:?} is refused: {why}"));
+    let refused = |why: &str| Err(format!("the path {} is refused: {why}", quoted(path)));
     if !path.starts_with('/') {
         return refused("it does not begin with a slash");
     }
@@ -222,6 +241,8 @@ fn check(path: &str) -> Result<(), String> {
     let mut parts = decoded.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
+        // Some servers take a parameter off each part before they look at it (RFC 3986, 3.3).
+        let part = part.split(|byte| *byte == b';').next().unwrap_or_default();
         if part == b"." || part == b".." || (part.is_empty() && !last) {
             return refused("it holds an empty part, `.` or `..`");
         }
@@ -279,11 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn only_known_methods_leave_and_only_as_they_are_written() {
+        let route = route(UpstreamKind::Http, "https://data.example/api");
+        for method in METHODS {
+            assert!(route.endpoint(&method, "/a").is_ok(), "{method}");
+        }
+        for name in ["TRACE", "trace", "Trace", "CONNECT", "connect", "get", "POSt", "PROPFIND"] {
+            let method: Method = name.parse().unwrap();
+            let error = route.endpoint(&method, "/a").unwrap_err();
+            assert!(error.contains("does not leave"), "{error}");
+        }
+        let long: Method = "X".repeat(9_000).parse().unwrap();
+        assert!(route.endpoint(&long, &"/x".repeat(9_000)).unwrap_err().len() < 500);
+        let long = "/x".repeat(9_000);
+        assert!(route.target(&format!("{long}/.."), None).unwrap_err().len() < 500);
+    }
+
+    #[test]
     fn a_path_means_one_place_or_is_refused() {
         let route = route(UpstreamKind::Http, "https://data.example/api");
         let target = route.target("/a%20b/c", Some("q=1")).unwrap();
         assert_eq!(target.as_str(), "https://data.example/api/a%20b/c?q=1");
-        assert!(route.target("/a/", None).is_ok());
+        for path in ["/a/", "/a;x=1/b;y", "/a/..b;x", "/a/;x"] {
+            assert!(route.target(path, None).is_ok(), "{path}");
+        }
         for path in [
             "/../secret",
             "/a/../../b",
@@ -291,6 +331,13 @@ mod tests {
             "/.%2E/b",
             "/a/./b",
             "//other.example/",
+            "/web/..;/..;/v1/models",
+            "/a/..;x=1/b",
+            "/a/.;/b",
+            "/a/..;",
+            "/a/..%3b/b",
+            "/a/%2e%2e%3Bx/b",
+            "/;x/b",
             "/a//b",
             "/a%2fb",
             "/a\\b",

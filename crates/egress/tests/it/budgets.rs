@@ -8,7 +8,7 @@ use testkit::{Step, upstream};
 use wire::Usage;
 use wire::egress::{CallOutcome, UpstreamKind};
 
-use crate::fixture::{Fixture, PLENTY, completion, delta, route, usage};
+use crate::fixture::{Fixture, PLENTY, chat, completion, delta, fetch, route, usage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_could_pass_the_budget_does_not_leave() {
@@ -80,6 +80,67 @@ async fn a_stream_is_cut_at_the_budget() {
     assert_eq!(calls[0].outcome, CallOutcome::Inconclusive);
     assert!(calls[0].reason.as_ref().unwrap().contains("cut at 20 tokens"), "{calls:?}");
     assert!(report.budget.unwrap().contains("cut at 20"));
+}
+
+/// Who uses a budget up pays for it, so nothing else is named so.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_runs_own_budget_is_named_as_the_one_that_is_short() {
+    let service = upstream(|_| whole(&completion(5, 5)));
+    let thinking = |limit: u64, tokens: u64| {
+        json!({ "model": "m", "max_tokens": limit, "messages": [{ "role": "user", "content": "a" }],
+            "thinking": { "type": "enabled", "budget_tokens": tokens } })
+    };
+    let openai = UpstreamKind::OpenAi;
+    let none = u64::MAX;
+    for (kind, limit, left, body, code) in [
+        (openai, none, 100, chat(json!({ "max_tokens": 0 })), "invalid_request"),
+        (openai, none, 100, chat(json!({ "n": 200 })), "invalid_request"),
+        (openai, none, 100, chat(json!({ "stream_options": 1 })), "invalid_request"),
+        (openai, 3, 100, chat(json!({ "n": 5 })), "operator_limit"),
+        (openai, 3, 100, chat(json!({ "n": 5, "max_tokens": 9 })), "operator_limit"),
+        (openai, none, 4, chat(json!({ "n": 5 })), "budget_exhausted"),
+        (openai, 9, 4, chat(json!({ "n": 5, "max_tokens": 9 })), "budget_exhausted"),
+        (UpstreamKind::Anthropic, none, 1_000, thinking(100, 200), "invalid_request"),
+        (UpstreamKind::Anthropic, none, 150, thinking(100, 200), "invalid_request"),
+        (UpstreamKind::Anthropic, 150, 1_000, thinking(300, 200), "operator_limit"),
+        (UpstreamKind::Anthropic, none, 150, thinking(300, 200), "budget_exhausted"),
+    ] {
+        let mut route = route(kind, &service.url());
+        route.limits.llm_out = limit;
+        let fixture = Fixture::with(route, Usage { llm_out: left, ..PLENTY });
+        let path = if kind == openai { "/chat/completions" } else { "/messages" };
+        let (status, text) = fetch(fixture.post(path, &body)).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["error"]["code"], code, "{status} {text}");
+        let (report, _) = fixture.finish().await;
+        assert_eq!(report.budget.is_some(), code == "budget_exhausted", "{body}: {report:?}");
+    }
+    assert!(service.arrived().is_empty(), "nothing left");
+}
+
+/// A service that does not heed a limit of the module's or the operator's uses no budget up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_above_its_own_limit_is_cut_and_no_budget_is_named() {
+    let service = upstream(|_| {
+        let texts: Vec<String> = (0..50).map(|_| delta("word ")).collect();
+        events(texts.iter().map(String::as_str))
+    });
+    for (limit, more, whose) in [
+        (u64::MAX, json!({ "max_tokens": 20 }), "the limit that the request states"),
+        (20, json!({ "max_tokens": 30 }), "the operator's limit"),
+        (20, json!({}), "the operator's limit"),
+    ] {
+        let mut route = route(UpstreamKind::OpenAi, &service.url());
+        route.limits.llm_out = limit;
+        let fixture = Fixture::with(route, PLENTY);
+        let mut asked = json!({ "stream": true });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(fixture.chat(asked).await, None, "the answer broke off");
+        let (report, calls) = fixture.finish().await;
+        let reason = calls[0].reason.as_deref().unwrap();
+        assert!(reason.contains("cut at 20 tokens") && reason.contains(whose), "{reason}");
+        assert_eq!(report.budget, None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! A proxy over one service, and requests as a module would make them.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -101,6 +103,22 @@ pub async fn fetch(request: RequestBuilder) -> Option<(u16, String)> {
     let response = request.send().await.ok()?;
     let status = response.status().as_u16();
     Some((status, response.text().await.ok()?))
+}
+
+/// Sends a request byte by byte on a connection of its own, and reads its answer in the same way.
+pub fn raw(fixture: &Fixture, line: &str, headers: &[&str], body: &[u8]) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    // Only one header of a name is heeded by everybody.
+    let close = if headers.contains("connection:") { "" } else { "connection: close\r\n" };
+    let length = body.len();
+    let head = format!("{line}\r\nhost: x\r\n{close}{headers}content-length: {length}\r\n\r\n");
+    let mut stream = TcpStream::connect(fixture.address()).unwrap();
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    // The answer ends with its connection: nothing more is asked.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 pub fn chat(more: Value) -> Value {

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod bounds;
 mod budgets;
 mod counting;
 mod faults;
+mod guesses;
 mod reconciliation;
 mod secrets;
 mod tls;

@@ -12,7 +12,7 @@ use testkit::upstream;
 use testkit::upstream::{answer, events};
 use wire::egress::UpstreamKind;
 
-use crate::fixture::{Fixture, KEY, PLENTY, delta, fetch, route, usage};
+use crate::fixture::{Fixture, KEY, PLENTY, delta, fetch, raw, route, usage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
@@ -175,14 +175,105 @@ async fn no_header_or_method_asks_for_another_place_or_for_what_was_sent() {
     let (status, text) = fetch(request).await.unwrap();
     assert!(status == 200 && !text.contains("/admin"), "{text}");
 
-    let trace = "TRACE /model/rates HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(fixture.address()).unwrap();
-    stream.write_all(trace.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert!(text.starts_with("HTTP/1.1 403") && text.contains("TRACE does not leave"), "{text}");
+    for method in ["TRACE", "trace", "Trace", "connect", "get", "PROPFIND"] {
+        let text = raw(&fixture, &format!("{method} /model/rates HTTP/1.1"), &[], b"");
+        let expected = format!("the method \\\"{method}\\\" does not leave");
+        assert!(text.starts_with("HTTP/1.1 403") && text.contains(&expected), "{text}");
+    }
     assert_eq!(service.arrived().len(), 1);
     fixture.finish().await;
+}
+
+/// Servers that hand headers on as variables read `_` and `-` as the same sign, and gateways know
+/// names of credentials that services do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_spelling_or_gateway_takes_a_header_that_does_not_leave() {
+    let service = upstream(|request| answer("200 OK", "text/plain", format!("{request:?}")));
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
+    let names = [
+        "X_HTTP_Method_Override",
+        "X_Original_URL",
+        "X_Forwarded_For",
+        "X-Original_URL",
+        "x_api_key",
+        "anything_else",
+        "x-litellm-api-key",
+        "x-litellm-timeout",
+        "x-portkey-custom-host",
+        "cf-aig-authorization",
+        "Helicone-Auth",
+        "helicone-target-url",
+        "x-bf-vk",
+        "x-goog-user-project",
+        "x-auth-token",
+        "Private-Token",
+        "proxy-authorization",
+        // By these an echo would come back in parts, or in another form.
+        "range",
+        "if-range",
+        "accept-charset",
+    ];
+    let headers: Vec<String> = names.iter().map(|name| format!("{name}: smuggled")).collect();
+    let mut headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    headers.extend(["idempotency-key: kept", "x-stainless-lang: kept"]);
+    let text = raw(&fixture, "GET /model/rates HTTP/1.1", &headers, b"");
+    assert!(text.starts_with("HTTP/1.1 200") && !text.contains("smuggled"), "{text}");
+    assert_eq!(text.matches("kept").count(), 2, "{text}");
+    fixture.finish().await;
+}
+
+/// What clients offer with every request is no wish for another protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_http_2_is_ignored() {
+    let service = upstream(|request| answer("200 OK", "text/plain", format!("{request:?}")));
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
+    let offer = ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk"];
+    let text = raw(&fixture, "GET /model/rates HTTP/1.1", &offer, b"");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(!text.contains("h2c") && !text.to_lowercase().contains("http2-settings"), "{text}");
+    for other in ["websocket", "h2c, websocket"] {
+        let other = format!("upgrade: {other}");
+        let text =
+            raw(&fixture, "GET /model/rates HTTP/1.1", &["connection: upgrade", &other], b"");
+        assert!(text.starts_with("HTTP/1.1 403"), "{text}");
+    }
+    assert_eq!(service.arrived().len(), 1);
+    fixture.finish().await;
+}
+
+/// Whatever a service says of how it compressed its answer, nothing goes by that is not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_that_is_compressed_beside_what_is_said_is_not_passed_on() {
+    let service = upstream(|request| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(request.header("authorization").unwrap().as_bytes()).unwrap();
+        let body = encoder.finish().unwrap();
+        let says = match request.target.as_str() {
+            "/twice" => "content-encoding: identity\r\ncontent-encoding: gzip".to_owned(),
+            "/odd" => "content-encoding: \u{fc}".to_owned(),
+            "/echo" => format!("content-encoding: {}{KEY}", "x".repeat(190)),
+            _ => "transfer-encoding: gzip, chunked".to_owned(),
+        };
+        let body = match request.target.as_str() {
+            "/transfer" => {
+                [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat()
+            }
+            _ => body,
+        };
+        let head = format!("HTTP/1.1 200 OK\r\n{says}\r\nconnection: close\r\n\r\n");
+        vec![testkit::Step::Send([head.as_bytes(), &body].concat())]
+    });
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
+    let seen = fetch(fixture.get("/twice")).await.unwrap();
+    assert_eq!(seen, (200, "Bearer [credential removed]".to_owned()));
+    for path in ["/odd", "/echo", "/transfer"] {
+        assert_eq!(fetch(fixture.get(path)).await, None, "{path}");
+    }
+    let (report, calls) = fixture.finish().await;
+    for call in &calls[1..] {
+        assert!(call.reason.as_ref().unwrap().contains("which is not read"), "{call:?}");
+    }
+    assert!(!String::from_utf8_lossy(&report.list).contains(&KEY[..9]), "{calls:?}");
 }
 
 /// A module cannot fill the gate's memory with bodies of requests that wait.
