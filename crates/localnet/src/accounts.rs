@@ -3,12 +3,13 @@
 use soroban_env_host::xdr::{
     AccountEntry, AccountEntryExt, AccountEntryExtensionV1, AccountEntryExtensionV1Ext,
     AccountEntryExtensionV2, AccountEntryExtensionV2Ext, AccountEntryExtensionV3, AccountId,
-    ExtensionPoint, Liabilities, SequenceNumber, SponsorshipDescriptor, String32, Thresholds,
-    TimePoint, VecM,
+    ExtensionPoint, Liabilities, SequenceNumber, SignerKey, SponsorshipDescriptor, String32,
+    Thresholds, TimePoint, Uint256, VecM,
 };
 
 use crate::error::Internal;
 use crate::settings::BASE_RESERVE;
+use crate::state::{Lookup, Overlay};
 use crate::validate::Context;
 use crate::xdr::vecm;
 
@@ -128,13 +129,55 @@ pub(crate) fn signer_added(account: &mut AccountEntry, index: usize) -> Result<(
     change_sponsors(account, |sponsors| sponsors.insert(index, SponsorshipDescriptor(None)))
 }
 
-/// The counterpart of [`signer_added`].
-pub(crate) fn signer_removed(account: &mut AccountEntry, index: usize) -> Result<(), Internal> {
+/// Removes the signer at `index` from an account that the caller writes afterwards. Its reserve is
+/// free again for whoever paid it: the account, or the signer's sponsor.
+pub(crate) fn remove_signer(
+    account: &mut AccountEntry,
+    index: usize,
+    overlay: &mut Overlay<'_>,
+) -> Result<(), Internal> {
+    let mut signers = account.signers.to_vec();
+    if index >= signers.len() {
+        return Err(Internal::Other("an account lacks the signer to remove".to_owned()));
+    }
+    signers.remove(index);
+    account.signers = vecm(signers)?;
+    account.num_sub_entries = account.num_sub_entries.saturating_sub(1);
+
+    let mut sponsor_id = None;
     change_sponsors(account, |sponsors| {
         if index < sponsors.len() {
-            sponsors.remove(index);
+            sponsor_id = sponsors.remove(index).0;
         }
-    })
+    })?;
+    let Some(sponsor_id) = sponsor_id else { return Ok(()) };
+    let extension = extension(account)?;
+    extension.num_sponsored = extension.num_sponsored.saturating_sub(1);
+    if let Some(mut sponsor) = overlay.account(&sponsor_id) {
+        release(&mut sponsor, 1)?;
+        overlay.put_account(sponsor);
+    }
+    Ok(())
+}
+
+/// Removes the signer that stands for the transaction of this hash from each of these accounts: it
+/// signs once, whatever becomes of the transaction.
+pub(crate) fn remove_one_time_signer(
+    hash: [u8; 32],
+    accounts: impl Iterator<Item = AccountId>,
+    overlay: &mut Overlay<'_>,
+) -> Result<(), Internal> {
+    let key = SignerKey::PreAuthTx(Uint256(hash));
+    for id in accounts {
+        // An account may be gone since the transaction was accepted.
+        let Some(mut account) = overlay.account(&id) else { continue };
+        let found = account.signers.iter().position(|signer| signer.key == key);
+        if let Some(index) = found {
+            remove_signer(&mut account, index, overlay)?;
+            overlay.put_account(account);
+        }
+    }
+    Ok(())
 }
 
 fn change_sponsors(
@@ -186,5 +229,42 @@ fn extension(account: &mut AccountEntry) -> Result<&mut AccountEntryExtensionV2,
         AccountEntryExtensionV1Ext::V0 => {
             Err(Internal::Other("an account has no second extension".to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use soroban_env_host::xdr::Signer;
+
+    use super::*;
+    use crate::frame::account_of;
+    use crate::state::LedgerState;
+
+    #[test]
+    fn a_removed_signer_frees_the_reserve_of_its_sponsor() {
+        let (owner_id, sponsor_id) = (account_of([1; 32]), account_of([2; 32]));
+        let mut owner = new_account(owner_id.clone(), 100, 0);
+        let keys = [SignerKey::PreAuthTx(Uint256([7; 32])), SignerKey::HashX(Uint256([8; 32]))];
+        let signers = keys.map(|key| Signer { key, weight: 1 });
+        owner.signers = vecm(signers.to_vec()).unwrap();
+        owner.num_sub_entries = 2;
+        let paid = extension(&mut owner).unwrap();
+        paid.num_sponsored = 2;
+        let sponsors = vec![SponsorshipDescriptor(Some(sponsor_id.clone())); 2];
+        paid.signer_sponsoring_i_ds = vecm(sponsors).unwrap();
+        let mut sponsor = new_account(sponsor_id.clone(), 100, 0);
+        extension(&mut sponsor).unwrap().num_sponsoring = 2;
+
+        let state = LedgerState::default();
+        let mut overlay = Overlay::new(&state, 5);
+        overlay.put_account(owner);
+        overlay.put_account(sponsor);
+        let accounts = [owner_id.clone(), account_of([3; 32]), owner_id.clone()];
+        remove_one_time_signer([7; 32], accounts.into_iter(), &mut overlay).unwrap();
+
+        let owner = overlay.account(&owner_id).unwrap();
+        assert_eq!((owner.signers.as_slice(), owner.num_sub_entries), (&signers[1..], 1));
+        assert_eq!(sponsorship(&owner), (0, 1));
+        assert_eq!(sponsorship(&overlay.account(&sponsor_id).unwrap()), (1, 0));
     }
 }

@@ -1,19 +1,20 @@
 //! Carrying out one transaction whose fee was already taken.
 
 use soroban_env_host::xdr::{
-    ContractEvent, DiagnosticEvent, ExtensionPoint, InvokeHostFunctionResult, LedgerEntryChanges,
-    Operation, OperationBody, OperationMetaV2, OperationResult, OperationResultTr, ScError,
-    ScErrorCode, SorobanTransactionMetaExt, SorobanTransactionMetaExtV1, SorobanTransactionMetaV2,
-    TransactionMetaV4, TransactionResultResult,
+    ContractEvent, DiagnosticEvent, ExtensionPoint, InvokeHostFunctionResult, LedgerEntryChange,
+    LedgerEntryChanges, Operation, OperationBody, OperationMetaV2, OperationResult,
+    OperationResultTr, ScError, ScErrorCode, SorobanTransactionMetaExt,
+    SorobanTransactionMetaExtV1, SorobanTransactionMetaV2, TransactionMetaV4,
+    TransactionResultResult,
 };
 
-use crate::accounts::stamp_sequence;
+use crate::accounts::{remove_one_time_signer, stamp_sequence};
 use crate::classic::{apply_classic, succeeded};
 use crate::error::Internal;
 use crate::frame::Frame;
 use crate::invoke::{Effects, Environment, invoke};
 use crate::lifetime;
-use crate::state::{Changes, LedgerState, Lookup, Overlay};
+use crate::state::{Changes, LedgerState, Lookup, Overlay, account_key};
 use crate::validate::{Context, Phase, check, error_event, non_refundable_fee, source_of};
 use crate::xdr::{self, vecm};
 
@@ -42,29 +43,23 @@ pub(crate) fn apply(
     seed: [u8; 32],
     fails: bool,
 ) -> Result<(Outcome, Changes), Internal> {
-    let mut overlay = Overlay::new(state, context.sequence);
-
     // An earlier transaction of this ledger may have taken the balance or a signer since this one
     // entered the queue, so everything is checked anew.
     let verdict = check(frame, state, context, Phase::Apply);
 
     // From a certain check on, a refusal still uses up the sequence number; otherwise the same
     // envelope could be applied again.
-    if verdict.as_ref().map_or_else(|refusal| refusal.uses_sequence, |()| true) {
-        use_sequence(frame, context, &mut overlay)?;
-    }
+    let uses_sequence = verdict.as_ref().map_or_else(|refusal| refusal.uses_sequence, |()| true);
 
     // The non-refundable part pays for what the declaration reserved, used or not (CAP-46-07).
     let max_refundable = frame.soroban().map_or(0, |data| {
         data.resource_fee.saturating_sub(non_refundable_fee(frame, data, context)).max(0)
     });
 
-    // Two overlays, because the meta lists the change of the sequence number apart from what the
-    // operations changed.
-    let before = overlay.finish();
-    let changes_before = LedgerEntryChanges(vecm(before.describe(state))?);
+    // An overlay of its own, because the meta lists what comes before the operations apart from
+    // what they changed.
     let mut overlay = Overlay::new(state, context.sequence);
-    overlay.absorb(before);
+    let changes_before = before_operations(frame, (state, &mut overlay), context, uses_sequence)?;
     let (result, performed) = match verdict {
         Err(refusal) => {
             let effects = Effects { diagnostics: refusal.diagnostics, ..Effects::default() };
@@ -236,6 +231,43 @@ fn meta(
         events: vecm(Vec::new())?,
         diagnostic_events: vecm(diagnostics)?,
     })
+}
+
+/// What a transaction changes whether or not it succeeds: signers that stand for it sign once, and
+/// its sequence number is used up. The answer is how the meta lists that.
+fn before_operations<'a>(
+    frame: &Frame,
+    (state, overlay): (&'a LedgerState, &mut Overlay<'a>),
+    context: &Context,
+    uses_sequence: bool,
+) -> Result<LedgerEntryChanges, Internal> {
+    let mut changes = Vec::new();
+    if let Some(bump) = &frame.bump {
+        remove_one_time_signer(frame.hash, std::iter::once(bump.source.clone()), overlay)?;
+        let done = std::mem::replace(overlay, Overlay::new(state, context.sequence)).finish();
+        changes = done.describe(state);
+
+        // stellar-core lists the payer of a fee bump also when nothing of it changed.
+        if changes.is_empty()
+            && let Some(payer) = state.get(&account_key(&bump.source))
+        {
+            changes.push(LedgerEntryChange::State(payer.entry.clone()));
+            changes.push(LedgerEntryChange::Updated(payer.entry.clone()));
+        }
+        overlay.absorb(done);
+    }
+
+    let mut inner = Overlay::new(&*overlay, context.sequence);
+    if uses_sequence {
+        use_sequence(frame, context, &mut inner)?;
+    }
+    let operations = frame.tx.operations.iter().map(|operation| source_of(frame, operation));
+    let sources = std::iter::once(frame.source()).chain(operations);
+    remove_one_time_signer(frame.inner_hash, sources, &mut inner)?;
+    let done = inner.finish();
+    changes.extend(done.describe(&*overlay));
+    overlay.absorb(done);
+    Ok(LedgerEntryChanges(vecm(changes)?))
 }
 
 fn use_sequence(

@@ -190,6 +190,7 @@ impl Builder {
             address,
             lenient,
             control,
+            max_latency: interval.map(max_latency),
             slots: Slots::new(),
             stop: stop.clone(),
             others: Arc::default(),
@@ -250,6 +251,13 @@ impl Builder {
         node.close_ledger()?;
         Ok(node)
     }
+}
+
+/// How long after the last ledger a network is healthy that closes one each `interval`.
+fn max_latency(interval: Duration) -> Duration {
+    // stellar-rpc's default. Two intervals where that is longer, so that a slow network is healthy
+    // between its ledgers.
+    Duration::from_secs(30).max(interval.saturating_mul(2))
 }
 
 async fn close_regularly(node: Arc<Node>, interval: Duration, stop: CancellationToken) {

@@ -39,6 +39,8 @@ pub(crate) struct Chain {
     pub(crate) events: OrdMap<Cursor, Arc<EventRecord>>,
     /// How many closed ledgers are kept.
     pub(crate) retention: u32,
+    /// When this chain came about, by [`Clock::steady`](crate::clock::Clock::steady).
+    pub(crate) since: u64,
 }
 
 /// What inclusion costs per operation in the two phases of a ledger, in stroops.
@@ -151,6 +153,7 @@ impl Chain {
             transactions: HashMap::new(),
             events: OrdMap::new(),
             retention,
+            since: 0,
         })
     }
 

@@ -30,6 +30,15 @@ impl Clock {
         }
     }
 
+    /// The clock as no time travel moves it, in seconds: the machine's, or the one that only a test
+    /// moves, whose time passes in no other way.
+    pub(crate) fn steady(&self) -> u64 {
+        match self {
+            Self::System { .. } => Self::System { offset: 0 }.now(),
+            Self::Manual { now } => *now,
+        }
+    }
+
     /// Moves the clock forward; time never runs backwards.
     pub(crate) fn advance(&mut self, seconds: u64) {
         match self {

@@ -11,6 +11,9 @@ use crate::error::Internal;
 use crate::settings::BASE_FEE;
 use crate::xdr;
 
+/// The largest resource fee that a transaction may declare, in stroops.
+const MAX_RESOURCE_FEE: i64 = 1 << 50;
+
 /// A decoded transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
@@ -115,7 +118,18 @@ impl Frame {
 
     /// The declared fee for resources, in stroops.
     pub(crate) fn resource_fee(&self) -> i64 {
-        self.soroban().map_or(0, |data| data.resource_fee)
+        // What a classic transaction says about resources is malformed, and counts for nothing.
+        let data = self.soroban().filter(|_| self.begins_with_soroban());
+        data.map_or(0, |data| data.resource_fee)
+    }
+
+    /// Whether the fees can be fees at all, whatever the ledger says.
+    pub(crate) fn has_possible_fees(&self) -> bool {
+        let declares = || {
+            let fee = self.soroban().map(|data| data.resource_fee);
+            fee.is_some_and(|fee| (0..=MAX_RESOURCE_FEE).contains(&fee))
+        };
+        self.full_fee() >= 0 && (!self.begins_with_soroban() || declares())
     }
 
     /// The Soroban part, if the transaction has one.
@@ -129,6 +143,11 @@ impl Frame {
     /// Whether any operation is one of the Soroban operations.
     pub(crate) fn has_soroban_operation(&self) -> bool {
         self.tx.operations.iter().any(|operation| is_soroban(&operation.body))
+    }
+
+    /// Whether stellar-core takes the transaction for one of Soroban: by its first operation.
+    fn begins_with_soroban(&self) -> bool {
+        self.tx.operations.first().is_some_and(|operation| is_soroban(&operation.body))
     }
 
     /// The preconditions in their full form.

@@ -44,10 +44,23 @@ pub(crate) struct Effects {
     pub(crate) refundable_fee: i64,
 }
 
-/// The entries of the footprint in the form the host takes.
+/// An entry in the form the host takes: its XDR, and its life if it has one.
+type HostEntry = (Option<Vec<u8>>, Option<TtlLedgerEntryMeta>);
+
+/// The entries of the footprint.
 struct Inputs {
-    entries: Vec<(Option<Vec<u8>>, Option<TtlLedgerEntryMeta>)>,
-    restored: Vec<LedgerKey>,
+    entries: Vec<HostEntry>,
+    /// In the order of the footprint.
+    restored: Vec<Restored>,
+}
+
+/// An entry that is archived, and comes back for the invocation.
+struct Restored {
+    /// Its position among the entries that are written.
+    index: u32,
+    entry: LedgerEntry,
+    /// The last ledger it lives in from now on.
+    live_until: u32,
 }
 
 /// Why an invocation is refused: its result, and the event that explains it.
@@ -99,7 +112,8 @@ fn attempt(
         Err(refused) => return Ok(Err(refused)),
     };
 
-    let restored = inputs.restored.clone();
+    let Inputs { entries, restored } = inputs;
+    let inputs = (entries, restored.as_slice());
     let ran = run(op, source, environment, &budget, inputs, &mut effects.diagnostics)?;
 
     // Taken of failures too: `failure` compares them with what was declared.
@@ -193,13 +207,15 @@ fn gather(
         let mut live_until = stored.live_until;
         if live_until.is_some_and(|ledger| ledger < sequence) {
             // An archived entry comes back only where the transaction asks for that.
-            if !index.is_some_and(|index| archived.contains(&index)) {
+            let Some(index) = index.filter(|index| archived.contains(index)) else {
                 return Ok(Err(archived_entry(key)));
-            }
+            };
 
             // The host is given the new life, so that the invocation may extend it like any other.
-            live_until = restored_until(environment.context);
-            inputs.restored.push(key.clone());
+            let new_life = restored_until(environment.context)?;
+            let entry = stored.entry.clone();
+            inputs.restored.push(Restored { index, entry, live_until: new_life });
+            live_until = Some(new_life);
             metrics.read_from_disk(key, length)?;
         } else if !has_lifetime(key) {
             metrics.read_from_disk(key, length)?;
@@ -220,10 +236,11 @@ fn vanished(key: &LedgerKey, stored: &Arc<Stored>, sequence: u32) -> bool {
 }
 
 /// The last ledger an entry restored now lives in.
-pub(crate) fn restored_until(context: &Context) -> Option<u32> {
+pub(crate) fn restored_until(context: &Context) -> Result<u32, Internal> {
     let info =
         context.settings.ledger_info(context.sequence, context.close_time, context.network_id);
     info.min_live_until_ledger_checked(ContractDataDurability::Persistent)
+        .ok_or_else(|| Internal::Other("the time to live overflows".to_owned()))
 }
 
 fn lifetime(
@@ -245,7 +262,7 @@ fn run(
     source: &AccountId,
     environment: &Environment<'_>,
     budget: &Budget,
-    inputs: Inputs,
+    (entries, restored): (Vec<HostEntry>, &[Restored]),
     diagnostics: &mut Vec<DiagnosticEvent>,
 ) -> Result<Result<HostResult, HostError>, Internal> {
     let context = environment.context;
@@ -255,7 +272,11 @@ fn run(
     let source = xdr::bytes(source)?;
     let info =
         context.settings.ledger_info(context.sequence, context.close_time, context.network_id);
-    let modules = context.modules.without(&inputs.restored)?;
+    let modules = context.modules.without(restored.iter().map(|restored| &restored.entry))?;
+
+    // Not all that the transaction names: an entry that is live by now, because another
+    // transaction restored it, is neither restored nor charged again.
+    let indexes: Vec<u32> = restored.iter().map(|restored| restored.index).collect();
 
     // The host is meant not to panic; if it does, one transaction fails and not the network.
     let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -264,11 +285,11 @@ fn run(
             true,
             function,
             resources,
-            archived_indexes(environment.data),
+            &indexes,
             source,
             auth.into_iter(),
             info,
-            inputs.entries.into_iter(),
+            entries.into_iter(),
             environment.seed.to_vec(),
             diagnostics,
             None,
@@ -371,9 +392,13 @@ fn settle(
 
 fn store(
     changes: &[LedgerEntryChange],
-    restored: Vec<LedgerKey>,
+    restored: Vec<Restored>,
     overlay: &mut Overlay<'_>,
 ) -> Result<(), Internal> {
+    // First as they were archived: what the invocation made of them is a change of its own.
+    for Restored { entry, live_until, .. } in restored {
+        overlay.restore(entry, live_until);
+    }
     for change in changes {
         let key: LedgerKey = xdr::decode_own(&change.encoded_key)?;
         let live_until = change.ttl_change.as_ref().map(|ttl| ttl.new_live_until_ledger);
@@ -396,9 +421,6 @@ fn store(
             // Made and deleted within the invocation, or never there.
             None => {}
         }
-    }
-    for key in restored {
-        overlay.mark_restored(key);
     }
     Ok(())
 }

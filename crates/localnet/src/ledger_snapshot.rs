@@ -73,8 +73,8 @@ struct WrittenEntry<'a> {
 impl EntryForm {
     fn into_stored(self) -> Stored {
         match self {
-            Self::Named { entry, live_until } => Stored { entry: *entry, live_until },
-            Self::Keyed(_, (entry, live_until)) => Stored { entry: *entry, live_until },
+            Self::Named { entry, live_until } => Stored::new(*entry, live_until),
+            Self::Keyed(_, (entry, live_until)) => Stored::new(*entry, live_until),
         }
     }
 }
@@ -86,8 +86,13 @@ impl LedgerSnapshot {
             LocalnetError::LedgerSnapshot(format!("cannot read {}: {reason}", path.display()))
         };
 
-        // Asked before reading: a file of any size must not fill the memory.
-        let length = std::fs::metadata(path).map_err(|error| cannot_read(error.to_string()))?.len();
+        // Asked before reading: a file of any size must not fill the memory, and what is no file may
+        // have no end. The pipe of a process substitution is given open and ends with its writer.
+        let found = std::fs::metadata(path).map_err(|error| cannot_read(error.to_string()))?;
+        if !found.is_file() && !path.starts_with("/dev/fd") {
+            return Err(cannot_read("expected a regular file".to_owned()));
+        }
+        let length = found.len();
         if usize::try_from(length).is_ok_and(|length| length > MAX_SNAPSHOT) {
             let reason = format!("it has {length} bytes; at most {MAX_SNAPSHOT} are read");
             return Err(cannot_read(reason));
@@ -160,6 +165,7 @@ impl LedgerSnapshot {
             // No entry may have changed after the ledger that the chain goes on at.
             let modified = &mut stored.entry.last_modified_ledger_seq;
             *modified = (*modified).min(sequence);
+            stored.lifetime_modified = *modified;
             hashed.extend(xdr::bytes(&stored.entry).map_err(Internal::from)?);
             state.set(key, Some(Arc::new(stored)));
             loaded += 1;

@@ -51,8 +51,7 @@ pub(crate) fn restore(
     overlay: &mut Overlay<'_>,
 ) -> Result<(RestoreFootprintResult, Effects), Internal> {
     let resources = &environment.data.resources;
-    let live_until = restored_until(environment.context)
-        .ok_or_else(|| Internal::Other("the time to live overflows".to_owned()))?;
+    let live_until = restored_until(environment.context)?;
     let (mut rent, mut restored, mut bytes) = (Vec::new(), Vec::new(), 0_u32);
     for key in resources.footprint.read_write.iter() {
         let Some(stored) = overlay.get(key) else { continue };
@@ -64,7 +63,7 @@ pub(crate) fn restore(
 
         // From no size and no life, so that the whole new life is charged.
         rent.push(rent_change(key, (0, 0), (size, live_until)));
-        restored.push((key.clone(), stored));
+        restored.push(stored);
     }
 
     // Restoring reads from disk and writes back, so that both declared amounts have to cover it.
@@ -76,9 +75,8 @@ pub(crate) fn restore(
         let result = RestoreFootprintResult::InsufficientRefundableFee;
         return Ok((result, explained("the resource fee does not cover the rent")));
     };
-    for (key, stored) in restored {
-        overlay.put(stored.entry.clone(), Some(live_until));
-        overlay.mark_restored(key);
+    for stored in restored {
+        overlay.restore(stored.entry.clone(), live_until);
     }
     Ok((RestoreFootprintResult::Success, effects))
 }

@@ -1,6 +1,6 @@
 //! The local network as a program.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("LUMIO_C
       funds an account with 10,000 XLM
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option, port taken,
-or a file or directory that cannot be used."
+a file or directory that cannot be used, or standard output that cannot be written."
 )]
 struct Options {
     /// Address to listen on.
@@ -146,10 +146,9 @@ fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => {
-            // Nothing to do if even this can't be printed.
-            let _ = error.print();
+            let printed = error.print().and_then(|()| io::stdout().flush());
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => printed_all(printed),
                 _ => ExitCode::from(CONFIGURATION),
             };
         }
@@ -208,7 +207,13 @@ async fn run(options: Options) -> ExitCode {
     };
 
     // The first line on standard output: a script that asked for port 0 reads the address from it.
-    println!("listening on {}", network.url());
+    let first = format!("listening on {}\n", network.url());
+    let printed = printed_all(io::stdout().write_all(first.as_bytes()));
+    if printed != ExitCode::SUCCESS {
+        // Whoever started it would wait for that line in vain.
+        network.shutdown().await;
+        return printed;
+    }
     tracing::info!(
         url = network.url(),
         passphrase = network.passphrase(),
@@ -223,6 +228,17 @@ async fn run(options: Options) -> ExitCode {
     tracing::info!(ledger = network.latest_ledger(), "stopping");
     network.shutdown().await;
     ExitCode::SUCCESS
+}
+
+/// Whether standard output took all that was to be printed. A reader that has gone away wanted no more.
+fn printed_all(printed: io::Result<()>) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("lumio-localnet: cannot write standard output: {error}");
+            ExitCode::from(CONFIGURATION)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// One line that names the option to change.

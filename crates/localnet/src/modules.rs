@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use soroban_env_host::budget::{AsBudget, Budget};
-use soroban_env_host::xdr::{ContractCodeEntry, LedgerEntryChange, LedgerEntryData, LedgerKey};
+use soroban_env_host::xdr::{ContractCodeEntry, LedgerEntry, LedgerEntryChange, LedgerEntryData};
 use soroban_env_host::{CompilationContext, Error, ErrorHandler, HostError, ModuleCache, Val};
 
 use crate::error::Internal;
@@ -59,9 +59,12 @@ impl Modules {
 
     /// What the host is given for an invocation that restores these entries: their contracts
     /// count as not parsed.
-    pub(crate) fn without(&self, restored: &[LedgerKey]) -> Result<ModuleCache, Internal> {
-        for key in restored {
-            if let LedgerKey::ContractCode(code) = key {
+    pub(crate) fn without<'a>(
+        &self,
+        restored: impl Iterator<Item = &'a LedgerEntry>,
+    ) -> Result<ModuleCache, Internal> {
+        for entry in restored {
+            if let LedgerEntryData::ContractCode(code) = &entry.data {
                 // Removed from what all clones share. If the ledger that restores it closes,
                 // `learn` adds it again; if not, it stays archived and is not used.
                 self.cache.remove_module(&code.hash)?;

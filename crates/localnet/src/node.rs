@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use soroban_env_host::xdr::TransactionEnvelope;
 use tokio::sync::watch;
@@ -47,6 +48,7 @@ struct Inner {
 /// What readers see.
 struct Published {
     chain: Arc<Chain>,
+    clock: Clock,
     /// Past chains, oldest first, as far back as anybody lags.
     past: VecDeque<Arc<Chain>>,
     /// How many ledgers every reader lags.
@@ -75,10 +77,11 @@ impl Node {
     /// A node at the end of `chain`.
     pub(crate) fn new(
         settings: NodeSettings,
-        chain: Chain,
+        mut chain: Chain,
         clock: Clock,
         store: Option<Store>,
     ) -> Self {
+        chain.since = clock.steady();
         let tip = watch::Sender::new(chain.sequence());
         let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
 
@@ -92,8 +95,8 @@ impl Node {
         let chain = Arc::new(chain);
 
         // One past chain is kept for stale reads.
-        let published =
-            Published { chain: chain.clone(), past: VecDeque::new(), lag: 0, keep: 1, floor: 0 };
+        let past = VecDeque::new();
+        let published = Published { chain: chain.clone(), clock, past, lag: 0, keep: 1, floor: 0 };
         let inner =
             Inner { chain, queue, clock, snapshots: BTreeMap::new(), next_snapshot: 0, store };
         Self {
@@ -134,6 +137,11 @@ impl Node {
     /// The chain as it is.
     pub(crate) fn chain(&self) -> Arc<Chain> {
         self.published().chain.clone()
+    }
+
+    /// How long ago the last ledger of a view of the chain closed. Time travel does not count.
+    pub(crate) fn latency(&self, chain: &Chain) -> Duration {
+        Duration::from_secs(self.published().clock.steady().saturating_sub(chain.since))
     }
 
     /// Whether transactions wait for a ledger.
@@ -185,6 +193,7 @@ impl Node {
         // On a copy: if a ledger cannot be closed, nothing of it stays, and readers keep the old.
         let mut next = Chain::clone(&inner.chain);
         close(&mut next, &batch, now)?;
+        next.since = inner.clock.steady();
         inner.chain = Arc::new(next);
 
         let sequence = inner.chain.sequence();
@@ -222,7 +231,9 @@ impl Node {
 
     /// Moves the clock forward.
     pub(crate) fn advance_time(&self, seconds: u64) {
-        self.lock().clock.advance(seconds);
+        let mut inner = self.lock();
+        inner.clock.advance(seconds);
+        self.published().clock = inner.clock;
     }
 
     /// Remembers chain, queue and clock.
@@ -270,10 +281,13 @@ impl Node {
     fn replace_chain(&self, mut guard: MutexGuard<'_, Inner>) -> Result<(), LocalnetError> {
         let inner = &mut *guard;
         let sequence = inner.chain.sequence();
+
+        // However old a snapshot is: no ledger is overdue at the moment the network goes on from it.
+        Arc::make_mut(&mut inner.chain).since = inner.clock.steady();
         if let Some(store) = &mut inner.store {
             store.rewrite(&inner.chain)?;
         }
-        self.published().replace(inner.chain.clone());
+        self.published().replace(inner.chain.clone(), inner.clock);
         drop(guard);
         self.tip.send_replace(sequence);
         Ok(())
@@ -324,8 +338,9 @@ impl Published {
         }
     }
 
-    fn replace(&mut self, chain: Arc<Chain>) {
+    fn replace(&mut self, chain: Arc<Chain>, clock: Clock) {
         self.chain = chain;
+        self.clock = clock;
 
         // Past chains are of another history, which no reader may see after this one.
         self.past.clear();

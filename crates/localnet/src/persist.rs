@@ -27,11 +27,12 @@ use crate::state::{LedgerState, Stored};
 use crate::xdr;
 
 /// Format of both files. Of a chain in format 1 the entries are read and the history is not: it
-/// lacks the ledgers' headers. In format 2 no line has changes, and none is after `state.json`.
-const VERSION: u32 = 3;
+/// lacks the ledgers' headers. In format 2 no line has changes, and none is after `state.json`. Up
+/// to format 3 a life is a number alone.
+const VERSION: u32 = 4;
 
 /// Formats that can be read.
-const READABLE: [u32; 3] = [1, 2, VERSION];
+const READABLE: [u32; 4] = [1, 2, 3, VERSION];
 
 /// Changes of this length are always put up with before all entries are written anew, in bytes.
 const SPARE_CHANGES: usize = 1 << 20;
@@ -60,7 +61,7 @@ struct StateFile {
     version: u32,
     network_id: String,
     header: String,
-    entries: Vec<(String, Option<u32>)>,
+    entries: Vec<(String, Option<Life>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,8 +79,18 @@ struct Line {
 /// An entry after a ledger.
 #[derive(Serialize, Deserialize)]
 enum Change {
-    Written(String, Option<u32>),
+    Written(String, Option<Life>),
     Removed(String),
+}
+
+/// The last ledger that an entry lives in.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Life {
+    /// Set by the ledger that changed the entry last.
+    WithEntry(u32),
+    /// Set by the ledger that stands behind it.
+    SetBy(u32, u32),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -232,7 +243,7 @@ fn replace(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
 fn write_state(directory: &Path, chain: &Chain) -> Result<usize, String> {
     let mut entries = Vec::with_capacity(chain.state.iter().len());
     for stored in chain.state.iter() {
-        entries.push((xdr::base64(&stored.entry).map_err(text)?, stored.live_until));
+        entries.push((xdr::base64(&stored.entry).map_err(text)?, life_of(stored)));
     }
     let file = StateFile {
         version: VERSION,
@@ -248,7 +259,7 @@ fn write_state(directory: &Path, chain: &Chain) -> Result<usize, String> {
 /// What the last ledger wrote or removed.
 fn changes_of(state: &LedgerState) -> Result<Vec<Change>, String> {
     let changes = state.touched().map(|(key, stored)| match stored {
-        Some(stored) => Ok(Change::Written(xdr::base64(&stored.entry)?, stored.live_until)),
+        Some(stored) => Ok(Change::Written(xdr::base64(&stored.entry)?, life_of(stored))),
         None => Ok(Change::Removed(xdr::base64(key)?)),
     });
     changes.collect::<Result<_, soroban_env_host::xdr::Error>>().map_err(text)
@@ -297,9 +308,9 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
         return Err("state.json is of another network passphrase".to_owned());
     }
     let mut state = LedgerState::default();
-    for (entry, live_until) in file.entries {
-        let entry: LedgerEntry = decode(&entry)?;
-        state.set(entry.to_key(), Some(Arc::new(Stored { entry, live_until })));
+    for (entry, life) in file.entries {
+        let stored = stored_of(&entry, life)?;
+        state.set(stored.entry.to_key(), Some(Arc::new(stored)));
     }
 
     // The header of a first ledger is used until the kept one is read below.
@@ -354,14 +365,33 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
 
 fn apply(change: &Change, state: &mut LedgerState) -> Result<(), String> {
     match change {
-        Change::Written(entry, live_until) => {
-            let entry: LedgerEntry = decode(entry)?;
-            let stored = Stored { entry, live_until: *live_until };
+        Change::Written(entry, life) => {
+            let stored = stored_of(entry, *life)?;
             state.set(stored.entry.to_key(), Some(Arc::new(stored)));
         }
         Change::Removed(key) => state.set(decode(key)?, None),
     }
     Ok(())
+}
+
+fn life_of(stored: &Stored) -> Option<Life> {
+    let live_until = stored.live_until?;
+    Some(if stored.lifetime_modified == stored.entry.last_modified_ledger_seq {
+        Life::WithEntry(live_until)
+    } else {
+        Life::SetBy(live_until, stored.lifetime_modified)
+    })
+}
+
+fn stored_of(entry: &str, life: Option<Life>) -> Result<Stored, String> {
+    let entry: LedgerEntry = decode(entry)?;
+    Ok(match life {
+        None => Stored::new(entry, None),
+        Some(Life::WithEntry(live_until)) => Stored::new(entry, Some(live_until)),
+        Some(Life::SetBy(live_until, lifetime_modified)) => {
+            Stored { entry, live_until: Some(live_until), lifetime_modified }
+        }
+    })
 }
 
 fn read_line(line: Line, header: LedgerHeader, chain: &mut Chain) -> Result<(), String> {

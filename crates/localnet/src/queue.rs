@@ -70,14 +70,16 @@ impl Queue {
         frame: Frame,
         now: u64,
     ) -> Result<Answer, Internal> {
+        if !frame.has_possible_fees() {
+            return Ok(refused(*refuse(TransactionResultResult::TxMalformed, false)));
+        }
         if self.banned.contains_key(&frame.hash) {
             return Ok(Answer::TryAgainLater);
         }
 
         // A resource fee above the full fee makes the bid negative.
-        if frame.full_fee() < 0 || frame.inclusion_fee() < 0 {
-            let refusal = refuse(TransactionResultResult::TxMalformed, false);
-            return error(&frame, *refusal.of_the_bump());
+        if frame.inclusion_fee() < 0 {
+            return Ok(refused(*refuse(TransactionResultResult::TxMalformed, false)));
         }
         let context = chain.next(now);
         let source = frame.source();
@@ -85,7 +87,7 @@ impl Queue {
         // As in stellar-core, each source account has at most one transaction waiting.
         let position = self.waiting.iter().position(|waiting| waiting.frame.source() == source);
         if let Some(position) = position
-            && let Some(answer) = self.beside(&frame, position, &context)?
+            && let Some(answer) = self.beside(&frame, position, &context)
         {
             return Ok(answer);
         }
@@ -95,13 +97,12 @@ impl Queue {
 
         // The whole check comes after the cheap ones: it verifies signatures.
         if let Err(refusal) = check(&frame, chain.state.as_ref(), &context, Phase::Queue) {
-            return error(&frame, *refusal);
+            return invalid(&frame, *refusal);
         }
 
         // All that the payer has waiting counts, or the same lumens would be promised twice.
         if !self.affordable(chain, &frame, position) {
-            let refusal = refuse(TransactionResultResult::TxInsufficientBalance, true);
-            return error(&frame, *refusal.of_the_bump());
+            return Ok(refused(*refuse(TransactionResultResult::TxInsufficientBalance, true)));
         }
         let waiting = Waiting { frame, age: 0 };
         match position {
@@ -175,33 +176,27 @@ impl Queue {
     }
 
     /// What to say to a transaction whose source has one waiting; `None`: it may replace that one.
-    fn beside(
-        &self,
-        frame: &Frame,
-        position: usize,
-        context: &Context,
-    ) -> Result<Option<Answer>, Internal> {
+    fn beside(&self, frame: &Frame, position: usize, context: &Context) -> Option<Answer> {
         let waiting = &self.waiting[position].frame;
 
         // A fee bump that waits stands for the transaction inside it as well.
         if waiting.hash == frame.hash || waiting.inner_hash == frame.hash {
-            return Ok(Some(Answer::Duplicate));
+            return Some(Answer::Duplicate);
         }
         if frame.tx.seq_num < waiting.tx.seq_num {
-            let refusal = refuse(TransactionResultResult::TxBadSeq, false);
-            return error(frame, *refusal.of_the_bump()).map(Some);
+            return Some(refused(*refuse(TransactionResultResult::TxBadSeq, false)));
         }
 
         // stellar-core looks at the resources before it answers to try again later.
         if let Some(data) = frame.soroban()
             && let Err(refusal) = check_resources(frame, data, context)
         {
-            return error(frame, *refusal.of_the_bump()).map(Some);
+            return Some(refused(*refusal));
         }
 
         // Only a fee bump with the same sequence number replaces what waits.
         if frame.bump.is_none() || frame.tx.seq_num != waiting.tx.seq_num {
-            return Ok(Some(Answer::TryAgainLater));
+            return Some(Answer::TryAgainLater);
         }
 
         // Fees are compared per operation, without division: a / m >= 10 * b / n.
@@ -216,9 +211,9 @@ impl Queue {
             let fee = i64::try_from(inclusion).unwrap_or(i64::MAX);
             let refusal = refuse(TransactionResultResult::TxInsufficientFee, false)
                 .with_sufficient_fee(fee.saturating_add(frame.resource_fee()));
-            return error(frame, *refusal.of_the_bump()).map(Some);
+            return Some(refused(*refusal));
         }
-        Ok(None)
+        None
     }
 
     /// Whether the payer can pay this one and all of its others that wait.
@@ -323,7 +318,17 @@ fn rate(frame: &Frame) -> i64 {
     frame.inclusion_fee() / operations.max(1)
 }
 
-fn error(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
+/// A refusal by a rule of the queue itself. stellar-core makes its result of the code alone, also
+/// for a fee bump, so that no fee is in it unless the rule names the one that would suffice.
+fn refused(refusal: Refusal) -> Answer {
+    let fee_charged = refusal.sufficient_fee.unwrap_or(0);
+    let (result, ext) = (refusal.result, TransactionResultExt::V0);
+    let result = TransactionResult { fee_charged, result, ext };
+    Answer::Error { result: Box::new(result), diagnostics: refusal.diagnostics }
+}
+
+/// A refusal by the checks of the transaction, which names the fee it would have cost.
+fn invalid(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
     let fee = refusal.sufficient_fee.unwrap_or_else(|| frame.least_fee());
 
     // Some refusals are the fee bump's own; all others are reported as its inner result.

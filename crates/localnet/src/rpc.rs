@@ -83,6 +83,9 @@ pub(crate) struct Server {
     pub(crate) lenient: bool,
     /// Whether the network can be steered over HTTP.
     pub(crate) control: bool,
+    /// How long after the last ledger the network counts as healthy; without end where ledgers
+    /// close by hand only.
+    pub(crate) max_latency: Option<Duration>,
     pub(crate) slots: Slots,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,

@@ -1,6 +1,6 @@
 //! The ledger's entries, and overlays that collect the changes of one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) entry: LedgerEntry,
     /// The last ledger in which the entry is live; only contract data and code have one.
     pub(crate) live_until: Option<u32>,
+    /// The ledger that set `live_until`, which the network keeps as an entry of its own.
+    pub(crate) lifetime_modified: u32,
 }
 
 /// Anything entries can be read from.
@@ -54,17 +56,26 @@ pub(crate) struct Overlay<'a> {
     base: &'a dyn Lookup,
     sequence: u32,
     changed: BTreeMap<LedgerKey, Option<Arc<Stored>>>,
-    restored: BTreeSet<LedgerKey>,
+    restored: BTreeMap<LedgerKey, Arc<Stored>>,
 }
 
 /// The changes of an overlay, detached from its base.
 pub(crate) struct Changes {
     changed: BTreeMap<LedgerKey, Option<Arc<Stored>>>,
-    restored: BTreeSet<LedgerKey>,
+    /// What came back from the archive, as it was before anything else changed it.
+    restored: BTreeMap<LedgerKey, Arc<Stored>>,
 }
 
 /// A state as the host reads it.
 pub(crate) struct LedgerSource(pub(crate) Arc<LedgerState>);
+
+impl Stored {
+    /// An entry whose life is as old as itself.
+    pub(crate) fn new(entry: LedgerEntry, live_until: Option<u32>) -> Self {
+        let lifetime_modified = entry.last_modified_ledger_seq;
+        Self { entry, live_until, lifetime_modified }
+    }
+}
 
 impl LedgerState {
     /// Begins a ledger, of which nothing was written yet.
@@ -135,14 +146,19 @@ impl Lookup for LedgerState {
 impl<'a> Overlay<'a> {
     /// An empty overlay; written entries carry `sequence` as the ledger of their last change.
     pub(crate) fn new(base: &'a dyn Lookup, sequence: u32) -> Self {
-        Self { base, sequence, changed: BTreeMap::new(), restored: BTreeSet::new() }
+        Self { base, sequence, changed: BTreeMap::new(), restored: BTreeMap::new() }
     }
 
     /// Writes an entry.
     pub(crate) fn put(&mut self, mut entry: LedgerEntry, live_until: Option<u32>) {
         entry.last_modified_ledger_seq = self.sequence;
         let key = entry.to_key();
-        self.changed.insert(key, Some(Arc::new(Stored { entry, live_until })));
+
+        // A life that stays what it was is not written.
+        let kept = self.get(&key).filter(|stored| stored.live_until == live_until);
+        let lifetime_modified = kept.map_or(self.sequence, |stored| stored.lifetime_modified);
+        let stored = Stored { entry, live_until, lifetime_modified };
+        self.changed.insert(key, Some(Arc::new(stored)));
     }
 
     /// Changes only the time to live of an entry.
@@ -150,7 +166,8 @@ impl<'a> Overlay<'a> {
         if let Some(stored) = self.get(key) {
             // The entry itself did not change, and keeps the ledger of its last change.
             let entry = stored.entry.clone();
-            let stored = Stored { entry, live_until: Some(live_until) };
+            let live_until = Some(live_until);
+            let stored = Stored { entry, live_until, lifetime_modified: self.sequence };
             self.changed.insert(key.clone(), Some(Arc::new(stored)));
         }
     }
@@ -165,9 +182,14 @@ impl<'a> Overlay<'a> {
         self.changed.insert(key, None);
     }
 
-    /// Notes that an entry came back from the archive, which the meta states separately.
-    pub(crate) fn mark_restored(&mut self, key: LedgerKey) {
-        self.restored.insert(key);
+    /// Brings an entry back from the archive. What is written to it afterwards is another change,
+    /// which the meta lists behind this one.
+    pub(crate) fn restore(&mut self, entry: LedgerEntry, live_until: u32) {
+        let key = entry.to_key();
+        self.put(entry, Some(live_until));
+        if let Some(stored) = self.get(&key) {
+            self.restored.insert(key, stored);
+        }
     }
 
     /// Detaches the changes from the base.
@@ -196,9 +218,11 @@ impl Changes {
     pub(crate) fn describe(&self, before: &dyn Lookup) -> Vec<LedgerEntryChange> {
         let mut out = Vec::new();
         for (key, after) in &self.changed {
-            let restored = self.restored.contains(key);
-            let before = before.get(key);
-            describe_entry(key, before.as_deref(), after.as_deref(), restored, &mut out);
+            let after = after.as_deref();
+            match self.restored.get(key) {
+                Some(restored) => describe_restored(key, restored, after, &mut out),
+                None => describe_entry(key, before.get(key).as_deref(), after, &mut out),
+            }
         }
         out
     }
@@ -242,17 +266,12 @@ fn describe_entry(
     key: &LedgerKey,
     before: Option<&Stored>,
     after: Option<&Stored>,
-    restored: bool,
     out: &mut Vec<LedgerEntryChange>,
 ) {
-    // An entry and its time to live are two entries of the ledger, and the meta lists both.
-    let pairs = [
-        (before.map(|s| s.entry.clone()), after.map(|s| s.entry.clone())),
-        (before.and_then(|s| ttl_entry(key, s)), after.and_then(|s| ttl_entry(key, s))),
-    ];
-    for (before, after) in pairs {
-        match (before, after) {
-            (_, Some(after)) if restored => out.push(LedgerEntryChange::Restored(after)),
+    let before = before.map(|stored| both_entries(key, stored)).unwrap_or_default();
+    let after = after.map(|stored| both_entries(key, stored)).unwrap_or_default();
+    for pair in before.into_iter().zip(after) {
+        match pair {
             (None, Some(after)) => out.push(LedgerEntryChange::Created(after)),
             (Some(before), Some(after)) if before != after => {
                 out.push(LedgerEntryChange::State(before));
@@ -268,10 +287,37 @@ fn describe_entry(
     }
 }
 
+/// The changes of an entry that came back from the archive: as it was archived, and behind that
+/// what became of it.
+fn describe_restored(
+    key: &LedgerKey,
+    restored: &Stored,
+    after: Option<&Stored>,
+    out: &mut Vec<LedgerEntryChange>,
+) {
+    let after = after.map(|stored| both_entries(key, stored)).unwrap_or_default();
+    for (restored, after) in both_entries(key, restored).into_iter().zip(after) {
+        let Some(restored) = restored else { continue };
+        let removed_key = restored.to_key();
+        let is_changed = after.as_ref().is_some_and(|after| *after != restored);
+        out.push(LedgerEntryChange::Restored(restored));
+        match after {
+            None => out.push(LedgerEntryChange::Removed(removed_key)),
+            Some(after) if is_changed => out.push(LedgerEntryChange::Updated(after)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// An entry and its time to live: two entries of the ledger, and the meta lists both.
+fn both_entries(key: &LedgerKey, stored: &Stored) -> [Option<LedgerEntry>; 2] {
+    [Some(stored.entry.clone()), ttl_entry(key, stored)]
+}
+
 fn ttl_entry(key: &LedgerKey, stored: &Stored) -> Option<LedgerEntry> {
     let live_until_ledger_seq = stored.live_until?;
     let key_hash = Hash(xdr::hash(key).ok()?);
     let mut entry = wrap(LedgerEntryData::Ttl(TtlEntry { key_hash, live_until_ledger_seq }));
-    entry.last_modified_ledger_seq = stored.entry.last_modified_ledger_seq;
+    entry.last_modified_ledger_seq = stored.lifetime_modified;
     Some(entry)
 }

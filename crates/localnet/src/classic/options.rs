@@ -8,7 +8,7 @@ use soroban_env_host::xdr::{
 };
 
 use super::{Done, Scene};
-use crate::accounts::{add_sub_entry, signer_added, signer_removed, stamp_sequence};
+use crate::accounts::{add_sub_entry, remove_signer, signer_added, stamp_sequence};
 use crate::error::Internal;
 use crate::state::{Lookup, Overlay, wrap};
 use crate::xdr::vecm;
@@ -97,7 +97,7 @@ pub(super) fn set(
         }
     }
     if let Some(signer) = &op.signer
-        && let Some(fault) = set_signer(&mut account, signer)?
+        && let Some(fault) = set_signer(&mut account, signer, overlay)?
     {
         return Ok(fault);
     }
@@ -151,12 +151,13 @@ pub(super) fn bump_sequence(
         return Ok(Done::Fault(OperationResult::OpNoAccount));
     };
 
-    // A number that was passed already is left as it is, and that is a success.
+    // A number that was passed already is left as it is, and that is a success. When it changed
+    // counts from now all the same, as in stellar-core.
     if op.bump_to.0 > account.seq_num.0 {
         account.seq_num = op.bump_to.clone();
-        stamp_sequence(&mut account, scene.context)?;
-        overlay.put_account(account);
     }
+    stamp_sequence(&mut account, scene.context)?;
+    overlay.put_account(account);
     Ok(Done::plain(OperationResultTr::BumpSequence(BumpSequenceResult::Success)))
 }
 
@@ -182,14 +183,17 @@ fn set_flags(account: &mut AccountEntry, op: &SetOptionsOp) -> Result<(), SetOpt
 }
 
 /// Adds, changes or removes (weight 0) a signer; they are kept in the order of their keys.
-fn set_signer(account: &mut AccountEntry, signer: &Signer) -> Result<Option<Done>, Internal> {
+fn set_signer(
+    account: &mut AccountEntry,
+    signer: &Signer,
+    overlay: &mut Overlay<'_>,
+) -> Result<Option<Done>, Internal> {
     let mut signers = account.signers.to_vec();
     let found = signers.binary_search_by(|other| other.key.cmp(&signer.key));
     match found {
         Ok(index) if signer.weight == 0 => {
-            signers.remove(index);
-            account.num_sub_entries = account.num_sub_entries.saturating_sub(1);
-            signer_removed(account, index)?;
+            remove_signer(account, index, overlay)?;
+            return Ok(None);
         }
         Ok(index) => signers[index].weight = signer.weight,
         Err(_) if signer.weight == 0 => {}

@@ -36,21 +36,16 @@ struct ResourceConfig {
 
 pub(super) fn simulate_transaction(call: &Call<'_>, value: Value) -> Answer {
     let request: SimulateRequest = params(value)?;
-    let latest_ledger = call.chain.sequence();
 
     // Whatever is wrong with a simulation is its result and not an error of the call.
-    let (format, simulated) = match Format::read(request.xdr_format.as_deref()) {
-        Err(error) => (Format::Base64, failed(error.message)),
-        Ok(format) => match read(&request) {
-            Ok(request) => (format, simulate(call.chain, &request)),
-            Err(error) => (format, failed(error)),
-        },
-    };
-    answer(&simulated, format, latest_ledger)
-}
-
-fn failed(error: String) -> Simulated {
-    Simulated { error: Some(error), ..Simulated::default() }
+    let readable = Format::read(request.xdr_format.as_deref()).map_err(|error| error.message);
+    match readable.and_then(|format| Ok((format, read(&request)?))) {
+        Ok((format, request)) => {
+            answer(&simulate(call.chain, &request), format, call.chain.sequence())
+        }
+        // stellar-rpc looks the ledger up only for what it can simulate, and names ledger 0 here.
+        Err(error) => Ok(json!({"latestLedger": 0, "error": error})),
+    }
 }
 
 fn read(request: &SimulateRequest) -> Result<Request, String> {
@@ -111,7 +106,8 @@ fn auth_mode(body: &OperationBody, wish: &str) -> Result<AuthMode, String> {
             };
         }
         other => {
-            let name = other.name();
+            // The name as stellar-rpc gives it.
+            let name = format!("OperationType{}", other.name());
             return Err(format!("transaction contains unsupported operation type: {name}"));
         }
     };

@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 use soroban_env_host::xdr::{
-    AccountFlags, AccountMergeResult, AlphaNum4, Asset, AssetCode4, BumpSequenceOp,
-    ChangeTrustAsset, ChangeTrustOp, ChangeTrustResult, ClaimClaimableBalanceOp,
-    ClaimClaimableBalanceResult, ClaimPredicate, ClaimableBalanceId, Claimant, ClaimantV0,
-    ContractEvent, ContractEventBody, CreateAccountOp, CreateClaimableBalanceOp,
-    CreateClaimableBalanceResult, LedgerEntryData, LedgerKey, LedgerKeyData, LedgerKeyTrustLine,
-    ManageDataOp, ManageDataResult, Memo, MuxedAccount, MuxedAccountMed25519, Operation,
-    OperationBody, OperationResult, OperationResultTr, PaymentOp, PaymentResult, Preconditions,
-    ScMapEntry, ScString, ScVal, SequenceNumber, SetOptionsOp, SetOptionsResult, Signer, SignerKey,
-    String64, TransactionEnvelope, TransactionResultResult, TransactionV0, TransactionV0Envelope,
+    AccountEntryExt, AccountEntryExtensionV1Ext, AccountEntryExtensionV2Ext, AccountFlags,
+    AccountMergeResult, AlphaNum4, Asset, AssetCode4, BumpSequenceOp, ChangeTrustAsset,
+    ChangeTrustOp, ChangeTrustResult, ClaimClaimableBalanceOp, ClaimClaimableBalanceResult,
+    ClaimPredicate, ClaimableBalanceId, Claimant, ClaimantV0, ContractEvent, ContractEventBody,
+    CreateAccountOp, CreateClaimableBalanceOp, CreateClaimableBalanceResult, LedgerEntryData,
+    LedgerKey, LedgerKeyAccount, LedgerKeyData, LedgerKeyTrustLine, ManageDataOp, ManageDataResult,
+    Memo, MuxedAccount, MuxedAccountMed25519, Operation, OperationBody, OperationResult,
+    OperationResultTr, PaymentOp, PaymentResult, Preconditions, ScMapEntry, ScString, ScVal,
+    SequenceNumber, SetOptionsOp, SetOptionsResult, Signer, SignerKey, String64,
+    TransactionEnvelope, TransactionResultResult, TransactionV0, TransactionV0Envelope,
     TransactionV0Ext, TrustLineAsset, Uint256,
 };
 
@@ -312,4 +313,28 @@ async fn an_issuer_that_requires_authorisation_gives_lines_without_it() {
     apply(&client, &anna, vec![trust(&issuer, 100)]).await;
     let done = apply(&client, &issuer, vec![pay(&anna, &issuer, 1)]).await;
     assert_eq!(results(&done), [is(OperationResultTr::Payment(PaymentResult::NotAuthorized))]);
+}
+
+#[tokio::test]
+async fn a_bump_that_moves_no_number_still_counts_as_a_change_of_it() {
+    let client = client().await;
+    let (owner, other) = (client.funded(1).await, client.funded(2).await);
+    let before = client.account(&other).await.unwrap();
+    let bump = OperationBody::BumpSequence(BumpSequenceOp { bump_to: SequenceNumber(0) });
+    let mut tx = client.transaction(&owner, vec![bump], None).await;
+    let mut operations = tx.operations.to_vec();
+    operations[0].source_account = Some(other.muxed());
+    tx.operations = operations.try_into().unwrap();
+    client.network.advance_time(60);
+    let done = client.apply(&client.sign(tx, &[&owner, &other])).await;
+    assert_eq!(done["status"], "SUCCESS");
+    assert_eq!(client.account(&other).await.unwrap(), before);
+
+    let key = LedgerKey::Account(LedgerKeyAccount { account_id: other.account() });
+    let LedgerEntryData::Account(account) = client.entry(&key).await.unwrap().0 else { panic!() };
+    let AccountEntryExt::V1(v1) = account.ext else { panic!("{:?}", account.ext) };
+    let AccountEntryExtensionV1Ext::V2(v2) = v1.ext else { panic!("{:?}", v1.ext) };
+    let AccountEntryExtensionV2Ext::V3(v3) = v2.ext else { panic!("{:?}", v2.ext) };
+    let here = (client.network.latest_ledger(), client.network.close_time());
+    assert_eq!((v3.seq_ledger, v3.seq_time.0), here);
 }

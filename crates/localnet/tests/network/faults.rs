@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use soroban_env_host::xdr::TransactionEnvelope;
-use soroban_localnet::Fault;
+use soroban_localnet::{Fault, Network};
 
 use crate::harness::{Client, base64, builder, client, client_of};
 
@@ -95,4 +95,49 @@ async fn a_snapshot_brings_back_chain_queue_and_clock() {
     assert_eq!((client.account(&from).await, client.network.close_time()), before);
     assert_eq!(client.apply(&envelope).await["status"], "SUCCESS");
     assert!(client.network.revert(99).await.is_err());
+}
+
+#[tokio::test]
+async fn a_network_whose_ledgers_stay_away_is_not_healthy() {
+    let client = client_of(builder().ledger_interval(Duration::from_millis(20))).await;
+    let health = async || client.raw("getHealth", json!({})).await;
+    client.network.fault(Fault::Freeze(true));
+
+    // By hand, so that the clock below counts from a ledger that no other follows.
+    client.network.close_ledger().await.unwrap();
+    client.network.advance_time(30);
+    assert_eq!(health().await["result"]["status"], "healthy");
+    client.network.advance_time(35);
+    let error = json!({
+        "code": -32_603,
+        "message": "latency (1m5s) since last known ledger closed is too high (>30s)",
+    });
+    assert_eq!(health().await["error"], error);
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(health().await["result"]["status"], "healthy");
+
+    // A snapshot is old, but the network goes on from it now.
+    let snapshot = client.network.snapshot();
+    client.network.advance_time(60);
+    assert_eq!(health().await["error"]["code"], -32_603);
+    client.network.revert(snapshot).await.unwrap();
+    assert_eq!(health().await["result"]["status"], "healthy");
+}
+
+#[tokio::test]
+async fn a_network_that_closes_by_hand_is_healthy_however_long_nobody_does() {
+    let client = client().await;
+    client.network.advance_time(1_000_000);
+    let health = client.call("getHealth", json!({})).await;
+    assert_eq!(health["status"], "healthy");
+}
+
+#[tokio::test]
+async fn time_travel_makes_no_ledger_overdue() {
+    let interval = Duration::from_millis(20);
+    let client = client_of(Network::builder().ledger_interval(interval)).await;
+    client.network.fault(Fault::Freeze(true));
+    client.network.advance_time(1_000_000);
+    let health = client.call("getHealth", json!({})).await;
+    assert_eq!(health["status"], "healthy");
 }

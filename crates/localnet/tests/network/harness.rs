@@ -7,15 +7,16 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use soroban_env_host::xdr::{
     AccountId, Asset, ContractDataDurability, ContractExecutable, ContractId, ContractIdPreimage,
-    ContractIdPreimageFromAddress, CreateContractArgsV2, DecoratedSignature, ExtensionPoint, Hash,
-    HashIdPreimage, HashIdPreimageSorobanAuthorization, HostFunction, Int128Parts,
-    InvokeContractArgs, InvokeHostFunctionOp, LedgerEntryData, LedgerKey, LedgerKeyAccount,
-    LedgerKeyContractData, Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp,
-    Preconditions, PublicKey, ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal,
-    SequenceNumber, Signature, SignatureHint, SorobanAuthorizationEntry, SorobanCredentials,
-    SorobanTransactionData, TimeBounds, TimePoint, Transaction, TransactionEnvelope,
-    TransactionExt, TransactionMeta, TransactionResult, TransactionSignaturePayload,
-    TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
+    ContractIdPreimageFromAddress, CreateContractArgsV2, DecoratedSignature, ExtensionPoint,
+    FeeBumpTransaction, FeeBumpTransactionExt, FeeBumpTransactionInnerTx, Hash, HashIdPreimage,
+    HashIdPreimageSorobanAuthorization, HostFunction, Int128Parts, InvokeContractArgs,
+    InvokeHostFunctionOp, LedgerEntryData, LedgerKey, LedgerKeyAccount, LedgerKeyContractData,
+    Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp, Preconditions, PublicKey,
+    ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal, SequenceNumber, Signature,
+    SignatureHint, SorobanAuthorizationEntry, SorobanCredentials, SorobanTransactionData,
+    TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt, TransactionMeta,
+    TransactionResult, TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
+    TransactionV1Envelope, Uint256, WriteXdr,
 };
 use soroban_localnet::{Builder, Lifetimes, Network};
 use tokio::time::Instant;
@@ -193,6 +194,28 @@ impl Client {
         let signatures: Vec<_> = signers.iter().map(|key| key.decorated(&hash)).collect();
         let signatures = signatures.try_into().unwrap();
         TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures })
+    }
+
+    /// A fee bump around a transaction, without signatures, and its hash.
+    pub fn bump(
+        &self,
+        inner: TransactionEnvelope,
+        payer: &Key,
+        fee: i64,
+    ) -> (FeeBumpTransaction, [u8; 32]) {
+        let TransactionEnvelope::Tx(inner) = inner else { panic!("no plain transaction") };
+        let bump = FeeBumpTransaction {
+            fee_source: payer.muxed(),
+            fee,
+            inner_tx: FeeBumpTransactionInnerTx::Tx(inner),
+            ext: FeeBumpTransactionExt::V0,
+        };
+        let tagged = TransactionSignaturePayloadTaggedTransaction::TxFeeBump(bump.clone());
+        let payload = TransactionSignaturePayload {
+            network_id: Hash(self.network_id()),
+            tagged_transaction: tagged,
+        };
+        (bump, sha256(&payload.to_xdr(Limits::none()).unwrap()))
     }
 
     /// Sends to any address; the answer's status and result, or none if the answer got lost.

@@ -20,4 +20,5 @@ mod requests;
 mod restart;
 mod rpc_client;
 mod sending;
+mod signers;
 mod steering;

@@ -101,11 +101,24 @@ fn a_taken_port_is_one_line_that_names_the_option() {
 }
 
 #[test]
+fn a_first_line_that_a_full_disk_does_not_take_ends_it() {
+    for arguments in [&[][..], &["--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("No space left") && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
 fn wrong_options_exit_with_3_and_help_with_0() {
     let code = |arguments: &[&str]| command(arguments).output().unwrap().status.code();
     assert_eq!(code(&["--ledger-interval-ms", "0"]), Some(3));
     assert_eq!(code(&["--unknown"]), Some(3));
     assert_eq!(code(&["--state-dir", "/dev/null/x"]), Some(3));
     assert_eq!(code(&["--ledger-snapshot", "/missing"]), Some(3));
+    assert_eq!(code(&["--ledger-snapshot", "/dev/zero"]), Some(3));
     assert_eq!(code(&["--help"]), Some(0));
 }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use soroban_env_host::xdr::{HostFunction, InvokeHostFunctionOp, OperationBody};
+use soroban_env_host::xdr::{
+    HostFunction, InvokeHostFunctionOp, LedgerKey, LedgerKeyAccount, OperationBody,
+};
 use tokio::time::Instant;
 
 use crate::harness::{Client, base64, builder, client, client_of, counter_wasm, invoke};
@@ -23,6 +25,8 @@ async fn null_is_the_same_as_absent_in_every_optional_parameter() {
     let filter = json!({"type": null, "contractIds": null, "topics": null});
     let tx = client.transaction(&source, vec![upload()], None).await;
     let transaction = base64(&client.sign(tx, &[]));
+    let account_id = source.account();
+    let key = base64(&LedgerKey::Account(LedgerKeyAccount { account_id }));
     let requests = [
         (
             "getEvents",
@@ -35,7 +39,7 @@ async fn null_is_the_same_as_absent_in_every_optional_parameter() {
         ("getTransaction", json!({"hash": hash, "xdrFormat": null})),
         ("getTransactions", json!({"startLedger": 1, "pagination": pagination})),
         ("getLedgers", json!({"startLedger": 1, "pagination": pagination, "xdrFormat": null})),
-        ("getLedgerEntries", json!({"keys": null, "xdrFormat": null})),
+        ("getLedgerEntries", json!({"keys": [key], "xdrFormat": null})),
         (
             "simulateTransaction",
             json!({

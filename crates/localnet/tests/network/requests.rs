@@ -3,7 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use soroban_env_host::xdr::{HostFunction, InvokeHostFunctionOp, Limits, OperationBody, WriteXdr};
+use soroban_env_host::xdr::{
+    HostFunction, InvokeHostFunctionOp, LedgerKey, LedgerKeyAccount, Limits, OperationBody,
+    WriteXdr,
+};
 
 use crate::harness::{base64, client, counter_wasm};
 
@@ -116,4 +119,38 @@ async fn mutilated_transactions_are_answered_and_the_network_goes_on() {
     client.network.close_ledger().await.unwrap();
     let whole = client.send(&whole).await;
     assert!(["PENDING", "ERROR"].contains(&whole["status"].as_str().unwrap()), "{whole}");
+}
+
+#[tokio::test]
+async fn entries_are_asked_for_once_each_and_at_least_one() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let account_id = source.account();
+    let key = base64(&LedgerKey::Account(LedgerKeyAccount { account_id }));
+    let refused = async |keys: Value| {
+        let answer = client.raw("getLedgerEntries", json!({"keys": keys})).await;
+        assert_eq!(answer["error"]["code"], -32_603, "{answer}");
+        answer["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let twice = "could not query captive core: http request failed with non-200 status code (404)";
+    assert_eq!(refused(json!([key, key])).await, twice);
+    let none = "could not query captive core: no keys specified in request";
+    assert_eq!(refused(json!([])).await, none);
+
+    // What cannot be read is reported first, whatever else is wrong.
+    let answer = client.raw("getLedgerEntries", json!({"keys": [key, key, "AAAA"]})).await;
+    assert_eq!(answer["error"]["code"], -32_602, "{answer}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_simulated_is_refused_before_the_ledger_is_looked_up() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let payment = client.payment(&source).await;
+    let simulated =
+        client.call("simulateTransaction", json!({"transaction": base64(&payment)})).await;
+    let error = "transaction contains unsupported operation type: OperationTypePayment";
+    assert_eq!(simulated, json!({"latestLedger": 0, "error": error}));
+    let simulated = client.call("simulateTransaction", json!({"transaction": "AAAA"})).await;
+    assert_eq!(simulated, json!({"latestLedger": 0, "error": "Could not unmarshal transaction"}));
 }

@@ -185,10 +185,10 @@ async fn a_directory_of_a_later_format_is_refused_and_left_alone() {
     client.network.shutdown().await;
     let state = directory.path().join("state.json");
     let mut file: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
-    file["version"] = json!(4);
+    file["version"] = json!(5);
     std::fs::write(&state, file.to_string()).unwrap();
     let refused = builder().state_dir(directory.path()).start().await.err().unwrap().to_string();
-    assert!(refused.contains("format 4"), "{refused}");
+    assert!(refused.contains("format 5"), "{refused}");
     let kept: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
     assert_eq!(kept, file);
 }

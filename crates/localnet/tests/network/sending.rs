@@ -2,15 +2,15 @@
 
 use serde_json::json;
 use soroban_env_host::xdr::{
-    Asset, ContractEventBody, DiagnosticEvent, FeeBumpTransaction, FeeBumpTransactionEnvelope,
-    FeeBumpTransactionExt, FeeBumpTransactionInnerTx, Hash, Limits, OperationBody, OperationResult,
-    PaymentOp, Preconditions, SequenceNumber, TimeBounds, TimePoint, TransactionEnvelope,
-    TransactionResultResult, TransactionSignaturePayload,
+    Asset, ContractEventBody, DiagnosticEvent, FeeBumpTransactionEnvelope,
+    FeeBumpTransactionInnerTx, Hash, Limits, OperationBody, OperationResult, PaymentOp,
+    Preconditions, SequenceNumber, SorobanTransactionData, TimeBounds, TimePoint,
+    TransactionEnvelope, TransactionExt, TransactionResultResult, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, WriteXdr,
 };
 use soroban_localnet::Fault;
 
-use crate::harness::{Client, Key, START, client, error_of, result_of, sha256, xdr};
+use crate::harness::{Client, Key, START, client, error_of, invoke, result_of, sha256, xdr};
 
 fn pay(to: &Key) -> OperationBody {
     let (destination, asset) = (to.muxed(), Asset::Native);
@@ -132,20 +132,9 @@ async fn a_transaction_too_late_for_its_ledger_is_dropped_and_never_found() {
 /// A fee bump of a payment of `from` to itself.
 async fn bump(client: &Client, from: &Key, payer: &Key, fee: i64) -> TransactionEnvelope {
     let tx = client.transaction(from, vec![pay(from)], None).await;
-    let TransactionEnvelope::Tx(inner) = client.sign(tx, &[from]) else { unreachable!() };
-    let bump = FeeBumpTransaction {
-        fee_source: payer.muxed(),
-        fee,
-        inner_tx: FeeBumpTransactionInnerTx::Tx(inner),
-        ext: FeeBumpTransactionExt::V0,
-    };
-    let payload = TransactionSignaturePayload {
-        network_id: Hash(client.network_id()),
-        tagged_transaction: TransactionSignaturePayloadTaggedTransaction::TxFeeBump(bump.clone()),
-    };
-    let hash = sha256(&payload.to_xdr(Limits::none()).unwrap());
+    let (tx, hash) = client.bump(client.sign(tx, &[from]), payer, fee);
     let signatures = vec![payer.decorated(&hash)].try_into().unwrap();
-    TransactionEnvelope::TxFeeBump(FeeBumpTransactionEnvelope { tx: bump, signatures })
+    TransactionEnvelope::TxFeeBump(FeeBumpTransactionEnvelope { tx, signatures })
 }
 
 #[tokio::test]
@@ -273,4 +262,69 @@ async fn a_fee_bump_can_be_made_to_fail_by_the_hash_of_its_inside() {
     let inner = client.transaction(&from, vec![pay(&from)], None).await;
     client.network.fault(Fault::FailTransaction(client.hash(&inner)));
     assert_eq!(client.apply(&outer).await["status"], "FAILED");
+}
+
+/// The code and the fee of a refusal.
+async fn priced(client: &Client, envelope: &TransactionEnvelope) -> (TransactionResultResult, i64) {
+    let sent = client.send(envelope).await;
+    let error = error_of(&sent).unwrap_or_else(|| panic!("{sent}"));
+    (error.result, error.fee_charged)
+}
+
+#[tokio::test]
+async fn fees_that_cannot_be_are_malformed_before_anything_else_is_looked_at() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let call = invoke(&client.native(), "decimals", vec![]);
+    let good = client.prepare(&from, call, &[]).await;
+    let TransactionExt::V1(data) = good.ext.clone() else { panic!("no Soroban data") };
+    let malformed = (TransactionResultResult::TxMalformed, 0);
+
+    // Above 2^50, and above the whole fee.
+    for resource_fee in [-5, i64::MIN, (1 << 50) + 1, i64::from(good.fee) + 1] {
+        let mut tx = good.clone();
+        tx.ext = TransactionExt::V1(SorobanTransactionData { resource_fee, ..data.clone() });
+        let refusal = priced(&client, &client.sign(tx, &[&from])).await;
+        assert_eq!(refusal, malformed, "{resource_fee}");
+    }
+    let mut tx = good;
+    tx.ext = TransactionExt::V0;
+    assert_eq!(priced(&client, &client.sign(tx, &[&from])).await, malformed);
+    assert_eq!(priced(&client, &bump(&client, &from, &payer, -1).await).await, malformed);
+
+    // What a classic transaction says about resources is malformed too, but its fee is one.
+    let mut tx = client.transaction(&from, vec![pay(&from)], None).await;
+    tx.ext = TransactionExt::V1(SorobanTransactionData { resource_fee: -5, ..data });
+    let refusal = priced(&client, &client.sign(tx, &[&from])).await;
+    assert_eq!(refusal, (TransactionResultResult::TxMalformed, 100));
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_queue_itself_names_no_fee() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let older = client.transaction(&from, vec![pay(&from)], None).await;
+    let mut newer = older.clone();
+    newer.seq_num = SequenceNumber(older.seq_num.0 + 1);
+    assert_eq!(client.apply(&client.sign(older.clone(), &[&from])).await["status"], "SUCCESS");
+
+    // The checks of a transaction name what it would have cost.
+    let mut beyond = newer.clone();
+    beyond.seq_num = SequenceNumber(newer.seq_num.0 + 1);
+    let refusal = priced(&client, &client.sign(beyond, &[&from])).await;
+    assert_eq!(refusal, (TransactionResultResult::TxBadSeq, 100));
+    let rich = bump(&client, &payer, &from, i64::MAX).await;
+    let refusal = priced(&client, &rich).await;
+    assert_eq!(refusal, (TransactionResultResult::TxInsufficientBalance, 200));
+
+    // The same codes from the queue: older than what waits, and more than is left beside it.
+    assert_eq!(client.send(&client.sign(newer, &[&from])).await["status"], "PENDING");
+    let mut again = older;
+    again.fee += 1;
+    let refusal = priced(&client, &client.sign(again, &[&from])).await;
+    assert_eq!(refusal, (TransactionResultResult::TxBadSeq, 0));
+    let spendable = client.account(&from).await.unwrap().0 - 10_000_000;
+    let last = bump(&client, &payer, &from, spendable).await;
+    let refusal = priced(&client, &last).await;
+    assert_eq!(refusal, (TransactionResultResult::TxInsufficientBalance, 0));
 }
