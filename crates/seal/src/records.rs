@@ -38,12 +38,34 @@ pub fn path(number: u32) -> String {
 /// Whether a path below a pack's root is that of a record. Records come after the seal, so no
 /// inventory names them.
 pub fn is_record(name: &str) -> bool {
-    let number = name.strip_prefix(RECORDS_DIR).and_then(|rest| rest.strip_prefix('/'));
-    let number = number.and_then(|rest| rest.strip_suffix(".json"));
-    number.and_then(|number| number.parse().ok()).is_some_and(|number: u32| {
-        // By the spelling too: `+1` and `01` are numbers as well.
-        (1..=MAX_RECORDS).contains(&number) && path(number) == name
-    })
+    let name = name.strip_prefix(RECORDS_DIR).and_then(|rest| rest.strip_prefix('/'));
+    name.and_then(number_of).is_some()
+}
+
+/// The number of the record with this name in the folder of the records; `None` if it is the name
+/// of no record.
+pub fn number_of(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(".json")?.parse().ok()?;
+    // By the spelling too: `+1` and `01` are numbers as well.
+    ((1..=MAX_RECORDS).contains(&number) && format!("{number}.json") == name).then_some(number)
+}
+
+/// How many records a log has of whose folder these are all names: as many as the highest number
+/// says. A reader then reads every record from 1 to that number, and each has to be there. One that
+/// stopped at the first number that is missing would take a log with a gap, and a tombstone behind
+/// it, for a shorter log.
+///
+/// # Errors
+/// A name that is none of a record: nothing else may lie in that folder.
+pub fn count<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<u32, RecordError> {
+    let mut highest = 0;
+    for name in names {
+        let number = number_of(name).ok_or_else(|| {
+            RecordError(format!("{name:?} in {RECORDS_DIR} is not the name of a record"))
+        })?;
+        highest = highest.max(number);
+    }
+    Ok(highest)
 }
 
 /// Why a pack got a tombstone: a closed list, so that it can be counted and audited.
@@ -292,6 +314,11 @@ impl Log {
     /// The digest that the next record has to name.
     pub fn last(&self) -> Option<Digest> {
         self.last
+    }
+
+    /// The pack that the records are about, and the digest of its seal; `None` without records.
+    pub fn about(&self) -> Option<(Digest, Digest)> {
+        self.records.first().map(|first| (first.oracle_pack_id, first.seal_digest))
     }
 
     /// Every record.

@@ -7,18 +7,19 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
-use seal::records::is_record;
+use seal::records::RECORDS_DIR;
 use seal::tree::File;
 use seal::verify::{Broken, Report};
 use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, Tree};
 use time::OffsetDateTime;
+use wire::digest::{Digest, Hasher};
 
 use crate::check::measured::{Measured, Plan, Proof};
 use crate::check::packs::broken_reason;
 use crate::check::{Details, Findings, Outcome, PackDetail, Rules};
 use crate::governance;
 use crate::locator::inside;
-use crate::objects::{Evidence, Leftovers, Objects};
+use crate::objects::{Evidence, Leftovers, Listing, Objects, StoreError};
 use crate::reasons::Reason;
 use crate::retention::{Class, Demand, Retention};
 
@@ -40,34 +41,47 @@ pub async fn audit(
         run_facts_ref: name.to_owned(),
         ..Details::default()
     };
-    match governance::log(objects, root).await {
+    let log = match governance::log(objects, root).await {
         // A tombstone outranks the seal and every file.
         Ok(log) if log.tombstone().is_some() => {
             let text = log.tombstone().map(governance::tombstone_text).unwrap_or_default();
             findings.add(Reason::PackTombstoned, format!("{name}: {text}"));
             return findings.outcome(details);
         }
-        Ok(_) => {}
-        Err(error) => findings.add(error.reason(), error.text()),
-    }
+        Ok(log) => Some(log),
+        Err(error) => {
+            findings.add(error.reason(), error.text());
+            None
+        }
+    };
 
     let mut read = async |document: &str| {
         let read = objects.read(&inside(root, document), MAX_DOCUMENT_BYTES).await;
         read.map_err(|error| findings.store(&error))
     };
     let (seal, manifest) = (read(SEAL_FILE).await, read(MANIFEST_FILE).await);
-    let listing = match objects.entries(root, Leftovers::OfClosing).await {
-        Ok(listing) => listing,
-        Err(error) => {
-            findings.store(&error);
-            return findings.outcome(details);
-        }
-    };
-    listing.odd.iter().for_each(|odd| findings.store(odd));
-    // What the store keeps back is among the findings, and nothing more can be known without it.
-    let (Ok(seal), Ok(manifest)) = (seal, manifest) else { return findings.outcome(details) };
+    // What the store keeps back is among the findings, and hides nothing of the rest: what is known
+    // to be bad stays bad (O12).
+    let listing = objects
+        .entries(root, Leftovers::OfClosing)
+        .await
+        .unwrap_or_else(|error| Listing { entries: Vec::new(), odd: vec![error] });
+    // What lies beside the records is reported with them.
+    let of_records = |odd: &StoreError| odd.name().is_some_and(is_of_records);
+    listing.odd.iter().filter(|odd| !of_records(odd)).for_each(|odd| findings.store(odd));
+    let (seal_known, manifest_known) = (seal.is_ok(), manifest.is_ok());
+    let (seal, manifest) = (seal.unwrap_or_default(), manifest.unwrap_or_default());
+    if let Some(Err(error)) = log.map(|log| governance::is_of(&log, root, seal.as_deref())) {
+        findings.add(error.reason(), error.text());
+    }
 
     let mut report = Report::read(seal.as_deref(), manifest.as_deref());
+    // A document that the store keeps back is not missing.
+    report.broken.retain(|broken| match broken {
+        Broken::SealMissing => seal_known,
+        Broken::ManifestMissing => manifest_known,
+        _ => true,
+    });
     // Whatever is wrong with it, it says what has to be read.
     let parsed = report.manifest.as_ref();
     let sealed: &[File] = parsed.and_then(Manifest::inventory).map_or(&[], Tree::files);
@@ -105,11 +119,37 @@ pub async fn audit(
     findings.outcome(details)
 }
 
+/// A digest of what the store says of every file of a pack without reading it: its name, length and
+/// mark. It is another one after any of them was written, added or removed. `None` where that cannot
+/// be known.
+pub async fn marks(objects: &Objects, root: &str) -> Option<Digest> {
+    let listing = objects.entries(root, Leftovers::None).await.ok()?;
+    let mut hasher = Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    for entry in &listing.entries {
+        add(&entry.path);
+        add(&entry.mark);
+    }
+    let mut odd: Vec<String> = listing.odd.iter().map(ToString::to_string).collect();
+    // Several threads list a folder, each in its own time.
+    odd.sort_unstable();
+    odd.iter().for_each(|odd| add(odd));
+    Some(hasher.finish())
+}
+
+/// Whether a path of a pack lies where only records may: what else lies there makes the log invalid.
+fn is_of_records(path: &str) -> bool {
+    path.split('/').next() == Some(RECORDS_DIR)
+}
+
 /// Files that the inventory does not name. Records come after the seal, so they are none of it.
 fn added(name: &str, sealed: &[File], entries: &[crate::objects::Entry], findings: &mut Findings) {
     let known: BTreeSet<&str> = sealed.iter().map(|file| file.path.as_str()).collect();
     for path in entries.iter().map(|entry| entry.path.as_str()) {
-        let own = path == SEAL_FILE || path == MANIFEST_FILE || is_record(path);
+        let own = path == SEAL_FILE || path == MANIFEST_FILE || is_of_records(path);
         if !own && !known.contains(path) {
             let added = Broken::FileAdded { path: path.to_owned() };
             findings.add(broken_reason(&added), format!("{name}: {added}"));

@@ -6,6 +6,7 @@ mod collect;
 pub(crate) mod escape;
 mod events;
 mod govern;
+mod journal;
 mod policy;
 mod probe;
 mod progress;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use ::seal::facts::MAX_VIEW_BYTES;
 use bytes::Bytes;
-use chassis::process;
+use chassis::{output, process};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ed25519_dalek::VerifyingKey;
 use serde_json::Value;
@@ -161,6 +162,10 @@ pub(crate) struct CommandError {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    output::settle(NAME, carry_out())
+}
+
+fn carry_out() -> ExitCode {
     let cli: Cli = match process::arguments() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -168,7 +173,12 @@ pub fn run() -> ExitCode {
     if let Err(text) = crash::arm(chassis::Env::process().optional(crash::VARIABLE)) {
         return process::report_text(NAME, &text, USAGE);
     }
+    if matches!(cli.command, Command::Serve) {
+        return serve::run();
+    }
+    process::end_by_signals();
     let ended = match cli.command {
+        // Done above.
         Command::Serve => return serve::run(),
         Command::Migrate => {
             let env = chassis::Env::process();
@@ -194,8 +204,9 @@ pub fn run() -> ExitCode {
             answer(&crate::reasons::table()).and_then(|line| print(&line))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     };
     match ended {
@@ -217,9 +228,9 @@ pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{NAME}: {}", escape::line(text)));
 }
 
-/// Prints a result. A closed pipe is not an error of ours.
+/// Prints a result. Whether it was written counts for the exit code of the process.
 pub(crate) fn print(text: &str) -> Result<u8, CommandError> {
-    drop(std::io::stdout().write_all(text.as_bytes()));
+    output::print(text);
     Ok(0)
 }
 

@@ -2,18 +2,21 @@
 //!
 //! module-gate stages the outputs of an attempt below `staging/<run>/<attempt>/`; oracle-gate
 //! copies them into the attempt's pack, byte by byte, and never reads them again after that. So a
-//! staging folder may go once its attempt's pack is sealed and some days have passed. Everything
-//! else stays: a folder of another form, one with anything odd in it, one that was written to
-//! lately, and one of an attempt of which nothing says that it was sealed.
+//! staging folder may go once its attempt's pack is sealed and some days have passed, and every file
+//! of it was read and is, with the same bytes, in the pack's inventory and in the pack. Everything
+//! else stays: a folder of another form, one with anything odd in it or a file that nobody sealed,
+//! one whose file in the pack is gone or changed, so that this may be the last copy, one that was
+//! written to lately, and one of an attempt of which nothing says that it was sealed.
 
 use std::path::Path;
 
-use seal::{RunKey, SealMarker};
+use seal::{Manifest, RunKey, SealMarker, Tree};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
+use wire::digest::Digest;
 
 use crate::locator::inside;
-use crate::objects::{Leftovers, Objects, StoreError};
+use crate::objects::{Entry, Leftovers, Objects, StoreError};
 
 /// Folder of everything staged.
 const STAGING: &str = "staging";
@@ -35,10 +38,31 @@ pub struct Staged {
     pub stays: Option<String>,
 }
 
-/// Looks at every staging folder. `sealed` says whether an attempt of a run is sealed.
+/// A folder as it was looked at: with the files that were found in the pack, if it may go.
+struct Looked {
+    staged: Staged,
+    verified: Vec<Entry>,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// How many folders are gone.
+    pub removed: usize,
+    /// Those that were to go and stay, with the reason.
+    pub kept: Vec<Staged>,
+}
+
+/// The sealed pack of an attempt.
+struct Pack {
+    root: String,
+    inventory: Tree,
+}
+
+/// Looks at every staging folder, and reads those that may go.
 ///
 /// # Errors
-/// When the shared folder cannot be listed.
+/// When the shared folder cannot be listed, or the store does not say whether an attempt is sealed.
 pub async fn plan(
     store: &Objects,
     exchange: &Objects,
@@ -50,7 +74,7 @@ pub async fn plan(
     for run in folders(&root.join(STAGING)).await? {
         for attempt in folders(&root.join(STAGING).join(&run)).await? {
             let path = format!("{STAGING}/{run}/{attempt}");
-            plan.push(look(store, exchange, path, (&run, &attempt), days, now).await?);
+            plan.push(look(store, exchange, path, (&run, &attempt), days, now).await?.staged);
         }
     }
     plan.sort_by(|a, b| a.path.cmp(&b.path));
@@ -64,55 +88,102 @@ async fn look(
     (run, attempt): (&str, &str),
     days: u32,
     now: OffsetDateTime,
-) -> Result<Staged, StoreError> {
+) -> Result<Looked, StoreError> {
     let mut staged = Staged { path: path.clone(), files: 0, bytes: 0, written_at: 0, stays: None };
-    let stays = |staged: Staged, why: &str| Ok(Staged { stays: Some(why.to_owned()), ..staged });
+    let stays = |staged: Staged, why: &str| {
+        let staged = Staged { stays: Some(why.to_owned()), ..staged };
+        Ok(Looked { staged, verified: Vec::new() })
+    };
     // Only what module-gate makes: a run id without dashes, and an attempt as it is written.
     let number = attempt.parse::<u32>().ok().filter(|number| number.to_string() == attempt);
     let (Ok(_), Some(number @ 1..)) = (run.parse::<RunKey>(), number) else {
         return stays(staged, "its name is none of a staged attempt");
     };
 
-    let listing = exchange.entries(&path, Leftovers::OfClosing).await?;
+    // oracle-gate writes nothing there, so that no file of it is passed over.
+    let listing = exchange.entries(&path, Leftovers::None).await?;
     staged.files = listing.entries.len();
     staged.bytes = listing.entries.iter().map(|entry| entry.length).sum();
     let written = listing.entries.iter().map(|entry| entry.changed).max().unwrap_or_default();
     staged.written_at = i64::try_from(written / 1_000_000_000).unwrap_or(i64::MAX);
-    if !listing.odd.is_empty() {
-        return stays(staged, "it holds a link, a special file, or a name of another store");
+    if let Some(odd) = listing.odd.first() {
+        return stays(staged, &odd.to_string());
     }
     let written = OffsetDateTime::from_unix_timestamp(staged.written_at).unwrap_or(now);
     if now - written < Duration::days(days.into()) {
         return stays(staged, "it was written to lately");
     }
-    match is_sealed(store, run, number).await? {
-        true => Ok(staged),
-        false => stays(staged, "nothing says that its attempt was sealed"),
+    let Some(pack) = sealed(store, run, number).await? else {
+        return stays(staged, "nothing says that its attempt was sealed");
+    };
+    for entry in &listing.entries {
+        if let Err(why) = is_kept(store, exchange, &path, entry, &pack).await {
+            return stays(staged, &why);
+        }
     }
+    Ok(Looked { staged, verified: listing.entries })
 }
 
-/// Whether the attempt has a status, and the pack that its view pins has a seal.
-async fn is_sealed(store: &Objects, run: &str, attempt: u32) -> Result<bool, StoreError> {
+/// The pack of an attempt that has a status, if the seal that its view pins closes it; `None` where
+/// anything of that is missing.
+async fn sealed(store: &Objects, run: &str, attempt: u32) -> Result<Option<Pack>, StoreError> {
     let status = format!("sr/run_status/{run}.{attempt}.json");
     if store.read(&status, MAX_STATUS_BYTES).await?.is_none() {
-        return Ok(false);
+        return Ok(None);
     }
     let view = format!("sr/run_facts_view/{run}.{attempt}.json");
     let Some(view) = store.read(&view, seal::facts::MAX_VIEW_BYTES).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let view = seal::facts::RunFactsView::parse(&view).ok();
-    let Some(pinned) = view.and_then(|view| view.oracle_pack_ref) else { return Ok(false) };
-    let seal = inside(&format!("packs/{}", pinned.oracle_pack_id), seal::SEAL_FILE);
-    let Some(bytes) = store.read(&seal, seal::MAX_DOCUMENT_BYTES).await? else {
-        return Ok(false);
+    let Some(pinned) = view.and_then(|view| view.oracle_pack_ref) else { return Ok(None) };
+    let root = format!("packs/{}", pinned.oracle_pack_id);
+    let read = async |name: &str| store.read(&inside(&root, name), seal::MAX_DOCUMENT_BYTES).await;
+    let (Some(seal), Some(manifest)) =
+        (read(seal::SEAL_FILE).await?, read(seal::MANIFEST_FILE).await?)
+    else {
+        return Ok(None);
     };
-    // By the digest that the view pins: another seal in its place is not that of this attempt.
-    let same = wire::digest::Digest::of(&bytes) == pinned.seal_digest;
-    Ok(same && SealMarker::parse(&bytes).is_ok())
+    // By the digest that the view pins: another seal in its place is not that of this attempt. And
+    // by the digest that the seal has: another manifest does not say what was sealed.
+    let is_pinned = Digest::of(&seal) == pinned.seal_digest;
+    let bound = SealMarker::parse(&seal).ok().and_then(|seal| seal.manifest_digest());
+    if !is_pinned || bound != Some(Digest::of(&manifest)) {
+        return Ok(None);
+    }
+    let inventory = Manifest::parse(&manifest).ok().and_then(|all| all.inventory().cloned());
+    Ok(inventory.map(|inventory| Pack { root, inventory }))
 }
 
-/// Removes the folders of a plan that may go; answers how many went. Each is looked at again first.
+/// Whether a staged file is in the pack: named by its inventory, and there, with the same bytes.
+/// Both are read. Else why it is not known to be.
+async fn is_kept(
+    store: &Objects,
+    exchange: &Objects,
+    folder: &str,
+    entry: &Entry,
+    pack: &Pack,
+) -> Result<(), String> {
+    let name = &entry.path;
+    let Some(sealed) = pack.inventory.file(name) else {
+        return Err(format!("{name} was not sealed, so this may be the only copy"));
+    };
+    let expected = (sealed.length, sealed.sha256);
+    let read = async |objects: &Objects, path: String| {
+        objects.hash(&path).await.map_err(|error| format!("{name}: {error}"))
+    };
+    if read(exchange, inside(folder, name)).await? != Some(expected) {
+        return Err(format!("{name} has other bytes than the file that was sealed"));
+    }
+    match read(store, inside(&pack.root, name)).await? {
+        Some(found) if found == expected => Ok(()),
+        Some(_) => Err(format!("{name} was changed in the pack, so this may be the only copy")),
+        None => Err(format!("{name} is gone from the pack, so this may be the only copy")),
+    }
+}
+
+/// Removes the folders of a plan that may go. Each is looked at again first, byte by byte, and only
+/// what was looked at is removed.
 ///
 /// # Errors
 /// When a folder cannot be removed; those before it are gone.
@@ -122,21 +193,30 @@ pub async fn apply(
     plan: &[Staged],
     days: u32,
     now: OffsetDateTime,
-) -> Result<usize, StoreError> {
-    let mut removed = 0;
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied::default();
     for planned in plan.iter().filter(|staged| staged.stays.is_none()) {
         let mut parts = planned.path.split('/').skip(1);
         let (Some(run), Some(attempt)) = (parts.next(), parts.next()) else { continue };
         let path = planned.path.clone();
-        let again = look(store, exchange, path, (run, attempt), days, now).await?;
+        let Looked { staged, verified } =
+            look(store, exchange, path, (run, attempt), days, now).await?;
+        let mut keep = |why: String| {
+            applied.kept.push(Staged { stays: Some(why), ..planned.clone() });
+        };
         // What changed since the plan was shown is another decision.
-        if again != *planned {
+        if staged != *planned {
+            keep(staged.stays.unwrap_or_else(|| "it changed since it was planned".to_owned()));
             continue;
         }
-        exchange.remove_staged(&planned.path).await?;
-        removed += 1;
+        match exchange.remove_staged(&planned.path, verified).await {
+            Ok(true) => applied.removed += 1,
+            Ok(false) => keep("it still holds something that was not staged".to_owned()),
+            Err(error @ StoreError::Changed { .. }) => keep(error.to_string()),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(removed)
+    Ok(applied)
 }
 
 /// The names of the folders in a folder; none if there is no such folder.

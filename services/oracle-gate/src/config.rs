@@ -25,6 +25,9 @@ pub const KEYS: &str = "ORACLE_GATE_ATTESTATION_KEYS";
 const PROFILE: &str = "ORACLE_GATE_PROFILE";
 const TOKENS: &str = "ORACLE_GATE_GRPC_TOKENS";
 const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
+const S3_ENDPOINT: &str = "ORACLE_GATE_S3_ENDPOINT";
+const S3_PATH_STYLE: &str = "ORACLE_GATE_S3_PATH_STYLE";
+const S3_ALLOW_HTTP: &str = "ORACLE_GATE_S3_ALLOW_HTTP";
 
 /// Everything the service needs to start.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ impl Config {
         let tokens = env.parse(TOKENS, Tokens::parse);
         let keys = keys(&env);
         let name = env.with_default(PROFILE, "prod");
-        let profile = Profile::load(&name, env.optional(ROOT), |name| env.optional(name));
+        let profile = Profile::load(&name, env.optional(ROOT), |name| variable(&env, name));
         if let Err(error) = &profile {
             let variable = if error.to_string().contains(ROOT) { ROOT } else { PROFILE };
             env.mistake(variable, &error.to_string());
@@ -114,6 +117,23 @@ impl Config {
     }
 }
 
+/// A variable as profiles are given it. A wrong truth value is noted here by its own name: the profile
+/// could only say that it is the profile's, and would say nothing else.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    let value = env.optional(name)?;
+    if [S3_PATH_STYLE, S3_ALLOW_HTTP].contains(&name) {
+        return Some(env.boolean(name, false).to_string());
+    }
+    Some(value)
+}
+
+/// The setting that a refused location is about.
+fn blamed(env: &Env, wrong: &str) -> &'static str {
+    let is_endpoint =
+        wrong.starts_with("the endpoint ") || wrong.starts_with("an http:// endpoint ");
+    if is_endpoint && env.optional(S3_ENDPOINT).is_some() { S3_ENDPOINT } else { ROOT }
+}
+
 fn is_bucket(profile: &Profile) -> bool {
     profile.oracle_root.starts_with("s3://")
 }
@@ -121,7 +141,13 @@ fn is_bucket(profile: &Profile) -> bool {
 /// Where the store is, and for a bucket by what requests to it are signed.
 fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credentials>)> {
     let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store);
-    let location = location.map_err(|wrong| env.mistake(ROOT, &wrong)).ok();
+    let location = location.map_err(|wrong| env.mistake(blamed(env, &wrong), &wrong)).ok();
+    // A host in it would be taken for the first folder of a relative path.
+    let in_url = profile.oracle_root.strip_prefix("file://");
+    if in_url.is_some_and(|path| !path.starts_with('/')) {
+        env.mistake(ROOT, "expected a path, or file:/// with an absolute path behind it");
+        return None;
+    }
     if !is_bucket(profile) {
         return Some((location?, None));
     }
@@ -142,4 +168,50 @@ fn keys(env: &Env) -> Vec<VerifyingKey> {
         );
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    fn wrong(variables: &[(&str, &str)]) -> Vec<String> {
+        let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let key = hex::encode(key.as_bytes());
+        let least = [
+            (TOKENS, "runner:0123456789abcdef"),
+            (KEYS, key.as_str()),
+            (PROFILE, "dev"),
+            (ROOT, "s3://packs"),
+            (EXCHANGE, "/tmp"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hush"),
+            ("ORACLE_GATE_S3_REGION", "eu-west-1"),
+            ("DATABASE_URL", "postgres://lumio@localhost/lumio"),
+            ("NATS_URL", "nats://localhost:4222"),
+        ];
+        let env = Env::from_map(least.into_iter().chain(variables.iter().copied()));
+        let mistakes = Config::read(env).err().map(|mistakes| mistakes.0).unwrap_or_default();
+        mistakes.into_iter().map(|mistake| mistake.variable).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_about_the_store_is_told_by_its_own_name_and_hides_nothing() {
+        assert_eq!(wrong(&[]), Vec::<String>::new());
+        for (name, value) in [(S3_PATH_STYLE, "maybe"), (S3_ALLOW_HTTP, "on")] {
+            assert_eq!(wrong(&[(name, value)]), [name]);
+            assert_eq!(wrong(&[(name, value), (BIND, "here"), (LOG_LEVEL, "loud")]).len(), 3);
+        }
+        // R3
+        assert_eq!(wrong(&[(S3_PATH_STYLE, "YES"), (S3_ALLOW_HTTP, "0")]), Vec::<String>::new());
+        for endpoint in ["foo", "http://s3.example", "https://s3.example/x", "ftp://s3.example"] {
+            assert_eq!(wrong(&[(S3_ENDPOINT, endpoint)]), [S3_ENDPOINT], "{endpoint}");
+        }
+        assert_eq!(wrong(&[(ROOT, "s3://UPPER")]), [ROOT]);
+        for root in ["file://host/x", "file://x"] {
+            assert_eq!(wrong(&[(ROOT, root)]), [ROOT], "{root}");
+        }
+        assert_eq!(wrong(&[(ROOT, "file:///tmp")]), Vec::<String>::new());
+    }
 }

@@ -7,7 +7,9 @@
 //! refused; there is no time between at which both succeed.
 
 use bytes::Bytes;
-use seal::records::{self, Decision, Forbidden, Lifecycle, Log, MAX_RECORD_BYTES, Record, Version};
+use seal::records::{
+    self, Decision, Forbidden, Lifecycle, Log, MAX_RECORD_BYTES, RECORDS_DIR, Record, Version,
+};
 use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, SealMarker};
 use time::OffsetDateTime;
 use wire::digest::Digest;
@@ -64,26 +66,87 @@ pub struct PackState {
     pub log: Log,
 }
 
-/// Reads the log of a pack, by key: most packs have none, and one request shows that.
+/// Reads the log of a pack. Its folder is listed, and every record up to the highest number has to
+/// be there: a reader that stopped at the first number that is missing would take a pack whose first
+/// record was removed for one without a tombstone. Records are only ever created, so in a bucket a
+/// record that was deleted or replaced is found by what the bucket keeps of it.
 ///
 /// # Errors
-/// When a record cannot be read or is none. Then the pack is not to be read.
+/// When the folder cannot be listed, holds anything but records, or a record cannot be read, is
+/// none, or was removed. Then the pack is not to be read.
 pub async fn log(objects: &Objects, root: &str) -> Result<Log, LogError> {
+    let folder = inside(root, RECORDS_DIR);
+    let beside = objects.beside_records(&folder).await.map_err(unlisted)?;
+    // Whatever is no file is no record, and one that cannot be looked at may be one.
+    if let Some(other) = beside.others.into_iter().next() {
+        return Err(unlisted(other));
+    }
+    let invalid = |path: &str, text: String| LogError::Invalid(format!("{path}: {text}"));
+    let count = records::count(beside.files.iter().map(String::as_str))
+        .map_err(|error| invalid(&folder, error.to_string()))?;
     let mut log = Log::default();
-    while log.next_number() <= records::MAX_RECORDS {
-        let path = inside(root, &records::path(log.next_number()));
-        let invalid = |text: String| LogError::Invalid(format!("{path}: {text}"));
+    for number in 1..=count {
+        let path = inside(root, &records::path(number));
         match objects.read(&path, MAX_RECORD_BYTES).await {
-            Ok(Some(bytes)) => log.add(&bytes).map_err(|error| invalid(error.to_string()))?,
-            Ok(None) => break,
+            Ok(Some(bytes)) => {
+                log.add(&bytes).map_err(|error| invalid(&path, error.to_string()))?
+            }
+            Ok(None) => {
+                return Err(invalid(&path, format!("it is not there, and record {count} is")));
+            }
             // Something is there that is no record, and a tombstone may be what it was (O1).
             Err(error @ (StoreError::TooLarge { .. } | StoreError::Link { .. })) => {
-                return Err(invalid(error.to_string()));
+                return Err(invalid(&path, error.to_string()));
             }
             Err(error) => return Err(LogError::Store(error)),
         }
     }
+    // A tombstone is the end, whatever else was there.
+    if log.tombstone().is_none() {
+        removed(objects, &folder).await?;
+    }
     Ok(log)
+}
+
+/// Whether the store keeps a deletion, or an earlier version, of a record. From a folder of this
+/// machine nothing shows that the last records were removed.
+async fn removed(objects: &Objects, folder: &str) -> Result<(), LogError> {
+    let rewritten = objects.rewritten(folder).await.map_err(LogError::Store)?;
+    let record = |name: &String| records::number_of(name).is_some();
+    match rewritten.into_iter().flatten().find(record) {
+        Some(name) => Err(LogError::Invalid(format!(
+            "{folder}/{name}: the store keeps a deletion or an earlier version of it, and a record \
+             is created once"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What is there and is no folder of records is as bad as a record that is none.
+fn unlisted(error: StoreError) -> LogError {
+    match error {
+        StoreError::Link { .. } | StoreError::Name { .. } | StoreError::TooLarge { .. } => {
+            LogError::Invalid(error.to_string())
+        }
+        error => LogError::Store(error),
+    }
+}
+
+/// Whether a log is about the pack that this seal closed: the records of one pack say nothing about
+/// another. A seal that cannot be read is reported by itself.
+///
+/// # Errors
+/// When it is about another one.
+pub fn is_of(log: &Log, root: &str, seal: Option<&[u8]>) -> Result<(), LogError> {
+    let marker = seal.and_then(|bytes| SealMarker::parse(bytes).ok());
+    let seal = marker.zip(seal).map(|(marker, bytes)| (marker.pack_id(), Digest::of(bytes)));
+    match (log.about(), seal) {
+        (Some(about), Some(seal)) if about != seal => Err(LogError::Invalid(format!(
+            "{}: it is about another seal than the pack's",
+            inside(root, &records::path(1))
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What a tombstone says, for a report.
@@ -103,6 +166,9 @@ pub fn tombstone_text(record: &Record) -> String {
 pub async fn state(objects: &Objects, root: &str) -> Result<PackState, SealingError> {
     let log = log(objects, root).await?;
     let bytes = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
+    if log.tombstone().is_none() {
+        is_of(&log, root, bytes.as_deref())?;
+    }
     let seal = match bytes {
         // A tombstone outranks the seal, also one that cannot be read any more.
         _ if log.tombstone().is_some() => None,

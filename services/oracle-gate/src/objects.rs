@@ -358,12 +358,15 @@ impl Objects {
         }
     }
 
-    /// Removes a staging folder: every file below it, then the folders, as far as they are empty.
-    /// Only `collect` does so, of what module-gate staged and a sealed pack holds by now.
-    pub(crate) async fn remove_staged(&self, path: &str) -> Result<(), StoreError> {
+    /// Removes these files of a staging folder, each only as it was seen, then the folders that
+    /// held them, as far as they are empty; answers whether the folder itself is gone. Only
+    /// `collect` does so, of what module-gate staged and a sealed pack was seen to hold.
+    pub(crate) async fn remove_staged(
+        &self,
+        path: &str,
+        files: Vec<Entry>,
+    ) -> Result<bool, StoreError> {
         self.location(path)?;
-        let listing = self.entries(path, Leftovers::OfClosing).await?;
-        let files: Vec<String> = listing.entries.into_iter().map(|entry| entry.path).collect();
         let at = path.to_owned();
         self.on_disk(move |root| folder::remove(root, &at, &files)).await
     }

@@ -78,12 +78,13 @@ impl Bucket {
     }
 
     /// The listing of the store's own keys: without it an absent object cannot be distinguished
-    /// from a denied one, and `part-*` cannot be expanded.
-    fn lists(&self, actions: &[&str]) -> Value {
+    /// from a denied one, and `part-*` cannot be expanded. That of their versions shows that a record
+    /// about a pack, such as its tombstone, was deleted.
+    fn lists(&self) -> Value {
         let mut statement = json!({
             "Sid": "List",
             "Effect": "Allow",
-            "Action": actions,
+            "Action": ["s3:ListBucket", "s3:ListBucketVersions"],
             "Resource": [self.arn()],
         });
         if !self.prefix.is_empty() {
@@ -177,7 +178,7 @@ pub fn role(role: Role, bucket: &Bucket) -> Value {
         packs.iter().cloned().chain(paths).collect::<Vec<_>>()
     };
     let views = ["sr/run_facts_view/*", "sr/run_status/*"];
-    let list = bucket.lists(&["s3:ListBucket"]);
+    let list = bucket.lists();
     match role {
         Role::Wsp | Role::Ig => document(vec![
             allow("Read", &["s3:GetObject"], with(&views)),
@@ -203,7 +204,7 @@ pub fn role(role: Role, bucket: &Bucket) -> Value {
             ];
             document(vec![
                 allow("Read", &actions, vec![bucket.objects("*")]),
-                bucket.lists(&["s3:ListBucket", "s3:ListBucketVersions"]),
+                list,
                 never(bucket, false),
             ])
         }

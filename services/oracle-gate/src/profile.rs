@@ -217,7 +217,7 @@ fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
     let (yaml, folder) = match builtin {
         Some((_, yaml)) => ((*yaml).to_owned(), None),
         None => {
-            let yaml = std::fs::read_to_string(name).map_err(|error| {
+            let yaml = chassis::files::read_to_string(Path::new(name)).map_err(|error| {
                 format!("it is none of local, dev, prod, and cannot be read as a file: {error}")
             })?;
             (yaml, Path::new(name).parent().map(Path::to_owned))
@@ -316,7 +316,7 @@ fn part(path: &str, folder: Option<&Path>, lumio: &'static [u8]) -> Result<Vec<u
     // Relative to the profile's file and not to the working folder, which a service's manager
     // picks.
     let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
-    std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    chassis::files::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -243,8 +243,14 @@ async fn only_the_inventory(
     let Some(inventory) = order.manifest.inventory() else { return Ok(()) };
     let refused = |text: String| Err(SealingError::refused(Reason::PackNotClean, text));
     let listing = objects.entries(order.root, order.leftovers).await?;
-    if !listing.odd.is_empty() {
-        return refused(odd(&listing.odd));
+    // What is odd is refused; of what cannot be read nothing is known.
+    let (odd_names, unread): (Vec<_>, Vec<_>) =
+        listing.odd.into_iter().partition(|odd| odd.name().is_some());
+    if !odd_names.is_empty() {
+        return refused(odd(&odd_names));
+    }
+    if let Some(error) = unread.into_iter().next() {
+        return Err(error.into());
     }
     let found: BTreeMap<&str, &Entry> = listing
         .entries

@@ -106,6 +106,14 @@ pub enum Broken {
         /// Where.
         path: String,
     },
+    /// What is decided about the pack is not known: its records are not exactly `1.json` to
+    /// `n.json`, each of which is a record about this seal and follows the one before it.
+    RecordsInvalid {
+        /// Where.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The module's tree does not have the digest it is stored under.
     ModuleDigest {
         /// The digest expected.
@@ -138,7 +146,8 @@ impl Broken {
             | Self::FileUnproven { .. }
             | Self::FileMissing { .. }
             | Self::FileAdded { .. }
-            | Self::NotRegular { .. } => Link::Files,
+            | Self::NotRegular { .. }
+            | Self::RecordsInvalid { .. } => Link::Files,
         }
     }
 }
@@ -195,6 +204,9 @@ impl fmt::Display for Broken {
             Self::FileMissing { path } => write!(f, "file missing: {path}"),
             Self::FileAdded { path } => write!(f, "file added: {path} was not sealed"),
             Self::NotRegular { path } => write!(f, "{path} is a link or a special file"),
+            Self::RecordsInvalid { path, detail } => {
+                write!(f, "the records about the pack are not a log: {path}: {detail}")
+            }
             Self::ModuleDigest { expected, found } => {
                 write!(f, "module changed: the tree should be {expected} and is {found}")
             }

@@ -9,12 +9,13 @@ use walkdir::WalkDir;
 use wire::digest::Digest;
 
 use super::{Broken, Found, Report, compare_files};
-use crate::records::is_record;
+use crate::records::{self, Log, RECORDS_DIR, is_record};
 use crate::shards::ShardHasher;
 use crate::tree::{Limits, Tree, walk};
 use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, Shards, TREE_FILE};
 
-/// Verifies the pack in the folder `root`: every link, and that no file was added.
+/// Verifies the pack in the folder `root`: every link, that no file was added, and that what was
+/// recorded about it after the seal is a whole log.
 ///
 /// # Errors
 /// When something cannot be read. Then nothing is known about the pack.
@@ -27,7 +28,51 @@ pub fn pack(root: &Path) -> io::Result<Report> {
     let (found, mut irregular) = list(root, shards, own)?;
     report.compare_files(&found);
     report.broken.append(&mut irregular);
+    report.broken.extend(broken_records(root, &report)?);
     Ok(report)
+}
+
+/// What is wrong with the records about the pack, if anything is. A file of another name in their
+/// folder is reported as an added one already, and here as well: a log that is not whole may lack
+/// its tombstone.
+fn broken_records(root: &Path, report: &Report) -> io::Result<Option<Broken>> {
+    let broken = |path: &str, detail: String| {
+        Ok(Some(Broken::RecordsInvalid { path: path.to_owned(), detail }))
+    };
+    let folder = root.join(RECORDS_DIR);
+    match folder.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return broken(RECORDS_DIR, "it is no folder".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut names = Vec::new();
+    for entry in folder.read_dir()? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let count = match records::count(names.iter().map(String::as_str)) {
+        Ok(count) => count,
+        Err(error) => return broken(RECORDS_DIR, error.to_string()),
+    };
+    let mut log = Log::default();
+    for number in 1..=count {
+        let path = records::path(number);
+        let Some(bytes) = document(&root.join(&path))? else {
+            return broken(&path, format!("it is no file, and record {count} is there"));
+        };
+        if let Err(error) = log.add(&bytes) {
+            return broken(&path, error.to_string());
+        }
+    }
+    // A seal that cannot be read is reported by itself.
+    let of_seal = report.seal.as_ref().and_then(|seal| Some((seal.pack_id(), report.seal_digest?)));
+    match (log.about(), of_seal) {
+        (Some(about), Some(of_seal)) if about != of_seal => {
+            broken(&records::path(1), "it is about another seal than the pack's".to_owned())
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Verifies a module's folder (`_tree.json` and `tree/`) against the digest it should have. Which

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use seal::SealStatus;
 use seal::records::{
-    Decision, Forbidden, Lifecycle, Log, Record, Survives, TombstoneReason, Version, is_record,
+    Decision, Forbidden, Lifecycle, Log, Record, Survives, TombstoneReason, Version, count,
+    is_record,
 };
 use time::OffsetDateTime;
 use wire::digest::Digest;
@@ -82,6 +83,24 @@ fn only_the_spelling_of_a_record_is_one() {
         "_records",
     ] {
         assert!(!is_record(name), "{name}");
+    }
+}
+
+#[test]
+fn a_log_has_as_many_records_as_its_highest_number_says_and_no_other_file() {
+    for (names, expected) in [
+        (&[][..], Some(0)),
+        (&["1.json"], Some(1)),
+        (&["2.json", "1.json"], Some(2)),
+        // What is missing is found by whoever reads all three.
+        (&["3.json"], Some(3)),
+        (&["1.json", "01.json"], None),
+        (&["1.json", "notes.txt"], None),
+        (&["1.json", "1.json/x"], None),
+        (&["1001.json"], None),
+        (&[""], None),
+    ] {
+        assert_eq!(count(names.iter().copied()).ok(), expected, "{names:?}");
     }
 }
 

@@ -3,6 +3,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use seal::manifest::{ManifestV1, WorldKey};
+use seal::records::{Decision, Record, Version};
 use seal::tree::File;
 use seal::verify::{Broken, Found, Link, compare, pack};
 use seal::{
@@ -106,6 +107,74 @@ fn an_added_and_a_missing_file_are_named() {
         ]
     );
     assert!(found.iter().all(|broken| broken.link() == Link::Files));
+}
+
+/// Writes two records about the pack: a hold and its release.
+fn record(root: &Path) {
+    let report = pack(root).unwrap();
+    let mut record = Record {
+        version: Version::V1,
+        number: 1,
+        previous: None,
+        oracle_pack_id: report.manifest.unwrap().pack_id(),
+        seal_digest: report.seal_digest.unwrap(),
+        authority: "legal".to_owned(),
+        recorded_at_utc: OffsetDateTime::UNIX_EPOCH,
+        decision: Decision::Hold { matter: "case 7".to_owned() },
+    };
+    fs::create_dir(root.join("_records")).unwrap();
+    let first = record.to_bytes().unwrap();
+    fs::write(root.join("_records/1.json"), &first).unwrap();
+    record.number = 2;
+    record.previous = Some(Digest::of(&first));
+    record.decision = Decision::Release { hold: 1 };
+    fs::write(root.join("_records/2.json"), record.to_bytes().unwrap()).unwrap();
+}
+
+/// What it is called, and what it does to the folder of the records.
+type Edit = (&'static str, fn(&Path));
+
+#[test]
+fn records_are_a_whole_log_about_this_seal_and_nothing_else_lies_beside_them() {
+    let dir = sealed();
+    record(dir.path());
+    assert_eq!(broken(dir.path()), []);
+    let edits: [Edit; 8] = [
+        ("a gap", |records| fs::remove_file(records.join("1.json")).unwrap()),
+        ("a record far behind", |records| fs::write(records.join("77.json"), "{}").unwrap()),
+        ("no record", |records| fs::write(records.join("3.json"), "x").unwrap()),
+        ("another name", |records| fs::write(records.join("notes.txt"), "x").unwrap()),
+        ("another spelling", |records| {
+            fs::rename(records.join("2.json"), records.join("02.json")).unwrap();
+        }),
+        ("a folder", |records| {
+            fs::remove_file(records.join("1.json")).unwrap();
+            fs::create_dir(records.join("1.json")).unwrap();
+        }),
+        ("a file in place of the folder", |records| {
+            fs::remove_dir_all(records).unwrap();
+            fs::write(records, "x").unwrap();
+        }),
+        ("a link", |records| {
+            fs::rename(records, records.with_extension("moved")).unwrap();
+            symlink("_records.moved", records).unwrap();
+        }),
+    ];
+    for (what, edit) in edits {
+        let dir = sealed();
+        record(dir.path());
+        edit(&dir.path().join("_records"));
+        let found = broken(dir.path());
+        let records = |b: &Broken| matches!(b, Broken::RecordsInvalid { .. });
+        assert!(found.iter().any(records), "{what}: {found:?}");
+    }
+    // The records of another seal say nothing about this one.
+    let (one, other) = (sealed(), sealed());
+    let seal = SealV1 { nonce: "cd".repeat(16), ..seal_of(other.path()) };
+    fs::write(other.path().join(SEAL_FILE), SealMarker::V1(seal).to_bytes().unwrap()).unwrap();
+    record(one.path());
+    fs::rename(one.path().join("_records"), other.path().join("_records")).unwrap();
+    assert!(matches!(&broken(other.path())[..], [Broken::RecordsInvalid { .. }]));
 }
 
 #[test]

@@ -94,9 +94,9 @@ pub async fn open(
     let mut unreadable = BTreeSet::new();
     for root in roots {
         let name = if root.is_empty() { "." } else { &root };
-        match governance::log(objects, &root).await {
+        let log = match governance::log(objects, &root).await {
             Ok(log) => match log.tombstone() {
-                None => {}
+                None => log,
                 Some(record) => {
                     let text = governance::tombstone_text(record);
                     findings.add(Reason::PackTombstoned, format!("{name}: {text}"));
@@ -109,7 +109,7 @@ pub async fn open(
                 unreadable.insert(root);
                 continue;
             }
-        }
+        };
 
         let mut read = async |name: &str| {
             let document = objects.read(&inside(&root, name), MAX_DOCUMENT_BYTES).await;
@@ -118,6 +118,9 @@ pub async fn open(
         let (seal, manifest) = (read(SEAL_FILE).await, read(MANIFEST_FILE).await);
         // Nothing is known of a pack whose seal or manifest the store keeps back.
         let (Ok(seal), Ok(manifest)) = (seal, manifest) else { continue };
+        if let Err(error) = governance::is_of(&log, &root, seal.as_deref()) {
+            findings.add(error.reason(), format!("{name}: {}", error.text()));
+        }
         // Each pack by its own seal: the store may have been another when it was closed.
         let trusts = rules.trust_store_checksums && proven(seal.as_deref());
         let objects = objects.trusting_checksums(trusts);
@@ -196,6 +199,7 @@ pub(crate) fn broken_reason(broken: &Broken) -> Reason {
         Broken::FileAdded { .. } => Reason::PackFileAdded,
         Broken::FileMissing { .. } => Reason::PackFileMissing,
         Broken::NotRegular { .. } => Reason::LinkRefused,
+        Broken::RecordsInvalid { .. } => Reason::PackRecordInvalid,
     }
 }
 

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::digest::Digest;
 use wire::event::SealEvent;
 
 use super::check::{Format, report, sarif};
+use super::journal::{self, MAX_HEADER_BYTES};
 use super::{
     CommandError, Jobs, answer, block_on, escape, events, named_root, print, progress, say, store,
     usage,
 };
-use crate::audit::audit;
+use crate::audit;
 use crate::check::{Outcome, Rules, Status};
 use crate::objects::Objects;
 use crate::profile::Profile;
@@ -28,8 +32,10 @@ const EXAMPLES: &str = "Examples:
   oracle-gate audit --profile prod --pack-roots-from packs.txt --events --output sarif > audit.sarif
 
 Exit codes: 0 every pack is as it was sealed, 1 a pack is not, 2 nothing is known of a pack and
-nothing bad of another, 3 usage or configuration. Given the journal of an audit that was
-interrupted, only the packs that it did not finish are read again; remove it to begin anew.";
+nothing bad of another, 3 usage or configuration. Given the journal of an audit that did not end,
+only the packs that it did not finish, and those in which a file was written since, are read; the
+answer says of each other one when it was read. After an audit that ended, the same journal begins a
+new one, which reads everything.";
 
 /// Options of `audit`.
 #[derive(Debug, clap::Args)]
@@ -44,8 +50,8 @@ pub(super) struct Args {
     /// A file that names a pack's folder in each line.
     #[arg(long, value_name = "FILE")]
     pack_roots_from: Option<PathBuf>,
-    /// A file that remembers which packs were audited; given again after an interruption, only the
-    /// rest is read.
+    /// A file outside of every pack that remembers which packs were audited; given again after an
+    /// interruption, only the rest is read.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// Publish `drift` for each pack that is not what was sealed (DATABASE_URL).
@@ -72,7 +78,8 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     }
     let events = events::Publisher::read(args.events)?;
     let journal = args.journal.as_deref();
-    let mut journal = journal.map(|path| Journal::open(path, &objects, &profile)).transpose()?;
+    let journal = journal.map(|path| Journal::open(path, &objects, &profile, &roots));
+    let mut journal = journal.transpose()?;
     let rules = Rules::strict(&profile, Vec::new());
     let (objects, meter) = progress::metered(&args.jobs.apply(&objects));
     // One moment for all packs, however long the audit takes.
@@ -80,13 +87,23 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
 
     let mut unpublished = Vec::new();
     let work = async {
-        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut all: Vec<Audited> = Vec::new();
+        let mut is_whole = true;
         for root in &roots {
-            if let Some(known) = journal.as_ref().and_then(|journal| journal.known.get(root)) {
-                outcomes.push(known.clone());
-                continue;
+            let mut marks = None;
+            if let Some(journal) = &journal {
+                // Before anything is read: what is written meanwhile makes the next call read anew.
+                marks = audit::marks(&objects, root).await;
+                if let Some(known) = journal.find(root, marks) {
+                    all.push(known);
+                    continue;
+                }
             }
-            let outcome = audit(&objects, &rules, &profile.retention, root, now).await;
+            let audited_at = chassis::clock::now();
+            let outcome = audit::audit(&objects, &rules, &profile.retention, root, now).await;
+            // A pack of which nothing is known, or whose event is missing, is looked at again by the
+            // next call.
+            let mut is_done = !outcome.is_doubtful() && marks.is_some();
             if outcome.is_drift() {
                 let packs = outcome.details.packs.iter();
                 for pack in packs.filter_map(|pack| pack.oracle_pack_id) {
@@ -94,28 +111,32 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
                     let published = events.publish(SealEvent::Drift, pack, result, now).await;
                     if events::exit(&published) != 0 {
                         unpublished.push(format!("pack {pack}{}", published.text()));
+                        is_done = false;
                     }
                 }
             }
-            // A pack of which nothing is known is looked at again by the next call.
-            if let Some(journal) = journal.as_mut().filter(|_| !outcome.is_doubtful()) {
-                journal.note(root, &outcome)?;
+            let pack_root = root.clone();
+            let audited = Audited { pack_root, audited_at, marks, outcome, from_journal: false };
+            if let Some(journal) = journal.as_mut().filter(|_| is_done) {
+                journal.note(&Line::Pack(Box::new(audited.clone())))?;
             }
-            outcomes.push(outcome);
+            is_whole &= is_done;
+            all.push(audited);
         }
-        Ok::<_, CommandError>(outcomes)
+        // The next call with this journal is another audit, which reads everything.
+        if let Some(journal) = journal.as_mut().filter(|_| is_whole) {
+            journal.note(&Line::Finished(chassis::clock::now()))?;
+        }
+        Ok::<_, CommandError>(all)
     };
-    let outcomes = block_on(progress::shown(&meter, work))??;
+    let all = block_on(progress::shown(&meter, work))??;
     print(&match args.output {
-        Format::Text => outcomes.iter().map(text).collect(),
-        Format::Json => {
-            let lines = outcomes.iter().map(|outcome| answer(&report::json(outcome)));
-            lines.collect::<Result<String, _>>()?
-        }
-        Format::Sarif => escape::json(&log(&outcomes)) + "\n",
+        Format::Text => all.iter().map(text).collect(),
+        Format::Json => all.iter().map(|one| answer(&facts(one))).collect::<Result<String, _>>()?,
+        Format::Sarif => escape::json(&log(&all)) + "\n",
     })?;
     // The lowest: a pack that is bad outranks one of which nothing is known.
-    let exits = outcomes.iter().map(|outcome| outcome.exit(false)).filter(|exit| *exit > 0);
+    let exits = all.iter().map(|one| one.outcome.exit(false)).filter(|exit| *exit > 0);
     let found = exits.min();
     if unpublished.is_empty() {
         return Ok(found.unwrap_or_default());
@@ -128,11 +149,10 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
 fn named_in_file(args: &Args) -> Result<Vec<String>, CommandError> {
     let Some(path) = &args.pack_roots_from else { return Ok(Vec::new()) };
     let wrong = |text: String| usage(format!("--pack-roots-from {}: {text}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let file = chassis::files::open(path).map_err(|error| wrong(error.to_string()))?;
     let mut text = String::new();
-    let mut limited = std::io::Read::take(file, MAX_NAMES_BYTES + 1);
-    std::io::Read::read_to_string(&mut limited, &mut text)
-        .map_err(|error| wrong(error.to_string()))?;
+    let read = file.take(MAX_NAMES_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| wrong(error.to_string()))?;
     if text.len() as u64 > MAX_NAMES_BYTES {
         return Err(wrong(format!("it has more than {MAX_NAMES_BYTES} bytes")));
     }
@@ -145,16 +165,46 @@ fn named_in_file(args: &Args) -> Result<Vec<String>, CommandError> {
     Ok(names)
 }
 
-fn text(outcome: &Outcome) -> String {
+fn text(Audited { outcome, audited_at, from_journal, .. }: &Audited) -> String {
     let hashed = outcome.details.evidence.hashed_bytes;
-    let end = if outcome.status == Status::Ok { ": every file is as it was sealed" } else { "" };
     let (found, packs) = (report::findings(outcome), report::packs(outcome));
-    format!("{found}{packs}{hashed} files hashed{end}\n")
+    let end = match (outcome.status, from_journal) {
+        (Status::Ok, false) => ": every file is as it was sealed",
+        (Status::Ok, true) => ": every file was as it was sealed",
+        _ => "",
+    };
+    let when = match from_journal {
+        true => format!(
+            "; by an earlier call at {}, and not read again: by its length, times and inode or \
+             tag, no file was written since",
+            utc(*audited_at)
+        ),
+        false => String::new(),
+    };
+    format!("{found}{packs}{hashed} files hashed{end}{when}\n")
+}
+
+fn utc(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
+}
+
+/// The facts of a check, and when they were found.
+fn facts(Audited { outcome, audited_at, from_journal, .. }: &Audited) -> Value {
+    let mut facts = report::json(outcome);
+    facts["audited_at_utc"] = json!(utc(*audited_at));
+    facts["from_journal"] = json!(from_journal);
+    facts
 }
 
 /// One log with a run for each pack.
-fn log(outcomes: &[Outcome]) -> Value {
-    let mut logs = outcomes.iter().map(sarif::log);
+fn log(all: &[Audited]) -> Value {
+    let of = |one: &Audited| {
+        let mut log = sarif::log(&one.outcome);
+        log["runs"][0]["properties"]["auditedAtUtc"] = json!(utc(one.audited_at));
+        log["runs"][0]["properties"]["fromJournal"] = json!(one.from_journal);
+        log
+    };
+    let mut logs = all.iter().map(of);
     let mut log = logs.next().unwrap_or_else(|| json!({ "runs": [] }));
     for mut other in logs {
         if let (Some(Value::Array(runs)), Some(Value::Array(more))) =
@@ -175,68 +225,112 @@ struct Header {
     profile: String,
 }
 
-/// A pack that was audited.
+/// A later line of a journal.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    pack_root: String,
-    outcome: Outcome,
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    /// A turn begins. What was noted before it is of an earlier one, and says nothing of today.
+    Turn(#[serde(with = "time::serde::rfc3339")] OffsetDateTime),
+    /// A pack was audited.
+    Pack(Box<Audited>),
+    /// The turn ended: every pack that was named was audited.
+    Finished(#[serde(with = "time::serde::rfc3339")] OffsetDateTime),
 }
 
-/// Packs that were audited before, and where those of this call are noted.
+/// A pack that was audited.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Audited {
+    pack_root: String,
+    #[serde(with = "time::serde::rfc3339")]
+    audited_at: OffsetDateTime,
+    /// Of the marks of its files before they were read; none without a journal, or where they
+    /// cannot be listed.
+    marks: Option<Digest>,
+    outcome: Outcome,
+    /// It was audited by an earlier call of this turn, and is not read again.
+    #[serde(skip)]
+    from_journal: bool,
+}
+
+/// Packs that earlier calls of this turn audited, and where those of this call are noted.
 struct Journal {
-    known: BTreeMap<String, Outcome>,
+    known: BTreeMap<String, Audited>,
     file: File,
 }
 
 impl Journal {
     /// Opens, or begins, the journal of this store: a new file, or one that begins as a journal of
-    /// it does. Any other is left as it is.
-    fn open(path: &Path, objects: &Objects, profile: &Profile) -> Result<Self, CommandError> {
+    /// it does. Any other is left as it is. After the end of a turn, a new one begins.
+    fn open(
+        path: &Path,
+        objects: &Objects,
+        profile: &Profile,
+        roots: &[String],
+    ) -> Result<Self, CommandError> {
         let wrong = |text: &str| usage(format!("--journal {}: {text}", path.display()));
+        let failed = |error: std::io::Error| wrong(&error.to_string());
         let header = Header {
-            journal: "oracle-gate-audit-v1".to_owned(),
+            journal: "oracle-gate-audit-v2".to_owned(),
             store: objects.names().first().cloned().unwrap_or_default(),
             profile: profile.id.clone(),
         };
-        let header = serde_json::to_string(&header).map_err(|error| wrong(&error.to_string()))?;
-        let mut options = File::options();
-        let new = options.append(true).create_new(true).open(path);
-        let mut known = BTreeMap::new();
-        let mut file = match new {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let meta = path.symlink_metadata().map_err(|error| wrong(&error.to_string()))?;
-                if !meta.is_file() {
-                    return Err(wrong("it is a link, a folder or a special file; name a new file"));
-                }
-                let read = File::open(path).map_err(|error| wrong(&error.to_string()))?;
-                let mut lines = BufReader::new(read).split(b'\n').map_while(Result::ok);
-                if lines.next().as_deref() != Some(header.as_bytes()) {
-                    return Err(wrong(
-                        "it is no journal of an audit of this store; name a new file",
-                    ));
-                }
-                // A line that a crash cut is none: that pack is read again.
-                for line in lines.filter_map(|line| serde_json::from_slice::<Line>(&line).ok()) {
-                    known.insert(line.pack_root, line.outcome);
-                }
-                let mut options = File::options();
-                options.append(true).open(path).map_err(|error| wrong(&error.to_string()))?
+        let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+        let opened = journal::open(path, objects, &roots).map_err(|text| wrong(&text))?;
+        let mut journal = Self { known: BTreeMap::new(), file: opened.file };
+        let mut is_begun = false;
+        if opened.is_new {
+            journal.write(&header).map_err(failed)?;
+        } else {
+            let mut reader = BufReader::new(&journal.file);
+            let mut first = String::new();
+            // A line of any length would be read otherwise, of a file that is anything.
+            let read = reader.by_ref().take(MAX_HEADER_BYTES).read_line(&mut first);
+            let found = read.ok().and_then(|_| serde_json::from_str::<Header>(&first).ok());
+            if found.is_none_or(|found| found != header) {
+                let text = "it is no journal of an audit of this store by this release, and is \
+                            left as it is; name a new file";
+                return Err(wrong(text));
             }
-            Err(error) => return Err(wrong(&error.to_string())),
-        };
-        // After a line that was cut the next one begins anew; a new journal begins with the header.
-        let begin = if file.metadata().is_ok_and(|meta| meta.len() == 0) { &*header } else { "" };
-        writeln!(file, "{begin}").map_err(|error| wrong(&error.to_string()))?;
-        Ok(Self { known, file })
+            let lines = reader.split(b'\n').map_while(Result::ok);
+            // A line that a crash cut is none: that pack is read again.
+            for line in lines.filter_map(|line| serde_json::from_slice(&line).ok()) {
+                match line {
+                    Line::Pack(audited) => {
+                        let audited = Audited { from_journal: true, ..*audited };
+                        journal.known.insert(audited.pack_root.clone(), audited);
+                    }
+                    Line::Turn(_) | Line::Finished(_) => {
+                        is_begun = matches!(line, Line::Turn(_));
+                        journal.known.clear();
+                    }
+                }
+            }
+            // After a line that was cut the next one begins anew.
+            journal.file.write_all(b"\n").map_err(failed)?;
+        }
+        if !is_begun {
+            journal.write(&Line::Turn(chassis::clock::now())).map_err(failed)?;
+        }
+        Ok(journal)
     }
 
-    fn note(&mut self, root: &str, outcome: &Outcome) -> Result<(), CommandError> {
-        let line = Line { pack_root: root.to_owned(), outcome: outcome.clone() };
-        let failed = |text: String| CommandError { exit: super::UNKNOWN, text };
-        let line = serde_json::to_string(&line).map_err(|error| failed(error.to_string()))?;
-        let noted = writeln!(self.file, "{line}").and_then(|()| self.file.sync_data());
-        noted.map_err(|error| failed(format!("cannot write the journal: {error}")))
+    /// What an earlier call of this turn found of a pack in which nothing was written since, as far
+    /// as the store's own marks show: length, times and inode of each file, in a bucket its tag.
+    fn find(&self, root: &str, marks: Option<Digest>) -> Option<Audited> {
+        let known = self.known.get(root)?;
+        (marks.is_some() && known.marks == marks).then(|| known.clone())
+    }
+
+    fn note(&mut self, line: &Line) -> Result<(), CommandError> {
+        self.write(line).map_err(|error| CommandError {
+            exit: super::UNKNOWN,
+            text: format!("cannot write the journal: {error}"),
+        })
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> std::io::Result<()> {
+        let line = serde_json::to_string(line)?;
+        writeln!(self.file, "{line}").and_then(|()| self.file.sync_data())
     }
 }

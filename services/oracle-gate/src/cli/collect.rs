@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::seal::failure;
 use super::{CommandError, OutputFormat, answer, block_on, escape, print, store, usage};
-use crate::collect::{self, Staged};
+use crate::collect::{self, Applied, Staged};
 use crate::config::EXCHANGE;
 use crate::objects::Objects;
 use crate::sealing::SealingError;
@@ -17,8 +17,9 @@ const EXAMPLES: &str = "Examples:
   oracle-gate collect --profile prod --apply
 
 Without --apply nothing is removed: the plan is printed. A folder goes only if its name is that of
-a staged attempt, the attempt's pack is sealed and pinned by its view, and nothing in it was written
-for the days that are stated.
+a staged attempt, the attempt's pack is sealed and pinned by its view, nothing in it was written for
+the days that are stated, and every file in it was read and is in the pack with the same bytes. A
+folder with any other file stays and is named with the reason.
 
 Exit codes: 0 printed or removed, 2 nothing is known, 3 usage or configuration.";
 
@@ -50,19 +51,22 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     let now = chassis::clock::now();
     let work = async {
         let plan = collect::plan(&objects, &exchange, days, now).await?;
-        let removed = match args.apply {
+        let applied = match args.apply {
             true => collect::apply(&objects, &exchange, &plan, days, now).await?,
-            false => 0,
+            false => Applied::default(),
         };
-        Ok((plan, removed))
+        Ok((plan, applied))
     };
-    let done: Result<(Vec<Staged>, usize), SealingError> = block_on(work)?;
-    let (plan, removed) = done.map_err(|error| failure(&error))?;
+    let done: Result<(Vec<Staged>, Applied), SealingError> = block_on(work)?;
+    let (plan, applied) = done.map_err(|error| failure(&error))?;
     print(&match args.output {
-        OutputFormat::Json => {
-            answer(&json!({ "applied": args.apply, "removed": removed, "staging": plan }))?
-        }
-        OutputFormat::Text => text(&plan, removed, args.apply),
+        OutputFormat::Json => answer(&json!({
+            "applied": args.apply,
+            "removed": applied.removed,
+            "kept": applied.kept,
+            "staging": plan,
+        }))?,
+        OutputFormat::Text => text(&plan, &applied, args.apply),
     })
 }
 
@@ -80,9 +84,11 @@ fn exchange(objects: &Objects) -> Result<Objects, CommandError> {
     }
 }
 
-fn text(plan: &[Staged], removed: usize, applied: bool) -> String {
+fn text(plan: &[Staged], done: &Applied, applied: bool) -> String {
     let mut text = String::new();
-    for staged in plan {
+    for planned in plan {
+        // What was found when it was to be removed is newer than the plan.
+        let staged = done.kept.iter().find(|kept| kept.path == planned.path).unwrap_or(planned);
         let (files, bytes) = (staged.files, staged.bytes);
         let what = staged.stays.as_deref().unwrap_or("may go");
         text += &format!(
@@ -93,7 +99,7 @@ fn text(plan: &[Staged], removed: usize, applied: bool) -> String {
     }
     let going = plan.iter().filter(|staged| staged.stays.is_none()).count();
     text += &match applied {
-        true => format!("{removed} of {} folders were removed\n", plan.len()),
+        true => format!("{} of {} folders were removed\n", done.removed, plan.len()),
         false => format!("{going} of {} folders may go; --apply removes them\n", plan.len()),
     };
     text

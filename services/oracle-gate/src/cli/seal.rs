@@ -3,7 +3,7 @@
 mod inventory;
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -179,14 +179,15 @@ async fn seal(
     let shards = plan::outline_shards(Sharding::PACK, &outlined)?;
     let outlined = Manifest::new(manifest(profile, args, view, outlined, now)?, shards);
     fits(outlined.to_bytes()?.len() as u64)?;
-    let existing = plan::existing(objects, root, &listed, &outlined).await?;
+    let differs = plan::differs(objects, root, &listed, &outlined).await?;
+    let is_sealed = differs.is_some();
     let sealed = |text: &str| SealingError::refused(Reason::PackAlreadySealed, text);
-    if existing.as_ref().is_some_and(|existing| existing.differs) && !args.ensure {
+    if differs == Some(true) && !args.ensure {
         return Err(sealed("its identity or files differ"));
     }
     let scratch = hex::encode(random::<[u8; 16]>());
     let probe = async {
-        if existing.is_some() {
+        if is_sealed {
             // Nothing will be written.
             return Ok(None);
         }
@@ -196,11 +197,11 @@ async fn seal(
         }
         Ok(Some(probe))
     };
-    // With --ensure every byte is compared anew, so that nothing counts as known.
-    let none = BTreeMap::new();
-    let known = existing.as_ref().filter(|_| !args.ensure).map_or(&none, |known| &known.known);
+    // What is said of a pack that is sealed is said of bytes that were read for it: nothing counts
+    // as known, whatever an earlier call noted.
+    let journal = journal.filter(|_| !is_sealed);
     let rule = Sharding::PACK;
-    let inventory = inventory::inventory(objects, root, &listed.files, known, rule, journal);
+    let inventory = inventory::inventory(objects, root, &listed.files, rule, journal);
     // The probe waits for the store, and hashing for the processor. A store that fails the probe
     // ends the hashing; a probe is never ended, since it removes at its end what it made.
     let (probe, inventory) = match select(pin!(probe), pin!(inventory)).await {

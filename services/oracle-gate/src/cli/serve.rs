@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::Env;
 use chassis::process::{self, Process};
+use chassis::service::Signals;
 
-use super::{NAME, USAGE, escape};
+use super::{NAME, UNKNOWN, USAGE, escape};
 use crate::config::{Config, EXCHANGE, ROOT};
 
 /// How long open calls may take to end: whoever asked for a stop waits ten seconds at most.
@@ -17,8 +18,12 @@ const GRACE: Duration = Duration::from_secs(9);
 /// Serves until a signal. A failed start is one line and exit code 3, in the form that all services
 /// have.
 pub(super) fn run() -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return process::report(NAME, &error, UNKNOWN),
+    };
     match prepare() {
-        Ok(config) => serve(config),
+        Ok(config) => serve(config, signals),
         // Names and values of a profile may be foreign text (R18).
         Err(error) => {
             process::report_text(NAME, &escape::line(&wire::causes(error.as_ref())), USAGE)
@@ -33,11 +38,12 @@ fn prepare() -> anyhow::Result<Config> {
     for (name, folder) in folders(&config) {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{name}: cannot make {}", folder.display()))?;
+        process::check_writable(name, folder)?;
     }
     Ok(config)
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(config: Config, signals: Signals) -> ExitCode {
     let process = Process {
         name: NAME,
         settings: config.process.clone(),
@@ -45,7 +51,7 @@ fn serve(config: Config) -> ExitCode {
         write: folders(&config).map(|(_, folder)| folder.to_owned()).collect(),
         grace: GRACE,
     };
-    process::run(process, async |service| crate::start(service, config).await.map(drop))
+    process::run(process, signals, async |service| crate::start(service, config).await.map(drop))
 }
 
 fn folders(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {

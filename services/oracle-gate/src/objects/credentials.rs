@@ -5,6 +5,8 @@
 //! `AWS_CONDITIONAL_PUT` or `AWS_ENDPOINT_URL`, none is looked at: they could switch off what
 //! sealing depends on, or lead to another service than the profile names.
 
+use std::path::Path;
+
 use chassis::Secret;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
@@ -107,7 +109,8 @@ impl Credentials {
 
 /// One section of the file that S3 clients share.
 fn shared_file(file: &str, profile: &str) -> Result<Credentials, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read it: {error}"))?;
+    let text = chassis::files::read_to_string(Path::new(file))
+        .map_err(|error| format!("cannot read it: {error}"))?;
     // Nothing of the file gets into an error: a line that is not understood may hold a key.
     let (mut here, mut found) = (false, [None, None, None]);
     for line in text.lines().map(str::trim) {

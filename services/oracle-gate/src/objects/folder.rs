@@ -22,6 +22,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::failure::{StoreError, from_io};
+use super::listing::Entry;
 use super::race::Start;
 
 /// Bytes read at once: large enough that calls cost nothing, small enough for a processor's cache.
@@ -322,15 +323,21 @@ fn make_folders(root: BorrowedFd<'_>, path: &str, lasting: &Lasting) -> Result<O
 }
 
 /// Removes files below a folder, then the folders that held them, from the deepest up to the folder
-/// itself. A folder that holds something else by then stays.
-pub(super) fn remove(root: &Path, folder: &str, files: &[String]) -> Result<(), StoreError> {
+/// itself; answers whether that is gone. A file that is not as it was seen stays, and so does a
+/// folder that holds anything else: nothing is removed that was not looked at.
+pub(super) fn remove(root: &Path, folder: &str, files: &[Entry]) -> Result<bool, StoreError> {
     let failed = |path: &str, errno: Errno| from_io(path, &io_error(errno));
     let top = open_root(root).map_err(|errno| failed(folder, errno))?;
     let open = |path: &str| open_below(top.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY);
     let mut folders = BTreeSet::from([folder.to_owned()]);
-    for file in files {
+    for Entry { path: file, mark: seen, .. } in files {
         let path = format!("{folder}/{file}");
         let (parent, name) = path.rsplit_once('/').unwrap_or((folder, file));
+        match open_file(top.as_fd(), &path).map(File::from).map_err(io_error) {
+            Ok(file) if file.metadata().is_ok_and(|meta| mark(&meta) == *seen) => {}
+            Ok(_) => return Err(changed(&path)),
+            Err(error) => return Err(from_io(&path, &error)),
+        }
         let parent_fd = open(parent).map_err(|errno| failed(&path, errno))?;
         unlinkat(&parent_fd, name, AtFlags::empty()).map_err(|errno| failed(&path, errno))?;
         let mut at = parent;
@@ -339,16 +346,18 @@ pub(super) fn remove(root: &Path, folder: &str, files: &[String]) -> Result<(), 
             at = at.rsplit_once('/').map_or(folder, |(above, _)| above);
         }
     }
+    let mut gone = false;
     // A folder comes after its own parent in the order of paths, so the deepest are last.
     for path in folders.iter().rev() {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent_fd = open(parent).map_err(|errno| failed(path, errno))?;
         match unlinkat(&parent_fd, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOTEMPTY) => {}
+            Ok(()) => gone = path == folder,
+            Err(Errno::NOTEMPTY) => {}
             Err(errno) => return Err(failed(path, errno)),
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {
@@ -375,13 +384,14 @@ pub(super) fn entries(
 ) -> Result<Entries, StoreError> {
     let mut found = Entries { files: Vec::new(), folders: Vec::new(), odd: Vec::new() };
     let at: PathBuf = if folder.is_empty() { root.to_owned() } else { root.join(folder) };
+    let named = if folder.is_empty() { "." } else { folder };
     let opened = match std::fs::read_dir(&at) {
         Ok(opened) => opened,
         Err(error) if is_absence(&error) => return Ok(found),
-        Err(error) => return Err(from_io(folder, &error)),
+        Err(error) => return Err(from_io(named, &error)),
     };
     for entry in opened {
-        let entry = entry.map_err(|error| from_io(folder, &error))?;
+        let entry = entry.map_err(|error| from_io(named, &error))?;
         let name = entry.file_name();
         if !matches(name.as_encoded_bytes()) {
             continue;

@@ -35,6 +35,20 @@ pub struct Versions {
     pub markers: usize,
 }
 
+/// What a store answered about versions; `None` where it keeps none.
+pub(super) fn if_versions_are_kept<T>(
+    listed: Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match listed {
+        Ok(versions) => Ok(Some(versions)),
+        // A store without versions cannot show them, and has nothing to show.
+        Err(StoreError::Unsupported { .. })
+        | Err(StoreError::Refused { kind: Refusal::Method, .. })
+        | Err(StoreError::Refused { status: 501, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Objects {
     /// The lock of an object; `None` if the object is not there, and no lock if it has none or the
     /// store is a folder.
@@ -63,14 +77,7 @@ impl Objects {
         let Some(bucket) = &self.bucket else { return Ok(None) };
         let location = self.location(path)?;
         let listed = bucket.versions(&location);
-        match self.within(path, self.timeouts.call, listed).await? {
-            Ok(versions) => Ok(Some(versions)),
-            // A store without versions cannot show them, and has nothing to show.
-            Err(StoreError::Unsupported { .. })
-            | Err(StoreError::Refused { kind: Refusal::Method, .. })
-            | Err(StoreError::Refused { status: 501, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        if_versions_are_kept(self.within(path, self.timeouts.call, listed).await?)
     }
 
     /// A part of the bucket's own setup, such as `policy`; `None` where it is not set.

@@ -14,7 +14,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::failure::{StoreError, classify};
 use super::folder::{self, EntryState, Opened};
-use super::{MAX_LISTED, Objects};
+use super::{MAX_LISTED, Objects, kept};
 
 /// Most bytes of a file that are looked at to see whether we began it.
 const MAX_BEGINNING: u64 = 32;
@@ -38,14 +38,65 @@ pub struct Entry {
 pub struct Listing {
     /// Its objects, ordered by the bytes of their paths.
     pub entries: Vec<Entry>,
-    /// Whatever cannot be an object: links, special files, names that mean two things.
+    /// Whatever cannot be an object: links, special files, names that mean two things; and folders
+    /// below the one that was listed that cannot be read. Of what lies in these nothing is known.
     pub odd: Vec<StoreError>,
+}
+
+/// An object of a bucket as its listing shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub(super) key: String,
+    pub(super) length: u64,
+    /// As in [`Entry`].
+    pub(super) mark: String,
+    pub(super) changed: i128,
+}
+
+impl Key {
+    pub(super) fn of(meta: &ObjectMeta) -> Self {
+        let (length, written) = (meta.size, meta.last_modified.timestamp_micros());
+        Self {
+            key: meta.location.to_string(),
+            length,
+            mark: format!("{length}:{:?}:{written}", meta.e_tag),
+            changed: i128::from(written) * 1_000,
+        }
+    }
+
+    fn entry(self, path: &str) -> Entry {
+        let Self { length, mark, changed, .. } = self;
+        Entry { path: path.to_owned(), length, mark, changed }
+    }
+}
+
+/// The keys of a listing.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) found: Vec<Key>,
+    /// Keys that are no paths, such as one with an empty part.
+    pub(super) odd: Vec<String>,
+}
+
+impl Keys {
+    fn of(metas: &[ObjectMeta]) -> Self {
+        Self { found: metas.iter().map(Key::of).collect(), odd: Vec::new() }
+    }
+
+    fn odd_below<'a>(&'a self, below: &'a str) -> impl Iterator<Item = StoreError> + 'a {
+        self.odd.iter().map(move |key| StoreError::Name {
+            path: key.strip_prefix(below).unwrap_or(key).to_owned(),
+            cause: "it has an empty part, or one that is not the same everywhere".to_owned(),
+        })
+    }
 }
 
 /// Which unfinished writes of this program a folder may hold. They are no objects, and the only
 /// files of a pack that are ever removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
+    /// A folder in which another program writes: every file is one of its own.
+    None,
     /// An engine's pack, in which we write manifest and seal and nothing else: only beside them,
     /// and of those that were named after them only what begins as they do.
     OfClosing,
@@ -58,6 +109,7 @@ impl Leftovers {
     fn hold(self, folder: &Path, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         match self {
+            Self::None => false,
             Self::OfOwnPack => folder::is_part(name) || numbered(name).is_some(),
             Self::OfClosing if path.contains('/') => false,
             Self::OfClosing => {
@@ -74,8 +126,8 @@ fn numbered(name: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(target)
 }
 
-/// Whether a file is the beginning of a manifest or seal of ours, as far as it goes: their members
-/// are sorted, so that each begins with the same bytes.
+/// Whether a file begins as a manifest or seal of ours does: their members are sorted, so that each
+/// begins with the same bytes. A file that is too short to show that is not known to be ours.
 fn begins_like(target: &str, folder: &Path, name: &str) -> bool {
     let expected: &[u8] = match target {
         seal::MANIFEST_FILE => b"{\"attempt\":",
@@ -85,7 +137,7 @@ fn begins_like(target: &str, folder: &Path, name: &str) -> bool {
     let Ok(Opened::File(file, _)) = folder::open(folder, name) else { return false };
     let mut beginning = Vec::new();
     let read = file.take(MAX_BEGINNING).read_to_end(&mut beginning);
-    read.is_ok() && (beginning.starts_with(expected) || expected.starts_with(&beginning))
+    read.is_ok() && beginning.starts_with(expected)
 }
 
 impl Objects {
@@ -127,7 +179,7 @@ impl Objects {
     async fn list_store(&self, prefix: &str) -> Result<Listing, StoreError> {
         let location = if prefix.is_empty() { None } else { Some(self.location(prefix)?) };
         let below = below(&self.key(prefix));
-        let metas = match &self.bucket {
+        let keys = match &self.bucket {
             Some(bucket) => {
                 let listed = bucket.keys(&below, false);
                 self.within(prefix, self.timeouts.call, listed).await??
@@ -136,26 +188,75 @@ impl Objects {
                 let listed = self.store.list(location.as_ref()).take(MAX_LISTED + 1);
                 let listed = listed.try_collect::<Vec<_>>();
                 let listed = self.within(prefix, self.timeouts.call, listed).await?;
-                listed.map_err(|error| classify(prefix, &error))?
+                Keys::of(&listed.map_err(|error| classify(prefix, &error))?)
             }
         };
-        let mut listing = Listing::default();
-        for meta in metas {
-            let key = meta.location.as_ref();
+        let mut listing = Listing { odd: keys.odd_below(&below).collect(), ..Listing::default() };
+        for key in keys.found {
             // Consoles make a folder visible by an empty object that is named like it and a slash,
             // which a listing of the client gives without the slash.
-            if meta.size == 0 && self.bucket.is_some() && self.is_marker(key).await? {
+            if key.length == 0 && self.bucket.is_some() && self.is_marker(&key.key).await? {
                 continue;
             }
-            match key.strip_prefix(&below) {
-                Some(path) => listing.entries.push(entry(path, &meta)),
-                None => listing.odd.push(StoreError::Name {
-                    path: key.to_owned(),
-                    cause: "an object has the name of the folder itself".to_owned(),
-                }),
+            let name = key.key.clone();
+            match name.strip_prefix(&below) {
+                Some(path) => listing.entries.push(key.entry(path)),
+                None => listing.odd.push(named_like_the_folder(&name)),
             }
         }
         Ok(listing)
+    }
+
+    /// What lies in the folder of a pack's records: the names of its files, which may have folders
+    /// in them. Whatever is no file and cannot be a record is named among `others`.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] by which nothing is known of the folder.
+    pub(crate) async fn beside_records(&self, folder: &str) -> Result<Beside, StoreError> {
+        self.location(folder)?;
+        if self.direct {
+            let folder = folder.to_owned();
+            return self.on_disk(move |root| beside(root, &folder)).await;
+        }
+        self.refuse_links(folder).await?;
+        let below = below(&self.key(folder));
+        let Some(bucket) = &self.bucket else {
+            // Another store that keeps its files in a folder, such as a test's.
+            let listed = self.list_matching(folder, "").await?;
+            let files = listed.entries.into_iter().map(|entry| entry.path).collect();
+            return Ok(Beside { files, others: listed.odd });
+        };
+        let listed = bucket.keys(&below, false);
+        let keys = self.within(folder, self.timeouts.call, listed).await??;
+        let mut beside = Beside { files: Vec::new(), others: keys.odd_below(&below).collect() };
+        for Key { key, length, .. } in keys.found {
+            let is_marker = length == 0 && self.is_marker(&key).await?;
+            match key.strip_prefix(&below) {
+                Some(name) if !is_marker => beside.files.push(name.to_owned()),
+                // The folder itself may be made visible, and nothing in it.
+                None if is_marker => {}
+                _ => beside.others.push(StoreError::Name {
+                    path: key,
+                    cause: "it is a folder, and only records may be there".to_owned(),
+                }),
+            }
+        }
+        Ok(beside)
+    }
+
+    /// The files in a folder that a bucket keeps deletions or more than one version of; `None`
+    /// where the store keeps no versions.
+    ///
+    /// # Errors
+    /// Any [`StoreError`], [`StoreError::Denied`] where they may not be listed.
+    pub(crate) async fn rewritten(&self, folder: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(bucket) = &self.bucket else { return Ok(None) };
+        let below = below(&self.key(folder));
+        let listed = bucket.rewritten(&below);
+        let listed = self.within(folder, self.timeouts.call, listed).await?;
+        let Some(keys) = kept::if_versions_are_kept(listed)? else { return Ok(None) };
+        let names = keys.iter().filter_map(|key| key.strip_prefix(&below));
+        Ok(Some(names.map(str::to_owned).collect()))
     }
 
     /// Whether an empty object that was listed is not there under its own name.
@@ -181,7 +282,7 @@ impl Objects {
         } else {
             self.refuse_links(folder).await?;
             let below = below(&self.key(folder));
-            let metas = match &self.bucket {
+            let keys = match &self.bucket {
                 Some(bucket) => {
                     let prefix = format!("{below}{head}");
                     let listed = bucket.keys(&prefix, true);
@@ -190,24 +291,20 @@ impl Objects {
                 None => {
                     let listed = self.store.list_with_delimiter(location.as_ref());
                     match self.within(folder, self.timeouts.call, listed).await? {
-                        Ok(listed) => listed.objects,
-                        Err(object_store::Error::NotFound { .. }) => Vec::new(),
+                        Ok(listed) => Keys::of(&listed.objects),
+                        Err(object_store::Error::NotFound { .. }) => Keys::default(),
                         Err(error) => return Err(classify(folder, &error)),
                     }
                 }
             };
-            for meta in metas {
-                let key = meta.location.as_ref();
-                match key.strip_prefix(&below) {
-                    Some(path) if path.starts_with(head) => {
-                        listing.entries.push(entry(path, &meta));
-                    }
+            listing.odd = keys.odd_below(&below).collect();
+            for key in keys.found {
+                let name = key.key.clone();
+                match name.strip_prefix(&below) {
+                    Some(path) if path.starts_with(head) => listing.entries.push(key.entry(path)),
                     Some(_) => {}
-                    None if meta.size == 0 && self.is_marker(key).await? => {}
-                    None => listing.odd.push(StoreError::Name {
-                        path: key.to_owned(),
-                        cause: "an object has the name of the folder itself".to_owned(),
-                    }),
+                    None if key.length == 0 && self.is_marker(&name).await? => {}
+                    None => listing.odd.push(named_like_the_folder(&name)),
                 }
             }
         }
@@ -231,10 +328,41 @@ impl Objects {
     }
 }
 
-fn entry(path: &str, meta: &ObjectMeta) -> Entry {
-    let mark = format!("{}:{:?}:{}", meta.size, meta.e_tag, meta.last_modified.timestamp_micros());
-    let changed = i128::from(meta.last_modified.timestamp_micros()) * 1_000;
-    Entry { path: path.to_owned(), length: meta.size, mark, changed }
+/// What lies in the folder of a pack's records.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    /// Names of files, below the folder.
+    pub(crate) files: Vec<String>,
+    /// Whatever else is there: folders, links, special files, names that mean two things.
+    pub(crate) others: Vec<StoreError>,
+}
+
+fn beside(root: &Path, folder: &str) -> Result<Beside, StoreError> {
+    let mut beside = Beside { files: Vec::new(), others: Vec::new() };
+    let other = |path: String, cause: &str| StoreError::Name { path, cause: cause.to_owned() };
+    match folder::open(root, folder)? {
+        Opened::Absent => return Ok(beside),
+        Opened::File(..) => {
+            beside.others.push(other(folder.to_owned(), "it is a file where a folder may be"));
+            return Ok(beside);
+        }
+        Opened::Folder => {}
+    }
+    let found = folder::entries(root, folder, |_| true)?;
+    beside.others = found.odd;
+    let names = found.folders.into_iter();
+    beside.others.extend(names.map(|name| {
+        other(format!("{folder}/{name}"), "it is a folder, and only records may be there")
+    }));
+    let files = found.files.into_iter().map(|(name, _)| name);
+    // A record that is being written, or that a crash cut, has a name of ours until it is whole.
+    beside.files = files.filter(|name| !folder::is_part(name)).collect();
+    Ok(beside)
+}
+
+fn named_like_the_folder(key: &str) -> StoreError {
+    let cause = "an object has the name of the folder itself".to_owned();
+    StoreError::Name { path: key.to_owned(), cause }
 }
 
 /// What the keys of a folder's files begin with.
@@ -269,7 +397,6 @@ struct Waiting {
     folders: Vec<String>,
     reading: usize,
     listing: Listing,
-    failed: Option<StoreError>,
 }
 
 /// Reads all folders below `prefix`, several at once.
@@ -283,12 +410,7 @@ fn walk(
         return Ok(Listing::default());
     }
     let top = if prefix.is_empty() { root.to_owned() } else { root.join(prefix) };
-    let waiting = Waiting {
-        folders: vec![String::new()],
-        reading: 0,
-        listing: Listing::default(),
-        failed: None,
-    };
+    let waiting = Waiting { folders: vec![String::new()], reading: 0, listing: Listing::default() };
     let (waiting, changed) = (Mutex::new(waiting), Condvar::new());
     std::thread::scope(|scope| {
         for _ in 1..jobs.max(1) {
@@ -296,11 +418,7 @@ fn walk(
         }
         work(&top, leftovers, &waiting, &changed);
     });
-    let waiting = waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match waiting.failed {
-        Some(error) => Err(error),
-        None => Ok(waiting.listing),
-    }
+    Ok(waiting.into_inner().unwrap_or_else(PoisonError::into_inner).listing)
 }
 
 fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Condvar) {
@@ -334,7 +452,8 @@ fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Co
                     now.folders.clear();
                 }
             }
-            Err(error) => now.failed = Some(error),
+            // One folder that cannot be read hides no other.
+            Err(error) => now.listing.odd.push(error),
         }
         changed.notify_all();
     }
@@ -412,7 +531,7 @@ mod tests {
         for (name, content) in [
             ("a", "x"),
             ("_SEALED.json#2", "{\"manifest_digest\":\"00"),
-            ("_oracle_pack_manifest.json#1", ""),
+            ("_oracle_pack_manifest.json#1", "{\"attempt\":"),
             (part.as_str(), "half"),
         ] {
             std::fs::write(dir.path().join(name), content).unwrap();
@@ -422,16 +541,40 @@ mod tests {
         assert_eq!(names(dir.path()), ["a", "sub"]);
 
         let theirs = ["a#1", "a#2024", "_SEALED.json#3", "b#1", "sub/_SEALED.json#1", "sub/a#1"];
-        for name in theirs {
-            std::fs::write(dir.path().join(name), "year,rows\n").unwrap();
+        // Also what is empty, or as short as the beginning of many documents.
+        for content in ["year,rows\n", "", "{", "{\"manifest"] {
+            for name in theirs {
+                std::fs::write(dir.path().join(name), content).unwrap();
+            }
+            let listing = objects.entries("", Leftovers::OfClosing).await.unwrap();
+            assert_eq!(listing.odd.len(), theirs.len(), "{:?}", listing.odd);
+            assert!(listing.odd.iter().all(|odd| matches!(odd, StoreError::Name { .. })));
+            objects.sweep_unfinished("", Leftovers::OfClosing).await.unwrap();
+            for name in theirs {
+                let kept = std::fs::read_to_string(dir.path().join(name)).unwrap();
+                assert_eq!(kept, content, "{name}");
+            }
         }
-        let listing = objects.entries("", Leftovers::OfClosing).await.unwrap();
-        assert_eq!(listing.odd.len(), theirs.len(), "{:?}", listing.odd);
-        assert!(listing.odd.iter().all(|odd| matches!(odd, StoreError::Name { .. })));
-        objects.sweep_unfinished("", Leftovers::OfClosing).await.unwrap();
-        for name in theirs {
-            let kept = std::fs::read(dir.path().join(name)).unwrap();
-            assert_eq!(kept, b"year,rows\n", "{name}");
+    }
+
+    /// A folder whose path is longer than the kernel takes is one that no user can read.
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_read_hides_no_other() {
+        use rustix::fs::{Mode, OFlags, mkdirat, openat};
+
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "x").unwrap();
+        let name = "d".repeat(250);
+        let mut at = folder::open_root(dir.path()).unwrap();
+        for _ in 0..20 {
+            mkdirat(&at, name.as_str(), Mode::from_raw_mode(0o777)).unwrap();
+            at = openat(&at, name.as_str(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        let objects = Objects::local(dir.path()).unwrap();
+        for jobs in [1, 4] {
+            let listing = objects.with_jobs(jobs).entries("", Leftovers::OfClosing).await.unwrap();
+            let paths: Vec<_> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+            assert_eq!((paths, listing.odd.len()), (vec!["a"], 1), "{:?}", listing.odd);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A store in a bucket.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +11,15 @@ use object_store::client::HttpRequestBody;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
-use object_store::{BackoffConfig, ClientOptions, ObjectMeta, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::failure::{StoreError, classify, from_status};
 use super::kept::Versions;
+use super::listing::{Key, Keys};
+use super::page;
 use super::transport::{Connector, code};
 use super::{Credentials, MAX_LISTED, S3Location, Timeouts};
 
@@ -43,12 +48,42 @@ struct VersionPage {
     versions: Vec<VersionKey>,
     #[serde(rename = "DeleteMarker")]
     markers: Vec<VersionKey>,
+    is_truncated: String,
+    next_key_marker: String,
+    next_version_id_marker: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct VersionKey {
     key: String,
+}
+
+/// A page of a bucket's objects.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ObjectPage {
+    contents: Vec<ObjectKey>,
+    next_continuation_token: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ObjectKey {
+    key: String,
+    size: u64,
+    #[serde(rename = "ETag")]
+    tag: String,
+    last_modified: String,
+}
+
+impl ObjectKey {
+    fn read(self) -> Key {
+        let written = OffsetDateTime::parse(&self.last_modified, &Rfc3339);
+        let changed = written.map_or(0, OffsetDateTime::unix_timestamp_nanos);
+        let mark = format!("{}:{}:{}", self.size, self.tag, self.last_modified);
+        Key { key: self.key, length: self.size, mark, changed }
+    }
 }
 
 impl S3 {
@@ -72,11 +107,16 @@ impl S3 {
 
     /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next
     /// slash.
-    pub(super) async fn keys(
-        &self,
-        prefix: &str,
-        flat: bool,
-    ) -> Result<Vec<ObjectMeta>, StoreError> {
+    pub(super) async fn keys(&self, prefix: &str, flat: bool) -> Result<Keys, StoreError> {
+        match self.keys_by_client(prefix, flat).await {
+            // The client gives up the whole listing for one key that is no path of its own. That
+            // key must not hide the others.
+            Err(StoreError::Name { .. }) => self.keys_as_they_are(prefix, flat).await,
+            listed => listed,
+        }
+    }
+
+    async fn keys_by_client(&self, prefix: &str, flat: bool) -> Result<Keys, StoreError> {
         let (mut keys, mut token) = (Vec::new(), None);
         loop {
             let page = PaginatedListOptions {
@@ -87,17 +127,88 @@ impl S3 {
             };
             let page = self.store.list_paginated(Some(prefix), page).await;
             let page = page.map_err(|error| classify(prefix, &error))?;
-            keys.extend(page.result.objects);
-            if keys.len() > MAX_LISTED {
-                let (path, most) = (prefix.to_owned(), MAX_LISTED as u64);
-                return Err(StoreError::TooLarge { path, most });
-            }
+            keys.extend(page.result.objects.iter().map(Key::of));
+            within_limit(prefix, keys.len())?;
             // A page that is not the last was seen to name the next one; some name an empty one at
             // the end.
             token = page.page_token.filter(|token| !token.is_empty());
             if token.is_none() {
+                return Ok(Keys { found: keys, odd: Vec::new() });
+            }
+        }
+    }
+
+    async fn keys_as_they_are(&self, prefix: &str, flat: bool) -> Result<Keys, StoreError> {
+        let mut keys = Keys::default();
+        let mut token = String::new();
+        loop {
+            let mut query = vec![("list-type", "2"), ("prefix", prefix)];
+            if flat {
+                query.push(("delimiter", "/"));
+            }
+            if !token.is_empty() {
+                query.push(("continuation-token", &token));
+            }
+            let body = self.ask(prefix, &query).await?;
+            let unclear = |cause: &str| StoreError::Unavailable {
+                path: prefix.to_owned(),
+                cause: cause.to_owned(),
+            };
+            if !page::says_whether_it_is_the_last(&body) {
+                return Err(unclear("a page of the listing does not say whether there is more"));
+            }
+            let page: ObjectPage = quick_xml::de::from_reader(&body[..])
+                .map_err(|_| unclear("a page of the listing cannot be read"))?;
+            for key in page.contents.into_iter().map(ObjectKey::read) {
+                // An empty object whose key ends in a slash makes a folder visible, and is no file.
+                if key.length == 0 && key.key.ends_with('/') && Path::parse(&key.key).is_ok() {
+                    continue;
+                }
+                match Path::parse(&key.key) {
+                    Ok(path) if path.as_ref() == key.key => keys.found.push(key),
+                    _ => keys.odd.push(key.key),
+                }
+            }
+            within_limit(prefix, keys.found.len() + keys.odd.len())?;
+            if page.next_continuation_token.is_empty() {
                 return Ok(keys);
             }
+            token = page.next_continuation_token;
+        }
+    }
+
+    /// The keys that start with `prefix` and were not only written once: those under which the
+    /// store keeps a deletion, or more than one version.
+    pub(super) async fn rewritten(&self, prefix: &str) -> Result<BTreeSet<String>, StoreError> {
+        let (mut seen, mut rewritten) = (BTreeSet::new(), BTreeSet::new());
+        let (mut key, mut version) = (String::new(), String::new());
+        loop {
+            let mut query = vec![("prefix", prefix), ("versions", "")];
+            for (name, value) in [("key-marker", &key), ("version-id-marker", &version)] {
+                if !value.is_empty() {
+                    query.push((name, value));
+                }
+            }
+            let body = self.ask(prefix, &query).await?;
+            let page = version_page(prefix, &body)?;
+            for version in page.versions {
+                if !seen.insert(version.key.clone()) {
+                    rewritten.insert(version.key);
+                }
+            }
+            rewritten.extend(page.markers.into_iter().map(|marker| marker.key));
+            within_limit(prefix, seen.len())?;
+            // Also where the store keeps no versions and answers with an ordinary listing.
+            if page.is_truncated == "false" {
+                return Ok(rewritten);
+            }
+            let next = (page.next_key_marker, page.next_version_id_marker);
+            let goes_on = !next.0.is_empty() && (&next.0, &next.1) != (&key, &version);
+            if page.is_truncated != "true" || !goes_on {
+                let (path, cause) = (prefix.to_owned(), "a page of its versions names no end");
+                return Err(StoreError::Unavailable { path, cause: cause.to_owned() });
+            }
+            (key, version) = next;
         }
     }
 
@@ -107,11 +218,7 @@ impl S3 {
     pub(super) async fn versions(&self, location: &Path) -> Result<Versions, StoreError> {
         let path = location.to_string();
         let body = self.ask(&path, &[("prefix", &path), ("versions", "")]).await?;
-        let page: VersionPage =
-            quick_xml::de::from_reader(&body[..]).map_err(|_| StoreError::Unavailable {
-                path: path.clone(),
-                cause: "its list of versions cannot be read".to_owned(),
-            })?;
+        let page = version_page(&path, &body)?;
         let of = |keys: Vec<VersionKey>| keys.iter().filter(|one| one.key == path).count();
         Ok(Versions { versions: of(page.versions), markers: of(page.markers) })
     }
@@ -179,6 +286,20 @@ impl S3 {
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+fn version_page(path: &str, body: &[u8]) -> Result<VersionPage, StoreError> {
+    quick_xml::de::from_reader(body).map_err(|_| StoreError::Unavailable {
+        path: path.to_owned(),
+        cause: "its list of versions cannot be read".to_owned(),
+    })
+}
+
+fn within_limit(path: &str, listed: usize) -> Result<(), StoreError> {
+    if listed > MAX_LISTED {
+        return Err(StoreError::TooLarge { path: path.to_owned(), most: MAX_LISTED as u64 });
+    }
+    Ok(())
 }
 
 /// A client of which every request carries `header`.

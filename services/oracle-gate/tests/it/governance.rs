@@ -1,26 +1,31 @@
 //! What is decided about a sealed pack afterwards, what an audit finds of it, and what is
 //! collected.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use oracle_gate::collect::Staged;
 use serde_json::{Value, json};
 use wire::digest::Digest;
 
 use crate::cli::publish;
 use crate::fixture::{Fixture, NOW, json_of, oracle_gate};
+use crate::s3::objects;
+use crate::s3::server::Server;
 
 /// Runs a command about the pack `run-5`.
-fn of_pack(fixture: &Fixture, command: &str, arguments: &[&str]) -> Output {
+pub fn of_pack(fixture: &Fixture, command: &str, arguments: &[&str]) -> Output {
     let pack = [command, "--profile", "dev", "--pack-root", "run-5", "--output", "json"];
     oracle_gate(fixture, &[&pack[..], arguments].concat())
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn sealed() -> Fixture {
+pub fn sealed() -> Fixture {
     let fixture = Fixture::new();
     publish(&fixture);
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
@@ -29,15 +34,15 @@ fn sealed() -> Fixture {
     fixture
 }
 
-const TOMBSTONE: [&str; 4] = ["--reason", "erasure-request", "--authority", "data owner"];
-const HOLD: [&str; 4] = ["--authority", "legal", "--matter", "case 7"];
+pub const TOMBSTONE: [&str; 4] = ["--reason", "erasure-request", "--authority", "data owner"];
+pub const HOLD: [&str; 4] = ["--authority", "legal", "--matter", "case 7"];
 
-fn check(fixture: &Fixture) -> Value {
+pub fn check(fixture: &Fixture) -> Value {
     let check = ["check", "--profile", "dev", "--run-facts-ref", "view.json", "--output", "json"];
     json_of(&oracle_gate(fixture, &check))
 }
 
-fn codes(report: &Value) -> Vec<&str> {
+pub fn codes(report: &Value) -> Vec<&str> {
     report["reason_codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect()
 }
 
@@ -219,6 +224,17 @@ fn an_audit_names_every_drift() {
     assert!(text.starts_with("FAIL run-5") && !text.contains('\u{202e}'), "{text}");
 }
 
+/// The answers of an audit, one a line, without the times at which they were found.
+fn answers(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let answer = |line: &str| {
+        let mut answer: Value = serde_json::from_str(line).unwrap();
+        assert!(answer["audited_at_utc"].take().is_string(), "{line}");
+        answer
+    };
+    text.lines().map(answer).collect()
+}
+
 #[test]
 fn an_audit_goes_on_where_it_stopped() {
     let fixture = sealed();
@@ -226,30 +242,90 @@ fn an_audit_goes_on_where_it_stopped() {
     let audit = ["audit", "--profile", "dev", "--pack-roots-from", "packs.txt", "--output", "json"];
     let journal = fixture.path("audit.journal");
     let with = [&audit[..], &["--journal", "audit.journal"]].concat();
-    let lines = |output: &Output| -> Vec<Value> {
-        let text = String::from_utf8(output.stdout.clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
     let first = oracle_gate(&fixture, &with);
     assert_eq!(first.status.code(), Some(1), "{}", said(&first));
-    assert_eq!(lines(&first).len(), 2, "a pack that is named twice is read once");
-    assert!(lines(&first).iter().all(|line| line["schemaVersion"] == 1), "each is an answer");
-    // What was finished is not read again, and is reported again: with the journal the edit is not
-    // seen, without it it is. A line that was cut is read again.
-    fs::remove_file(fixture.path("run-5/data/one")).unwrap();
-    let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.trim_end().rsplit_once("\"run_facts_ref\"").unwrap().0).unwrap();
-    let second = oracle_gate(&fixture, &with);
-    assert_eq!(lines(&second), lines(&first));
-    let third = lines(&oracle_gate(&fixture, &audit));
-    assert_eq!(third[0]["reason_codes"], json!(["PACK_FILE_MISSING"]));
+    let whole = answers(&first);
+    assert_eq!(whole.len(), 2, "a pack that is named twice is read once");
+    assert!(whole.iter().all(|line| line["schemaVersion"] == 1), "each is an answer");
+    assert!(whole.iter().all(|line| line["from_journal"] == false), "{whole:?}");
+
+    // A call that was interrupted in the second pack: the first is not read again, and the answer
+    // says so.
+    let ended = fs::read_to_string(&journal).unwrap();
+    let cut = ended.rsplit_once("\"run_facts_ref\"").unwrap().0.to_owned();
+    fs::write(&journal, &cut).unwrap();
+    let second = answers(&oracle_gate(&fixture, &with));
+    assert_eq!(
+        (&second[0]["from_journal"], &second[1]["from_journal"]),
+        (&json!(true), &json!(false))
+    );
+    let mut same = second.clone();
+    same[0]["from_journal"] = json!(false);
+    assert_eq!(same, whole);
+    fs::write(&journal, &cut).unwrap();
+    let text = oracle_gate(&fixture, &[&with[..5], &["--journal", "audit.journal"]].concat());
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("was as it was sealed; by an earlier call at 2"), "{text}");
+
+    // A file that was written since is read again, whatever the journal says.
+    fs::write(&journal, &cut).unwrap();
+    let path = fixture.path("run-5/data/one");
+    let times = fs::metadata(&path).unwrap();
+    fs::write(&path, "two").unwrap();
+    let times = fs::FileTimes::new().set_modified(times.modified().unwrap());
+    fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    let changed = answers(&oracle_gate(&fixture, &with));
+    assert_eq!(changed[0]["reason_codes"], json!(["PACK_FILE_CHANGED"]));
+    assert_eq!(changed[0]["from_journal"], json!(false));
+
+    // The audit that ended vouches for nothing: the next one with its journal reads everything.
+    fs::write(&path, "one").unwrap();
+    let whole = answers(&oracle_gate(&fixture, &with));
+    assert_eq!(whole[0]["status"], json!("OK"));
+    fs::write(&path, "two").unwrap();
+    let anew = oracle_gate(&fixture, &with);
+    assert_eq!(anew.status.code(), Some(1));
+    assert_eq!(answers(&anew)[0]["reason_codes"], json!(["PACK_FILE_CHANGED"]));
+    let again = answers(&oracle_gate(&fixture, &with));
+    assert!(again.iter().all(|line| line["from_journal"] == false), "{again:?}");
+
     // A file that is no journal is left alone.
-    fixture.write("audit.journal", "data");
-    let refused = oracle_gate(&fixture, &with);
-    assert_eq!(refused.status.code(), Some(3));
-    assert_eq!(fs::read(&journal).unwrap(), b"data");
+    for other in ["data", "", "{}\n", "{\"journal\":\"oracle-gate-audit-v1\"}\n"] {
+        fixture.write("audit.journal", other);
+        let refused = oracle_gate(&fixture, &with);
+        assert_eq!(refused.status.code(), Some(3));
+        assert_eq!(fs::read_to_string(&journal).unwrap(), other);
+    }
     fixture.write("packs.txt", "\n");
     assert_eq!(oracle_gate(&fixture, &audit).status.code(), Some(3), "nothing passes vacuously");
+}
+
+#[test]
+fn the_journal_of_an_audit_lies_in_no_pack() {
+    let fixture = sealed();
+    fixture.write("run-6/data/one", "x");
+    fs::create_dir(fixture.path("beside")).unwrap();
+    std::os::unix::fs::symlink("run-5/data", fixture.path("alias")).unwrap();
+    for (journal, pack) in [
+        ("run-5/j", "run-5"),
+        ("run-5/data/j", "run-5"),
+        ("beside/../run-5/j", "run-5"),
+        ("alias/j", "run-5"),
+        // A pack that is sealed, whichever is audited; and one that is audited, sealed or not.
+        ("run-5/data/j", "run-6"),
+        ("run-6/data/j", "run-6"),
+    ] {
+        let audit = ["audit", "--profile", "dev", "--pack-root", pack, "--journal", journal];
+        let refused = oracle_gate(&fixture, &audit);
+        assert_eq!(refused.status.code(), Some(3), "{journal}: {}", said(&refused));
+        assert!(said(&refused).contains("in the pack"), "{journal}: {}", said(&refused));
+        assert!(!fixture.path(journal).exists(), "{journal}");
+    }
+    let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json", "--pack-root", "run-6"];
+    let refused = oracle_gate(&fixture, &[&seal[..], &["--journal", "run-5/j"]].concat());
+    assert!(said(&refused).contains("in the pack"), "{}", said(&refused));
+    assert!(of_pack(&fixture, "audit", &["--journal", "beside/j"]).status.success());
+    assert!(seal::verify::pack(&fixture.path("run-5")).unwrap().is_whole());
 }
 
 #[test]
@@ -317,12 +393,91 @@ async fn only_staging_folders_of_sealed_attempts_are_collected_and_first_planned
     assert!(stays("staging/notes/1").unwrap().contains("name"));
     assert!(stays(&format!("staging/{run}/01")).unwrap().contains("name"));
     assert!(fixture.path(&staged).is_dir(), "a plan removes nothing");
-    let removed = oracle_gate::collect::apply(&objects, &objects, &plan, 1, later).await.unwrap();
-    assert_eq!(removed, 1);
+    let applied = oracle_gate::collect::apply(&objects, &objects, &plan, 1, later).await.unwrap();
+    assert_eq!((applied.removed, applied.kept), (1, Vec::new()));
     assert!(!fixture.path(&staged).exists());
     for path in [&other, "staging/notes/1", &format!("staging/{run}/01")] {
         assert!(fixture.path(path).is_dir(), "{path} is gone");
     }
+}
+
+/// Every file below a folder with its bytes.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(content(&path)),
+            false => drop(found.insert(path.clone(), fs::read(path).unwrap())),
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_nobody_sealed_and_what_may_be_the_last_copy_is_never_collected() {
+    use oracle_gate::collect::{apply, plan};
+
+    let fixture = Fixture::new();
+    let db = testkit::postgres().await;
+    let gate = fixture.gate(&db).await;
+    let draft = fixture.passed(1);
+    let run = draft.run.simple().to_string();
+    let (sealed, _) = oracle_gate::runs::seal(&gate, draft, NOW).await.unwrap();
+    let (staged, pack) = (format!("staging/{run}/1"), format!("packs/{}", sealed.pack_id));
+    let later = chassis::clock::now() + time::Duration::days(2);
+    let server = Server::start().await;
+    let kept = async |what: &str, why: &str| {
+        server.hold(fixture.dir.path());
+        let folder = fixture.objects();
+        // The pack in the same folder, and in a bucket beside it.
+        for store in [folder.clone(), objects(&server.url)] {
+            let plan = plan(&store, &folder, 1, later).await.unwrap();
+            let stays = plan[0].stays.clone().unwrap_or_default();
+            assert!(stays.contains(why), "{what}: {plan:?}");
+            let before = content(&fixture.path("staging"));
+            let may_go = Staged { stays: None, ..plan[0].clone() };
+            let applied = apply(&store, &folder, &[may_go], 1, later).await.unwrap();
+            assert_eq!((applied.removed, applied.kept.len()), (0, 1), "{what}");
+            assert_eq!(content(&fixture.path("staging")), before, "{what}");
+        }
+    };
+    for name in ["notes.txt", "outputs/mine/data.bin", ".oracle-gate-x.part", "_SEALED.json"] {
+        fixture.write(&format!("{staged}/{name}"), "mine");
+        kept(name, "not sealed").await;
+        fs::remove_file(fixture.path(&format!("{staged}/{name}"))).unwrap();
+    }
+    let _ = fs::remove_dir(fixture.path(&format!("{staged}/outputs/mine")));
+    let part = format!("{staged}/.oracle-gate-{}.part", "0f".repeat(16));
+    fixture.write(&part, "mine");
+    kept("a name of ours", "not sealed").await;
+    fs::remove_file(fixture.path(&part)).unwrap();
+
+    let report = format!("{pack}/outputs/report.json");
+    let good = fs::read(fixture.path(&report)).unwrap();
+    fs::remove_file(fixture.path(&report)).unwrap();
+    kept("the pack lost it", "gone from the pack").await;
+    fixture.write(&report, "{\"rows\":4}");
+    kept("the pack has another", "changed in the pack").await;
+    fixture.write(&report, &good);
+    let mine = format!("{staged}/outputs/report.json");
+    fixture.write(&mine, "{\"rows\":4}");
+    kept("it was written again", "other bytes").await;
+    fixture.write(&mine, &good);
+    let manifest = format!("{pack}/_oracle_pack_manifest.json");
+    let bound = fs::read(fixture.path(&manifest)).unwrap();
+    fixture.write(&manifest, [&bound[..], b" "].concat());
+    kept("nothing binds the manifest", "nothing says").await;
+    fixture.write(&manifest, bound);
+
+    // A folder that nobody looked at stays, though every file was sealed.
+    fs::create_dir(fixture.path(&format!("{staged}/mine"))).unwrap();
+    let folder = fixture.objects();
+    let planned = plan(&folder, &folder, 1, later).await.unwrap();
+    let applied = apply(&folder, &folder, &planned, 1, later).await.unwrap();
+    assert_eq!((applied.removed, applied.kept.len()), (0, 1));
+    assert!(fixture.path(&format!("{staged}/mine")).is_dir());
+    assert!(!fixture.path(&format!("{staged}/outputs")).exists());
 }
 
 #[tokio::test]

@@ -30,3 +30,4 @@ mod signed;
 mod sql_metadata;
 mod tamper;
 mod traced;
+mod undone;

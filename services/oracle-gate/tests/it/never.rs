@@ -94,6 +94,55 @@ fn every_odd_thing_of_a_pack_is_named_at_once() {
     for name in ["data/link", "data/a#1", "data/b#2"] {
         assert!(said.contains(name), "{name} is missing: {said}");
     }
+    assert!(said.contains("LINK_REFUSED: \"data/link\""), "each by its own reason: {said}");
+    for name in ["data/a#1", "data/b#2"] {
+        fs::remove_file(fixture.path(&format!("run-5/{name}"))).unwrap();
+    }
+    let said = refused(&fixture, &[], "LINK_REFUSED");
+    assert!(said.contains("replace it by the file itself") && !said.contains("rename"), "{said}");
+    fs::remove_file(fixture.path("run-5/data/link")).unwrap();
+    let socket = fixture.path("run-5/data/socket");
+    let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    let output = seal(&fixture, &[]);
+    assert!(output.status.code() == Some(1), "{}", text(&output));
+    assert!(text(&output).contains("LINK_REFUSED"), "{}", text(&output));
+}
+
+/// The name that an unfinished seal has, and nothing in it that only a seal has.
+#[test]
+fn an_empty_or_short_file_with_the_name_of_an_unfinished_seal_is_kept_and_named() {
+    for content in ["", "{", "{\"manifest"] {
+        for name in ["_SEALED.json#2024", "_oracle_pack_manifest.json#1"] {
+            let fixture = Fixture::new();
+            publish(&fixture);
+            fixture.write(&format!("run-5/{name}"), content);
+            let said = refused(&fixture, &[], "NAME_REFUSED");
+            assert!(said.contains(name), "{said}");
+        }
+    }
+}
+
+/// Whoever touches the seal after a file was edited must not make the edit unseen.
+#[test]
+fn files_are_called_equal_only_after_they_were_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let fixture = Fixture::new();
+    publish(&fixture);
+    let journal = ["--journal", "j"];
+    assert_eq!(seal(&fixture, &journal).status.code(), Some(0));
+    let said = text(&seal(&fixture, &journal));
+    assert!(said.contains("files are equal"), "{said}");
+    fixture.write("run-5/data/one", "two");
+    let closed = fixture.path("run-5/_SEALED.json");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&fixture, &[], "PACK_ALREADY_SEALED");
+    for arguments in [&[][..], &journal] {
+        let said = text(&seal(&fixture, arguments));
+        assert!(said.contains("PACK_ALREADY_SEALED") && said.contains("differ"), "{said}");
+        assert!(!said.contains("files are equal"), "{said}");
+    }
 }
 
 #[test]

@@ -94,11 +94,19 @@ const OPERATIONS: [Operation; 33] = [
 /// What each role may do; nothing else.
 fn may(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Wsp | Role::Ig => &["read output", "read seal", "read view", "list"],
-        Role::Sr => &["read output", "read seal", "read view", "read plan", "list"],
-        Role::Dla | Role::Cm => {
-            &["read output", "read seal", "read view", "read plan", "read version", "list"]
+        Role::Wsp | Role::Ig => &["read output", "read seal", "read view", "list", "list versions"],
+        Role::Sr => {
+            &["read output", "read seal", "read view", "read plan", "list", "list versions"]
         }
+        Role::Dla | Role::Cm => &[
+            "read output",
+            "read seal",
+            "read view",
+            "read plan",
+            "read version",
+            "list",
+            "list versions",
+        ],
         Role::Auditor => &[
             "read output",
             "read seal",
@@ -120,6 +128,7 @@ fn may(role: Role) -> &'static [&'static str] {
             "read module",
             "read engine",
             "list",
+            "list versions",
             "create output",
             "create seal",
             "create view",
@@ -130,9 +139,15 @@ fn may(role: Role) -> &'static [&'static str] {
             "probe",
             "delete probe",
         ],
-        Role::Custodian => {
-            &["read output", "read seal", "read lock", "list", "create record", "legal hold"]
-        }
+        Role::Custodian => &[
+            "read output",
+            "read seal",
+            "read lock",
+            "list",
+            "list versions",
+            "create record",
+            "legal hold",
+        ],
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod conditions;
 mod faults;
+mod kept;
 mod localstack;
 mod moto;
 mod open;
 mod progress;
 mod s3s;
-mod server;
+pub mod server;
 mod service;
 mod verdicts;
 

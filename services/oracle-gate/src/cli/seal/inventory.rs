@@ -7,9 +7,8 @@
 //! only the rest. A line that was damaged is hashed again: a seal would keep its digest for ever.
 
 use std::collections::BTreeMap;
-use std::fs::{File as StdFile, Metadata};
+use std::fs::File as StdFile;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use seal::tree::File;
@@ -17,6 +16,7 @@ use seal::{Sharding, Shards, Tree};
 use serde::{Deserialize, Serialize};
 use wire::digest::Digest;
 
+use super::super::journal::{self, MAX_HEADER_BYTES, same_file};
 use super::super::{CommandError, usage};
 use super::plan::{self, tree};
 use crate::crash;
@@ -24,9 +24,6 @@ use crate::locator::inside;
 use crate::objects::{Entry as Listed, Measure, Objects, Task};
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
-
-/// Most bytes of a journal's first line: two paths, each byte spelled out.
-const MAX_HEADER_BYTES: u64 = 64 << 10;
 
 /// First line of a journal: which pack it is of.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +73,11 @@ fn check(path: &str, mark: &str, length: u64, sha256: Digest, shards: &[Digest])
 
 /// What is known of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Content {
+struct Content {
     /// Their digest.
-    pub(super) sha256: Digest,
+    sha256: Digest,
     /// Those of their shards, if the file is very large.
-    pub(super) shards: Vec<Digest>,
+    shards: Vec<Digest>,
 }
 
 impl Content {
@@ -106,42 +103,23 @@ impl Journal {
         pack_root: &str,
     ) -> Result<Self, CommandError> {
         let wrong = |text: String| usage(format!("--journal {}: {text}", path.display()));
-        let failed = |error: io::Error| wrong(error.to_string());
-        refuse_inside(path, objects, pack_root).map_err(wrong)?;
         let store = objects.names().first().cloned().unwrap_or_default();
-        let journal = "oracle-gate-seal-v1".to_owned();
-        let header = Header { journal, store, pack_root: pack_root.to_owned() };
-        let mut options = StdFile::options();
-        // A link, a pipe or a device is no file of ours, and must not be waited for.
-        options.custom_flags(libc_flags());
-        let new = options.clone().append(true).read(true).create_new(true).open(path);
-        let mut file = match new {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Self::resume(path, &options, &header).map_err(wrong);
-            }
-            Err(error) => return Err(failed(error)),
+        let header = Header {
+            journal: "oracle-gate-seal-v1".to_owned(),
+            store,
+            pack_root: pack_root.to_owned(),
         };
-        note(&mut file, &header).map_err(failed)?;
+        let opened = journal::open(path, objects, &[pack_root]).map_err(wrong)?;
+        if !opened.is_new {
+            return Self::resume(path, opened.file, &header).map_err(wrong);
+        }
+        let mut file = opened.file;
+        note(&mut file, &header).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { known: BTreeMap::new(), file, path: path.to_owned() })
     }
 
     /// Nothing is written before the file is seen to be a journal of this pack.
-    fn resume(
-        path: &Path,
-        options: &std::fs::OpenOptions,
-        header: &Header,
-    ) -> Result<Self, String> {
-        let meta = path.symlink_metadata().map_err(|error| error.to_string())?;
-        if !meta.is_file() {
-            return Err("it is a link, a folder or a special file; name a new file".to_owned());
-        }
-        let opened = options.clone().read(true).append(true).open(path);
-        let mut file = opened.map_err(|error| error.to_string())?;
-        let again = file.metadata().map_err(|error| error.to_string())?;
-        if !again.is_file() || !same_file(&meta, &again) {
-            return Err("it was replaced while it was opened".to_owned());
-        }
+    fn resume(path: &Path, mut file: StdFile, header: &Header) -> Result<Self, String> {
         let mut first = String::new();
         let mut reader = BufReader::new(&file);
         // A line of any length would be read otherwise, of a file that is anything.
@@ -191,42 +169,12 @@ fn note(file: &mut StdFile, line: &impl Serialize) -> std::io::Result<()> {
     file.write_all(&bytes)
 }
 
-/// Follows no link, and waits for no other end of a pipe.
-fn libc_flags() -> i32 {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    i32::try_from(flags.bits()).unwrap_or_default()
-}
-
-fn same_file(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// A journal inside the pack would be sealed with it and removed from it.
-fn refuse_inside(path: &Path, objects: &Objects, pack_root: &str) -> Result<(), String> {
-    let Some(root) = objects.root() else { return Ok(()) };
-    let folder = match path.parent() {
-        None => return Err("it names no file".to_owned()),
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-    };
-    let folder = folder.canonicalize().map_err(|error| error.to_string())?;
-    let pack = if pack_root.is_empty() { root.to_owned() } else { root.join(pack_root) };
-    let pack = pack.canonicalize().unwrap_or(pack);
-    if folder.starts_with(&pack) {
-        return Err(
-            "it lies in the pack that is to be sealed; name a file outside of it".to_owned()
-        );
-    }
-    Ok(())
-}
-
 /// Every listed file with its digest, and the shards of those that have some by `rule`. What was
 /// written meanwhile is found when the pack is closed.
 pub(super) async fn inventory(
     objects: &Objects,
     root: &str,
     listed: &[Listed],
-    known: &BTreeMap<String, Content>,
     rule: Sharding,
     mut journal: Option<&mut Journal>,
 ) -> Result<(Tree, Option<Shards>), SealingError> {
@@ -241,8 +189,7 @@ pub(super) async fn inventory(
     };
     let mut open: Vec<&Listed> = Vec::new();
     for entry in listed {
-        let earlier = || journal.as_ref().and_then(|journal| journal.find(entry));
-        let content = known.get(&entry.path).cloned().or_else(earlier);
+        let content = journal.as_ref().and_then(|journal| journal.find(entry));
         match content.filter(|content| content.fits(rule, entry.length)) {
             Some(content) => add(entry, content),
             None => open.push(entry),
@@ -359,13 +306,9 @@ mod tests {
     /// By a rule of few bytes: what the product does with 1 GiB it does with these.
     const RULE: Sharding = Sharding { above: 1_000, bytes: 300 };
 
-    async fn hashed(
-        objects: &Objects,
-        known: &BTreeMap<String, Content>,
-        journal: Option<&mut Journal>,
-    ) -> (Tree, Option<Shards>) {
+    async fn hashed(objects: &Objects, journal: Option<&mut Journal>) -> (Tree, Option<Shards>) {
         let listing = objects.entries("pack", crate::objects::Leftovers::OfClosing).await.unwrap();
-        inventory(objects, "pack", &listing.entries, known, RULE, journal).await.unwrap()
+        inventory(objects, "pack", &listing.entries, RULE, journal).await.unwrap()
     }
 
     #[tokio::test]
@@ -379,7 +322,7 @@ mod tests {
         }
         let objects = Objects::local(dir.path()).unwrap();
         for objects in [objects.clone(), objects.through(|store| store)] {
-            let (tree, shards) = hashed(&objects, &BTreeMap::new(), None).await;
+            let (tree, shards) = hashed(&objects, None).await;
             let shards = shards.unwrap();
             for file in tree.files() {
                 let bytes = &content[..usize::try_from(file.length).unwrap()];
@@ -413,7 +356,7 @@ mod tests {
         }
         drop(journal);
         let mut journal = Journal::open(&path, &objects, "pack").ok().unwrap();
-        let (tree, shards) = hashed(&objects, &BTreeMap::new(), Some(&mut journal)).await;
+        let (tree, shards) = hashed(&objects, Some(&mut journal)).await;
         assert_eq!(tree.file("small").unwrap().sha256, noted);
         assert_eq!(tree.file("large").unwrap().sha256, Digest::of(&[1; 1_001]));
         // What is noted now has the shards, and is taken up.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use seal::facts::RunFactsView;
 use seal::path::fold;
-use seal::records::is_record;
+use seal::records::RECORDS_DIR;
 use seal::tree::File;
 use seal::{
     Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus,
@@ -13,10 +13,9 @@ use seal::{
 };
 use wire::digest::Digest;
 
-use super::inventory::Content;
 use crate::governance;
 use crate::locator::{Contained, inside, path_reason};
-use crate::objects::{Entry, Leftovers, Objects};
+use crate::objects::{Entry, Leftovers, Objects, StoreError};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::{SealingError, odd};
@@ -53,33 +52,53 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Contents, Sea
     }
     let log = governance::log(objects, root).await;
     let listing = objects.entries(root, Leftovers::OfClosing).await?;
-    if !listing.odd.is_empty() {
-        return Err(SealingError::refused(Reason::NameRefused, odd(&listing.odd)));
-    }
     let mut entries = listing.entries;
     let seal = entries.iter().find(|entry| entry.path == SEAL_FILE).cloned();
-    let records = seal::records::RECORDS_DIR;
-    let record = entries.iter().find(|entry| entry.path.split('/').next() == Some(records));
-    match (record, log) {
+    let is_of_records = |entry: &Entry| entry.path.split('/').next() == Some(RECORDS_DIR);
+    match (log, entries.iter().find(|entry| is_of_records(entry))) {
         // A pack that has a tombstone is not sealed again, also where its seal is gone.
-        (Some(_), Ok(log)) if log.tombstone().is_some() => {
+        (Ok(log), _) if log.tombstone().is_some() => {
             let text = log.tombstone().map(governance::tombstone_text).unwrap_or_default();
             return Err(SealingError::refused(Reason::PackTombstoned, text));
         }
         // Records come after the seal, so in a pack without one they are files of an engine.
-        (Some(record), _) if seal.is_none() || !is_record(&record.path) => {
-            let text = format!("{}: {records} is for records about a sealed pack", record.path);
+        (_, Some(record)) if seal.is_none() => {
+            let text = format!("{}: {RECORDS_DIR} is for records about a sealed pack", record.path);
             return Err(SealingError::refused(Reason::NameRefused, text));
         }
-        (Some(_), Err(error)) => return Err(error.into()),
+        // Also where the folder of the records holds no file, and something else. In a pack without
+        // a seal that is among the odd things below.
+        (Err(error), _) if seal.is_some() || listing.odd.is_empty() => return Err(error.into()),
         _ => {}
     }
-    entries.retain(|entry| !is_record(&entry.path));
+    if let Some(error) = refused(&listing.odd) {
+        return Err(error);
+    }
+    entries.retain(|entry| !is_of_records(entry));
     entries.retain(|entry| entry.path != MANIFEST_FILE && entry.path != SEAL_FILE);
     for entry in &entries {
         reserved(root, &entry.path)?;
     }
     Ok(Contents { files: entries, seal })
+}
+
+/// Why a folder with these odd things cannot be sealed: each by its own reason. What is known to be
+/// bad comes before what cannot be read.
+fn refused(odd_things: &[StoreError]) -> Option<SealingError> {
+    let rank = |odd: &StoreError| (odd.reason().row().class.exit(), odd.reason());
+    let first = odd_things.iter().min_by_key(|odd| rank(odd))?.reason();
+    let (same, others): (Vec<_>, Vec<_>) =
+        odd_things.iter().cloned().partition(|odd| odd.reason() == first);
+    let mut text = odd(&same);
+    let mut reasons: Vec<Reason> = others.iter().map(StoreError::reason).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons {
+        let of: Vec<_> = others.iter().filter(|odd| odd.reason() == reason).cloned().collect();
+        let row = reason.row();
+        text += &format!("; {}: {} ({})", row.code, odd(&of), row.action);
+    }
+    Some(SealingError::refused(first, text))
 }
 
 /// Names that mean something in a pack, or would on a disk that ignores case or Unicode form.
@@ -215,29 +234,21 @@ fn is_there(path: &Contained, files: &Tree) -> bool {
     }
 }
 
-/// A seal that exists already: what it says of files that were not written since.
-pub(super) struct ExistingSeal {
-    /// Digests that need not be made again.
-    pub(super) known: BTreeMap<String, Content>,
-    /// Whether names, lengths and identity are already seen to differ.
-    pub(super) differs: bool,
-}
-
-/// What the seal says, if there is one. Where there is one, a second one is refused whatever the
-/// files hold; only those that were written after it are hashed, to say whether they still are what
-/// the seal says.
-pub(super) async fn existing(
+/// Whether names, lengths and identity differ from what a seal that is there says; `None` without a
+/// seal. Where there is one, a second one is refused whatever the files hold. Whether their bytes
+/// are equal shows only by reading them: times of a file and of the seal are set by whoever touches
+/// either.
+pub(super) async fn differs(
     objects: &Objects,
     root: &str,
     listed: &Contents,
     outlined: &Manifest,
-) -> Result<Option<ExistingSeal>, SealingError> {
-    let Contents { files, seal: Some(seal) } = listed else { return Ok(None) };
-    let mut existing = ExistingSeal { known: BTreeMap::new(), differs: true };
+) -> Result<Option<bool>, SealingError> {
+    let Contents { files, seal: Some(_) } = listed else { return Ok(None) };
     let read = async |name: &str| objects.read(&inside(root, name), MAX_DOCUMENT_BYTES).await;
     let (Some(marker), Some(manifest)) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?)
     else {
-        return Ok(Some(existing));
+        return Ok(Some(true));
     };
     let marker = SealMarker::parse(&marker).ok();
     // A manifest that its seal does not bind says nothing.
@@ -245,27 +256,14 @@ pub(super) async fn existing(
     let Some(sealed) =
         Manifest::parse(&manifest).ok().filter(|_| bound == Some(Digest::of(&manifest)))
     else {
-        return Ok(Some(existing));
+        return Ok(Some(true));
     };
-    let Some(inventory) = sealed.inventory() else { return Ok(Some(existing)) };
-    let shards = sealed.shards();
+    let Some(inventory) = sealed.inventory() else { return Ok(Some(true)) };
     let same_files = inventory.files().len() == files.len()
         && inventory
             .files()
             .iter()
             .zip(files)
             .all(|(sealed, now)| sealed.path == now.path && sealed.length == now.length);
-    existing.differs = !same_files || sealed.pack_id() != outlined.pack_id();
-    if same_files {
-        for (sealed, now) in inventory.files().iter().zip(files) {
-            // No call sets back the time of a file's last change, so this one is as it was sealed.
-            if now.changed < seal.changed {
-                let shards = shards.and_then(|shards| shards.of(&sealed.path));
-                let shards = shards.map(<[Digest]>::to_vec).unwrap_or_default();
-                let content = Content { sha256: sealed.sha256, shards };
-                existing.known.insert(now.path.clone(), content);
-            }
-        }
-    }
-    Ok(Some(existing))
+    Ok(Some(!same_files || sealed.pack_id() != outlined.pack_id()))
 }

@@ -24,7 +24,7 @@ use crate::fixture::{Fixture, NOW};
 use crate::sealing::{manifest, order};
 
 /// A bucket of this test's own.
-async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
+pub async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
     let url = testkit::moto().await?;
     let client = client();
     let bucket = format!("{url}/{name}");
@@ -39,7 +39,7 @@ async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
 }
 
 /// Whoever the signature names; moto does not verify it, but refuses some anonymous calls.
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     let signed = "AWS4-HMAC-SHA256 Credential=packer/20260101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=0";
     let headers = [(http::header::AUTHORIZATION, signed.parse().unwrap())].into_iter().collect();

@@ -55,6 +55,8 @@ pub struct Call {
     pub key: String,
     /// Prefix of a listing.
     pub prefix: Option<String>,
+    /// Whether it is a listing of versions.
+    pub versions: bool,
     pub conditional: bool,
     /// The algorithm of the checksum that a write names.
     pub algorithm: Option<String>,
@@ -165,6 +167,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         method: parts.method.clone(),
         key: key.clone(),
         prefix: query.get("prefix").cloned(),
+        versions: query.contains_key("versions"),
         conditional: parts.headers.contains_key("if-none-match"),
         algorithm: parts
             .headers
