@@ -93,8 +93,14 @@ pub(crate) enum Shape {
     Ioctl,
     /// A file without a name, of nothing but memory.
     MemoryFile,
-    /// Whom a descriptor's signals go to.
-    Owner,
+    /// `fcntl`: whom a descriptor's signals go to, locks on parts of a file, leases.
+    Control,
+    /// A lock on a whole file.
+    Lock,
+    /// Notice of what becomes of a file or directory (`inotify_add_watch`).
+    Watch,
+    /// Landlock rules of the command's own.
+    Restrict,
     Exec {
         at: At,
         flags: Option<usize>,
@@ -160,6 +166,8 @@ pub(crate) enum Stop {
     NotEqual(usize, u32),
     /// If the low half of the argument has this value.
     Equal(usize, u32),
+    /// If the low half of the argument is at least the first value and less than the second.
+    Between(usize, u32, u32),
     /// New namespaces and new processes, not new threads.
     Clone,
     /// Requests that change more than the descriptor, as far as their numbers show.
@@ -186,9 +194,13 @@ pub(crate) struct Options {
     /// declared: a call that waits to be seen can be interrupted by a signal, and shells, which
     /// fork while their children's signals arrive, take that for a lack of processes.
     pub(crate) forks: bool,
-    /// Stop at listening, and at options that lead a connection another way: where sockets of TCP
-    /// exist, no process may connect to them, and they lead to one place.
+    /// Stop at listening, and at options that reach the network or lead a connection another way:
+    /// where sockets of the network exist and not every address is declared, no process may connect
+    /// to them, and they lead to one place or to none.
     pub(crate) listens: bool,
+    /// Other reads than the policy's are refused, so what tells about files without opening them is
+    /// stopped too.
+    pub(crate) denies: bool,
     /// The Landlock ABI: what an older one does not confine is stopped here (M11).
     pub(crate) abi: u32,
 }
@@ -212,7 +224,29 @@ pub(crate) const IP_OPTIONS: i32 = libc::IP_OPTIONS;
 pub(crate) const BIND_TO_DEVICE: i32 = libc::SO_BINDTODEVICE;
 pub(crate) const BIND_TO_INTERFACE: i32 = 62;
 
-const F_SETOWN_EX: u32 = 15;
+/// The receiver of a descriptor's signals, in memory.
+pub(crate) const F_SETOWN_EX: i32 = 15;
+/// A lease on a directory, of newer kernels.
+pub(crate) const F_SETDELEG: i32 = 1_040;
+/// What `fcntl` is stopped at.
+const CONTROLS: [u32; 8] = [
+    libc::F_SETOWN as u32,
+    F_SETOWN_EX as u32,
+    libc::F_SETLK as u32,
+    libc::F_SETLKW as u32,
+    libc::F_OFD_SETLK as u32,
+    libc::F_OFD_SETLKW as u32,
+    libc::F_SETLEASE as u32,
+    F_SETDELEG as u32,
+];
+// One number on every machine, and not known to every C library.
+const GETXATTRAT: c_long = 464;
+const LISTXATTRAT: c_long = 465;
+/// Options by which a socket joins a group of receivers: the kernel says so on the network.
+pub(crate) const JOINS: [i32; 6] = [20, 27, 35, 39, 42, 46];
+/// Requests about the host's interfaces, routes and neighbours, which every socket answers: from the
+/// first number on, below the second one.
+pub(crate) const INTERFACE_REQUESTS: (u32, u32) = (0x8910, 0x8a00);
 /// `PRIO_USER` and `IOPRIO_WHO_USER`: all processes of a user, outside the tree too.
 pub(crate) const PRIORITY_OF_USER: u32 = 2;
 pub(crate) const IO_PRIORITY_OF_USER: u32 = 3;
@@ -248,6 +282,11 @@ pub(crate) fn table(options: Options) -> Vec<Call> {
     rows.extend(processes(options));
     rows.extend(sockets(options));
     rows.extend(refused::rows());
+    if options.denies {
+        rows.extend(looks());
+        let (first, end) = INTERFACE_REQUESTS;
+        rows.push(row(libc::SYS_ioctl, "ioctl", Stop::Between(1, first, end), Shape::Ioctl));
+    }
     rows
 }
 
@@ -344,17 +383,43 @@ fn processes(options: Options) -> Vec<Call> {
             // signal in the tree.
             if options.abi < 6 { Refuse(libc::EPERM) } else { Shape::SignalHandle },
         ),
-        row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, libc::F_SETOWN as u32), Shape::Owner),
-        row(
-            libc::SYS_fcntl,
-            "fcntl",
-            Stop::Equal(1, F_SETOWN_EX),
-            // The process it names is in memory: only Landlock keeps the signals in the tree.
-            if options.abi < 6 { Refuse(libc::EINVAL) } else { Shape::Owner },
-        ),
     ]);
+    rows.extend(controls());
     rows.extend(settings());
     rows
+}
+
+/// What reaches beyond a descriptor without a path.
+fn controls() -> Vec<Call> {
+    let mut rows: Vec<Call> = CONTROLS
+        .into_iter()
+        .map(|command| row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, command), Shape::Control))
+        .collect();
+    // Giving a lock up takes it from nobody.
+    let locks = Stop::Bits(1, (libc::LOCK_SH | libc::LOCK_EX) as u32);
+    rows.push(row(libc::SYS_flock, "flock", locks, Shape::Lock));
+    let restrict = libc::SYS_landlock_restrict_self;
+    rows.push(row(restrict, "landlock_restrict_self", Stop::Always, Shape::Restrict));
+    rows
+}
+
+/// Ways to learn of files by their paths without opening them. No Landlock right confines them.
+fn looks() -> Vec<Call> {
+    // As on a file system without attributes: programs go on without them. By a descriptor they can
+    // be read, which whoever has opened the file for reading may.
+    let absent = |number, name| {
+        let stop = Stop::Fail(libc::EOPNOTSUPP as u16);
+        row(number, name, stop, Shape::Refuse(libc::EOPNOTSUPP))
+    };
+    vec![
+        row(libc::SYS_inotify_add_watch, "inotify_add_watch", Stop::Always, Shape::Watch),
+        absent(libc::SYS_getxattr, "getxattr"),
+        absent(libc::SYS_lgetxattr, "lgetxattr"),
+        absent(libc::SYS_listxattr, "listxattr"),
+        absent(libc::SYS_llistxattr, "llistxattr"),
+        absent(GETXATTRAT, "getxattrat"),
+        absent(LISTXATTRAT, "listxattrat"),
+    ]
 }
 
 /// What one process may change about another.
@@ -401,7 +466,8 @@ fn sockets(options: Options) -> Vec<Call> {
     ];
     if options.listens {
         rows.push(row(libc::SYS_listen, "listen", Stop::Always, Listen));
-        for name in [IP_OPTIONS, BIND_TO_DEVICE, BIND_TO_INTERFACE] {
+        let joins = JOINS.into_iter();
+        for name in joins.chain([IP_OPTIONS, BIND_TO_DEVICE, BIND_TO_INTERFACE]) {
             // The level is looked at later: one row compares one register.
             let stop = Stop::Equal(2, name as u32);
             rows.push(row(libc::SYS_setsockopt, "setsockopt", stop, SocketOption));
@@ -447,7 +513,8 @@ mod tests {
     #[test]
     fn every_stopped_call_stands_in_the_document() {
         let document = include_str!("../../../docs/guard-calls.md");
-        for call in table(Options { reads: true, forks: true, listens: true, abi: 7 }) {
+        for call in table(Options { reads: true, forks: true, listens: true, denies: true, abi: 7 })
+        {
             let name = format!("`{}`", call.name);
             assert!(document.contains(&name), "{name} is missing in docs/guard-calls.md");
         }

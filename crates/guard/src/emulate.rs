@@ -1,6 +1,7 @@
 //! The few things the supervisor does on a command's behalf: changes of metadata, on a handle that
 //! is checked before.
 
+pub(crate) mod locks;
 pub(crate) mod sockets;
 
 use std::fs::{File, read_link};
@@ -81,6 +82,11 @@ impl Handle {
         // `O_PATH` neither needs nor uses a right on the file itself, and opens no device.
         let held: OwnedFd = open(way, OFlags::PATH | OFlags::CLOEXEC | last, Mode::empty())?;
         Ok(Self(held.into()))
+    }
+
+    /// What is held already.
+    pub(crate) fn of(held: OwnedFd) -> Self {
+        Self(held.into())
     }
 
     /// Its path, and what it is; no path where it has no name.

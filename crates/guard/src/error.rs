@@ -22,6 +22,15 @@ pub enum GuardError {
         /// The directory.
         path: PathBuf,
     },
+    /// The root holds a pipe or a device that was there before the run: whoever opens it reaches
+    /// what is behind it, which is not part of the root.
+    #[error("{path} is a pipe or device, and stood in the root before the run: opening it would \
+        reach outside. Remove it, or choose another root",
+        path = path.display())]
+    Door {
+        /// The pipe or device.
+        path: PathBuf,
+    },
     /// The copy of a tree would be part of the tree.
     #[error("cannot copy {tree} to {copy}, which is inside it: use a folder outside, for example \
         by TMPDIR",

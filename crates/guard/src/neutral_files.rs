@@ -9,6 +9,15 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 
+use crate::system_reads;
+
+/// A file of the network below a process's folder in `/proc`. Java machines, for example, look there
+/// for the version of IP that the host has.
+fn is_network(path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name).is_some_and(|name| name == "net");
+    folder && system_reads::tells_about_host(path)
+}
+
 /// One of these files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NeutralFile {
@@ -17,6 +26,8 @@ pub(crate) enum NeutralFile {
     Resolver,
     Hosts,
     HostName,
+    /// What the kernel says about the host's network and programs: nothing.
+    Nothing,
 }
 
 impl NeutralFile {
@@ -32,6 +43,9 @@ impl NeutralFile {
             | "/run/NetworkManager/resolv.conf" => Self::Resolver,
             "/etc/hosts" => Self::Hosts,
             "/etc/hostname" => Self::HostName,
+            // Only the network's: other files of the kind are looked at by no ordinary program.
+            "/proc/cmdline" | "/proc/locks" => Self::Nothing,
+            _ if is_network(path) => Self::Nothing,
             _ => return None,
         })
     }
@@ -56,6 +70,7 @@ impl NeutralFile {
             Self::Resolver => "# no name server\n".to_owned(),
             Self::Hosts => "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
             Self::HostName => "localhost\n".to_owned(),
+            Self::Nothing => String::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! the supervisor changes itself on a handle it has checked.
 
 mod files;
+mod locks;
 mod memory;
 mod metadata;
 mod names;
@@ -14,6 +15,7 @@ mod processes;
 mod requests;
 mod sockets;
 mod system_objects;
+mod watches;
 
 pub(crate) use system_objects::ObjectKind;
 
@@ -99,6 +101,8 @@ pub(crate) struct Observer {
     directory: Option<Arc<Path>>,
     domain: Arc<OwnedFd>,
     own_sockets: OwnSockets,
+    /// A process has given itself Landlock rules, which the supervisor does not have.
+    restricted: bool,
     started: bool,
     /// The program that the kernel starts for the first line of the command's script.
     env_program: PathBuf,
@@ -172,6 +176,7 @@ impl Observer {
             directory: watch.directory,
             domain: watch.domain,
             own_sockets: watch.own_sockets,
+            restricted: false,
             started: false,
             env_program: watch.env_program,
             interpreted: false,
@@ -261,7 +266,15 @@ impl Observer {
             Shape::Truncate { at } => self.truncate(seen, at),
             Shape::Metadata { target, change } => self.metadata(seen, target, change),
             Shape::Ioctl => self.ioctl(seen),
-            Shape::Owner => self.owner(seen),
+            Shape::Control => self.control(seen),
+            Shape::Lock => self.lock(seen),
+            Shape::Watch => self.watch(seen),
+            Shape::Restrict => {
+                // Whether it succeeds is not known: from here on nothing is done by the supervisor
+                // that the command's own rules could forbid.
+                self.restricted = true;
+                Ok(CONTINUE)
+            }
             Shape::MemoryFile => {
                 self.memory_files = true;
                 Ok(CONTINUE)

@@ -135,6 +135,9 @@ impl ResolvedPolicy {
 
     /// Whether reading is inside the bounds.
     pub(crate) fn may_read(&self, path: &Path) -> bool {
+        if self.denies_reads && system_reads::tells_about_host(path) {
+            return false;
+        }
         self.readable.iter().any(|one| is_within(path, one)) || self.zone(path) != PathZone::Outside
     }
 

@@ -60,12 +60,16 @@ pub(crate) fn run(
         Err(reason) => return Ok(not_started(&support, reason)),
     };
     let before = TreeSnapshot::take(&resolved.root, &resolved.free, None).map_err(unreadable)?;
+    if let Some(path) = before.door() {
+        return Err(GuardError::Door { path: path.to_owned() });
+    }
     let watched = WatchedTrees::new(&grow(policy, &resolved), &resolved, &before);
     let forks = supervise::stops_forks(policy);
     let options = Options {
         reads: policy.reads != Reads::Ignore,
         forks,
-        listens: policy.reaches_some(),
+        listens: !policy.reaches_all(),
+        denies: resolved.denies_reads,
         abi: support.landlock_abi,
     };
     let calls = calls::table(options);

@@ -194,6 +194,17 @@ impl TreeSnapshot {
         sockets.map(|(_, entry)| (entry.device, entry.inode)).collect()
     }
 
+    /// The first pipe with a name, or device. What is behind it is not part of the tree: another
+    /// program may hold the other end. Landlock grants folders and what is below them, so it cannot
+    /// keep the command from a single file in one.
+    pub(crate) fn door(&self) -> Option<&Path> {
+        let door = |entry: &Entry| {
+            let kind = FileType::from_raw_mode(entry.mode);
+            matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice)
+        };
+        self.iter().find(|(_, entry)| door(entry)).map(|(path, _)| path)
+    }
+
     /// Files that have more names than this tree shows: they have other names outside (M5).
     pub(crate) fn shared_outside(&self) -> Vec<(u64, u64)> {
         let mut seen: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();

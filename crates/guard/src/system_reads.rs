@@ -2,7 +2,7 @@
 //! start, and that hold no user's data.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::paths::existing;
@@ -83,6 +83,34 @@ const ALWAYS: &[&str] = &[
     "/sys/kernel/mm/hugepages",
 ];
 
+/// Below `/proc`: what tells about the host's other programs and its network.
+const ABOUT_HOST: &[&str] = &[
+    "/proc/cmdline",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/locks",
+    "/proc/modules",
+    "/proc/net",
+    "/proc/sysvipc",
+    "/proc/timer_list",
+];
+
+/// Whether a file below `/proc`, by its resolved path, tells about the host's other programs or its
+/// network. A process's own folder has the network too.
+pub(crate) fn tells_about_host(path: &Path) -> bool {
+    let Ok(inside) = path.strip_prefix("/proc") else { return false };
+    let names: Vec<&str> = inside.iter().filter_map(|name| name.to_str()).take(4).collect();
+    matches!(names[..], [pid, "net", ..] if is_number(pid))
+        || matches!(names[..], [pid, "task", tid, "net"] if is_number(pid) && is_number(tid))
+        || ABOUT_HOST.iter().any(|closed| path.starts_with(closed))
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// With `Network`.
 const NETWORK: &[&str] = &[
     "/etc/resolv.conf",
@@ -151,7 +179,7 @@ fn find_loaders() -> Vec<PathBuf> {
     existing(names.map(|entry| entry.path()).filter(|path| is_loader(path)))
 }
 
-fn is_loader(path: &std::path::Path) -> bool {
+fn is_loader(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     (name.starts_with("ld-") || name.starts_with("ld.so") || name.starts_with("ld64"))
         && name.contains(".so")

@@ -6,25 +6,43 @@ use std::os::unix::ffi::OsStrExt;
 
 use sha2::{Digest, Sha256};
 
-/// Writes bytes as text that can be turned back: invalid UTF-8 and control characters as `\xNN`, a
-/// backslash as `\\`.
+/// Writes bytes as text that can be turned back: invalid UTF-8, and what a terminal obeys or nobody
+/// sees (R18), as `\xNN` for each byte; a backslash as `\\`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         // What is not escaped is copied in one piece: nearly always all of it.
         let mut rest = chunk.valid();
-        while let Some(at) = rest.find(|one: char| one == '\\' || one.is_ascii_control()) {
-            text.push_str(&rest[..at]);
-            match rest.as_bytes()[at] {
-                b'\\' => text.push_str("\\\\"),
-                control => push_hex(&mut text, control),
+        while let Some(at) = rest.find(|one: char| one == '\\' || is_hidden(one)) {
+            let (before, found) = rest.split_at(at);
+            text.push_str(before);
+            let length = found.chars().next().map_or(1, char::len_utf8);
+            let (one, after) = found.split_at(length);
+            match one {
+                "\\" => text.push_str("\\\\"),
+                hidden => hidden.bytes().for_each(|byte| push_hex(&mut text, byte)),
             }
-            rest = &rest[at + 1..];
+            rest = after;
         }
         text.push_str(rest);
         chunk.invalid().iter().for_each(|byte| push_hex(&mut text, *byte));
     }
     text
+}
+
+/// Whether a character is not shown as itself: it controls the terminal, turns the direction of the
+/// text (Unicode TR 9), breaks the line, or cannot be seen.
+fn is_hidden(one: char) -> bool {
+    if one.is_ascii() {
+        return one.is_ascii_control();
+    }
+    one.is_control()
+        || matches!(one,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// [`escape`] for a path or argument.
@@ -73,6 +91,16 @@ pub(crate) mod base64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_a_terminal_obeys_or_nobody_sees_is_spelled_out() {
+        let hidden = ["\u{202e}", "\u{9b}", "\u{85}", "\u{2066}", "\u{200b}", "\u{1b}", "\u{7f}"];
+        for hidden in hidden {
+            let bytes: String = hidden.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+            assert_eq!(super::escape(format!("a{hidden}b").as_bytes()), format!("a{bytes}b"));
+        }
+        assert_eq!(super::escape("naïve — 日本".as_bytes()), "naïve — 日本");
+    }
+
     #[test]
     fn names_that_are_no_utf8_keep_every_byte() {
         assert_eq!(super::escape(b"a\xff\xfe\\b\n\xc3\xa9"), "a\\xff\\xfe\\\\b\\x0aé");

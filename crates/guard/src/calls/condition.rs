@@ -36,6 +36,7 @@ impl Stop {
             Self::NotZero(index) => args[index] != 0,
             Self::NotEqual(index, value) => low(index) != value,
             Self::Equal(index, value) => low(index) == value,
+            Self::Between(index, first, end) => (first..end).contains(&low(index)),
             Self::Clone => low(0) & NEW_NAMESPACES != 0 || low(0) & libc::CLONE_THREAD as u32 == 0,
             Self::Ioctl => is_far(low(1)),
             Self::Fail(error) => return Stopping::Fails(i32::from(error)),
@@ -57,7 +58,7 @@ mod tests {
 
     fn of(number: c_long, args: [u64; 6]) -> Stopping {
         stopping(
-            &table(Options { reads: false, forks: true, listens: true, abi: 7 }),
+            &table(Options { reads: false, forks: true, listens: true, denies: true, abi: 7 }),
             number,
             &args,
         )

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -25,6 +26,7 @@ use rustix::fs::{AtFlags, CWD, FileType, OFlags, Statx, StatxFlags, statx};
 use rustix::net::{Shutdown, getsockname, shutdown, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::locks::{self, LockOrder};
 use crate::policy::Proxy;
 use crate::sys::{self, Answer};
 use crate::tree;
@@ -145,6 +147,13 @@ pub(crate) enum Action {
         address: Arc<[u8]>,
         own: OwnSockets,
     },
+    /// A lock on the file that is held in the socket's place.
+    Lock(LockOrder),
+    /// Notice of what becomes of a file, by the instance that is held in the socket's place.
+    Watch {
+        target: OwnedFd,
+        mask: u32,
+    },
     Send {
         messages: Vec<Message>,
         flags: i32,
@@ -164,7 +173,15 @@ pub(crate) struct SocketCall {
 impl SocketCall {
     /// Makes the call on a thread of its own, which has become the caller as far as the kernel
     /// looks. May take as long as the caller would have waited.
-    fn perform(self) -> Answer {
+    fn perform(self, given_up: &AtomicBool) -> Answer {
+        if let Action::Lock(order) = &self.action {
+            // A lock belongs to the open file, whoever asks for it: no right of the caller decides.
+            let leaves = || {
+                let waits = self.caller.is_there() && !given_up.load(Ordering::Relaxed);
+                !waits || locks::is_called_away(self.caller.tid)
+            };
+            return answer(order.take(&self.socket, leaves));
+        }
         let dumpable = dumpable();
         let mut lengths = Vec::new();
         let result = thread::scope(|scope| {
@@ -190,10 +207,7 @@ impl SocketCall {
             // SAFETY: takes numbers.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable as c_ulong, 0, 0, 0) };
         }
-        match result {
-            Ok(value) => Answer::Result(value),
-            Err(error) => Answer::Error(error.raw_os_error().unwrap_or(libc::EIO)),
-        }
+        answer(result)
     }
 
     fn act(&self, lengths: &mut Vec<(u64, u32)>) -> io::Result<i64> {
@@ -214,6 +228,16 @@ impl SocketCall {
                     own.add(path)?;
                 }
                 Ok(done)
+            }
+            // Taken before anything of the caller is.
+            Action::Lock(_) => Err(io::Error::from_raw_os_error(libc::ENOLCK)),
+            Action::Watch { target, mask } => {
+                let way = format!("/proc/self/fd/{}\0", target.as_raw_fd());
+                // SAFETY: the kernel reads a string that ends with a zero byte.
+                let watch = unsafe {
+                    libc::inotify_add_watch(self.socket.as_raw_fd(), way.as_ptr().cast(), *mask)
+                };
+                if watch < 0 { Err(io::Error::last_os_error()) } else { Ok(i64::from(watch)) }
             }
             Action::Send { messages, flags, many } => self.send(messages, *flags, *many, lengths),
         }
@@ -325,6 +349,13 @@ impl Address {
     }
 }
 
+fn answer(result: io::Result<i64>) -> Answer {
+    match result {
+        Ok(value) => Answer::Result(value),
+        Err(error) => Answer::Error(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
 /// An address as the kernel reads it.
 pub(crate) fn address_of(address: SocketAddrV4) -> [u8; 16] {
     let mut bytes = [0; 16];
@@ -340,6 +371,15 @@ pub(crate) fn address_of(address: SocketAddrV4) -> [u8; 16] {
 /// It is no socket.
 pub(crate) fn family(socket: &OwnedFd) -> io::Result<i32> {
     Ok(i32::from(sockopt::socket_domain(socket)?.as_raw()))
+}
+
+/// Whether it sends datagrams beyond this machine's own sockets and the kernel.
+///
+/// # Errors
+/// It is no socket.
+pub(crate) fn sends_to_network(socket: &OwnedFd) -> io::Result<bool> {
+    let local = matches!(family(socket)?, libc::AF_UNIX | libc::AF_NETLINK);
+    Ok(!local && sockopt::socket_type(socket)? != rustix::net::SocketType::STREAM)
 }
 
 /// The path in an address of a socket file.
@@ -408,6 +448,8 @@ pub(crate) struct Calls {
     next: u64,
     /// Their sockets, so that no call outlives the run.
     sockets: Arc<Mutex<HashMap<u64, OwnedFd>>>,
+    /// The run is over: nothing waits for a lock any more.
+    given_up: Arc<AtomicBool>,
 }
 
 impl Calls {
@@ -426,13 +468,14 @@ impl Calls {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         let (id, sockets) = (self.next, Arc::clone(&self.sockets));
+        let given_up = Arc::clone(&self.given_up);
         self.next += 1;
         // A second handle, by which the end of the run can shut the socket down under the call.
         let socket = call.socket.as_fd().try_clone_to_owned()?;
         sockets.lock().unwrap_or_else(PoisonError::into_inner).insert(id, socket);
 
         let thread = thread::Builder::new().name("socket call".to_owned()).spawn(move || {
-            let answer = call.perform();
+            let answer = call.perform(&given_up);
             sockets.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             done(answer);
         });
@@ -449,6 +492,7 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
         // Two calls may wait for each other's sockets, which only they still hold: shut down, a
         // socket wakes the threads that wait for it.
         for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).values() {

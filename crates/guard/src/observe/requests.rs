@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{CONTINUE, Decision, Observer, StoppedCall, error};
-use crate::calls::OWNER_REQUESTS;
+use crate::calls::{INTERFACE_REQUESTS, OWNER_REQUESTS};
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
 use crate::resolved_policy::PathZone;
@@ -43,6 +43,12 @@ impl Observer {
                 return Ok(error(libc::EINVAL));
             }
             return self.socket_owner(seen);
+        }
+        let (first, end) = INTERFACE_REQUESTS;
+        if self.resolved.denies_reads && (first..end).contains(&request) {
+            // They say which addresses and neighbours the host has. As on one without interfaces
+            // (M15).
+            return Ok(error(libc::ENODEV));
         }
         let Destination::File { path, found } = seen.view.descriptor(seen.int(0))? else {
             // A pipe, a socket or memory; on older kernels a device could take its number.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, StoppedCall, error};
-use crate::calls::{BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS};
+use crate::calls::{BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS, JOINS};
 use crate::emulate::Handle;
 use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
 use crate::policy::{Capability, Destinations, Proxy};
@@ -49,8 +49,9 @@ enum Judged {
 }
 
 /// What is held of a caller for which a call is made.
-struct Held {
-    socket: OwnedFd,
+pub(super) struct Held {
+    /// A duplicate of the descriptor: a socket, or the file of a lock or of watches.
+    pub(super) socket: OwnedFd,
     /// The caller itself, or its process (`sys::handle_of`).
     thread: OwnedFd,
 }
@@ -80,6 +81,14 @@ impl Observer {
         let target = format!("socket family {family}");
         if self.policy.reaches_some() {
             return self.socket_for_the_proxy(seen, target);
+        }
+        if self.policy.reaches_all() && known {
+            return self.network(seen, target);
+        }
+        if is_plain(family, seen.int(1), seen.int(2)) {
+            // By itself it reaches nobody, and programs make one to find out what the machine can.
+            // Every way to give it an address, a peer or a group is judged when it is tried.
+            return self.charge(seen, Category::Network, Charge::Listed, target, None);
         }
         if known {
             return self.network(seen, target);
@@ -170,6 +179,10 @@ impl Observer {
     /// The supervisor connects the command's socket, to an address that it never had from the
     /// command.
     fn connect_to_proxy(&mut self, seen: &StoppedCall<'_>, proxy: Proxy) -> io::Result<Decision> {
+        if self.restricted {
+            self.refused(seen.stopped.tid, seen.call.name, "under own Landlock rules".to_owned());
+            return Ok(error(libc::EACCES));
+        }
         let shown = proxy.shown.to_string();
         let decision = self.charge(seen, Category::Network, Charge::Declared, shown, None);
         if !matches!(decision, Decision::Answer(Answer::Continue)) {
@@ -202,6 +215,9 @@ impl Observer {
             // Taking options away is what careful programs do.
             (libc::IPPROTO_IP, IP_OPTIONS) if length != 0 => "options of IP packets",
             (libc::SOL_SOCKET, BIND_TO_DEVICE | BIND_TO_INTERFACE) => "an interface of its choice",
+            (libc::IPPROTO_IP | libc::IPPROTO_IPV6, name) if JOINS.contains(&name) => {
+                "joining a group of receivers"
+            }
             _ => return CONTINUE,
         };
         self.network(seen, shown.to_owned())
@@ -271,7 +287,7 @@ impl Observer {
         };
         let decision = match meaning(&bytes) {
             // The kernel takes an address of no family for one of IPv4 here.
-            Meaning::Nothing if self.policy.reaches_some() && !bytes.is_empty() => {
+            Meaning::Nothing if !self.policy.reaches_all() && !bytes.is_empty() => {
                 match self.hold(seen)? {
                     Ok(held) if sockets::family(&held.socket)? != libc::AF_INET => CONTINUE,
                     Ok(_) => self.network(seen, "an address of its own".to_owned()),
@@ -292,6 +308,12 @@ impl Observer {
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
         if !goes_on || self.policy.reaches_all() {
             return Ok(decision);
+        }
+        if self.restricted {
+            // The command's own rules may forbid it, and the supervisor's thread has only those of
+            // the run.
+            self.refused(seen.stopped.tid, seen.call.name, "under own Landlock rules".to_owned());
+            return Ok(error(libc::EACCES));
         }
         let own = self.own_sockets.clone();
         self.perform(seen, Action::Bind { address: bytes, own })
@@ -371,14 +393,23 @@ impl Observer {
 
     /// Takes the caller's own socket, whatever its number will mean by the time the call is made.
     fn perform(&mut self, seen: &StoppedCall<'_>, action: Action) -> io::Result<Decision> {
-        match self.hold(seen)? {
-            Ok(held) => self.perform_on(seen, held, action),
-            Err(decision) => Ok(decision),
+        let held = match self.hold(seen)? {
+            Ok(held) => held,
+            Err(decision) => return Ok(decision),
+        };
+        // The kernel takes an address of no family for one of IPv4 where a datagram is sent.
+        let addressed = |message: &Message| message.address.is_some();
+        if let Action::Send { messages, .. } = &action
+            && messages.iter().any(addressed)
+            && sockets::sends_to_network(&held.socket)?
+        {
+            return Ok(self.network(seen, "an address without a family".to_owned()));
         }
+        self.perform_on(seen, held, action)
     }
 
-    /// Holds the caller, and the socket in the first argument; or the answer where there is none.
-    fn hold(&mut self, seen: &StoppedCall<'_>) -> io::Result<Result<Held, Decision>> {
+    /// Holds the caller, and the open file in the first argument; or the answer where there is none.
+    pub(super) fn hold(&mut self, seen: &StoppedCall<'_>) -> io::Result<Result<Held, Decision>> {
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
         let held = sys::handle_of(pid, tid).and_then(|thread| {
@@ -393,7 +424,7 @@ impl Observer {
                 let call = seen.call.name;
                 self.ledger.mark_incomplete(|| {
                     format!(
-                        "{call} on a socket of process {pid} could not be made for it: the host \
+                        "{call} on a descriptor of process {pid} could not be made for it: the host \
                          does not let the guard duplicate its descriptors (pidfd_getfd)"
                     )
                 });
@@ -403,8 +434,8 @@ impl Observer {
         }
     }
 
-    /// Makes the call on the socket, as the caller.
-    fn perform_on(
+    /// Makes the call on the open file, as the caller.
+    pub(super) fn perform_on(
         &mut self,
         seen: &StoppedCall<'_>,
         held: Held,
@@ -413,8 +444,9 @@ impl Observer {
         let Held { socket, thread } = held;
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
-        // Many calls may be under way at once, and what is sent is all that needs it afterwards.
-        let thread = matches!(action, Action::Send { .. }).then_some(thread);
+        // Many calls may be under way at once, and few kinds need it afterwards.
+        let keeps = matches!(action, Action::Send { .. } | Action::Lock(_));
+        let thread = keeps.then_some(thread);
         let caller = Caller {
             pid,
             tid,
@@ -430,6 +462,16 @@ impl Observer {
         }
         Ok(Decision::Perform(Box::new(SocketCall { caller, socket, action })))
     }
+}
+
+/// TCP or UDP over IP. Others can be connected by an option, or answer by themselves.
+fn is_plain(family: i32, kind: i32, protocol: i32) -> bool {
+    let kind = kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+    matches!(family, libc::AF_INET | libc::AF_INET6)
+        && matches!(
+            (kind, protocol),
+            (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP)
+        )
 }
 
 /// Sockets by which the C library, and what systemd and SSSD plug into it, ask the host about

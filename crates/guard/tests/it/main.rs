@@ -7,6 +7,7 @@ mod conventions;
 mod environment;
 mod kernel;
 mod limits;
+mod locks;
 mod network;
 mod node;
 mod outside;

@@ -203,6 +203,11 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     let mut command = command(run, &given, &root, &scratch)?;
     if let Some(git_dir) = repository_above(run, &given) {
         read_repository(&git_dir, &private.path().join("git"), &mut command, &mut policy)?;
+    } else if may_ask_git(run) {
+        // As root the root may belong to another user than the repository that the command makes
+        // in it.
+        let variables = repository::environment(None).into_iter();
+        command.env.extend(variables.map(|(name, value)| (name.into(), value.into())));
     }
 
     // The caller's own come last and replace ours.
@@ -244,19 +249,24 @@ fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Resu
         .args(arguments.iter().cloned())
         .env("PATH", &run.path)
         .env("HOME", scratch)
-        .env("TMPDIR", scratch.join("tmp"));
+        .env("TMPDIR", scratch.join("tmp"))
+        // In a fresh home npm asks its registry for a newer npm at every start.
+        .env("npm_config_update_notifier", "false");
     if run.stdin {
         command = command.stdin(Stdin::File(PathBuf::from("/dev/stdin")));
     }
     Ok(command)
 }
 
+fn may_ask_git(run: &Run) -> bool {
+    [Capability::ProcessGit, Capability::ProcessShell]
+        .iter()
+        .any(|capability| run.declared.contains(capability))
+}
+
 /// The repository that the root lies in, if the command may ask git about it. A copy lies in none.
 fn repository_above(run: &Run, root: &Path) -> Option<PathBuf> {
-    let may_ask = [Capability::ProcessGit, Capability::ProcessShell]
-        .iter()
-        .any(|capability| run.declared.contains(capability));
-    (may_ask && !run.copy).then(|| repository::git_dir_above(root)).flatten()
+    (may_ask_git(run) && !run.copy).then(|| repository::git_dir_above(root)).flatten()
 }
 
 /// Makes git read a repository whose index lies outside the root. Where git itself is the command
