@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chassis::process;
+use anyhow::Context as _;
+use chassis::{output, process};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -244,7 +245,9 @@ pub fn run(command: Command) -> ExitCode {
         Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
         Command::Doctor { output, doctor } => examine(&doctor, output),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+            output::print(&String::from_utf8_lossy(&script));
             return ExitCode::SUCCESS;
         }
         // `main` serves; this is never reached.
@@ -390,7 +393,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+        written => written.context("cannot write standard output"),
     }
 }
 

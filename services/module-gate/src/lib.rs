@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chassis::grpc::Server;
-use chassis::{Bus, Health, Service, clock, outbox, postgres, service};
+use chassis::{Bus, Health, Service, clock, outbox, postgres, process, service};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use wire::pb::module::v1::module_gate_server::ModuleGateServer;
@@ -65,6 +65,8 @@ pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let wrong = if look_up(&config.node, &config.path).is_some() { SCRATCH } else { NODE };
     let mut sandbox = made.map_err(|error| anyhow::anyhow!("{wrong}: {error}"))?;
     sandbox.allowed = Arc::new(config.upstreams.clone());
+    sandbox::node::version(&sandbox.node).map_err(|wrong| anyhow::anyhow!("{NODE}: {wrong}"))?;
+    process::check_writable(SCRATCH, &sandbox.scratch)?;
 
     // Of jobs whose process died, no other process is left to remove the folders.
     sandbox::workspace::sweep(&sandbox.scratch)

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use chassis::Env;
 use chassis::process::{self, Process};
+use chassis::service::Signals;
+use chassis::{Env, output};
 use module_gate::cli::{self, Command, NAME};
 use module_gate::config::{Config, STORE};
-use module_gate::local::output::USAGE;
+use module_gate::local::output::{UNKNOWN, USAGE};
 use module_gate::sandbox::Sandbox;
 use module_gate::sandbox::memory::MemoryFolder;
 
@@ -18,6 +19,10 @@ use module_gate::sandbox::memory::MemoryFolder;
 const GRACE: Duration = Duration::from_secs(9);
 
 fn main() -> ExitCode {
+    output::settle(NAME, run())
+}
+
+fn run() -> ExitCode {
     let command = match cli::parse() {
         Ok(cli) => cli.command,
         Err(code) => return code,
@@ -25,8 +30,12 @@ fn main() -> ExitCode {
     if !matches!(command, Command::Serve) {
         return cli::run(command);
     }
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return process::report(NAME, &error, UNKNOWN),
+    };
     match prepare() {
-        Ok((config, sandbox, staging)) => serve(config, sandbox, staging),
+        Ok((config, sandbox, staging)) => serve(config, sandbox, staging, signals),
         Err(error) => process::report(NAME, &error, USAGE),
     }
 }
@@ -40,11 +49,12 @@ fn prepare() -> anyhow::Result<(Config, Sandbox, PathBuf)> {
     // The rules that confine the process name folders that exist.
     std::fs::create_dir_all(&staging)
         .with_context(|| format!("{STORE}: cannot make {}", staging.display()))?;
+    process::check_writable(STORE, &staging)?;
     Ok((config, sandbox, staging))
 }
 
 /// This service's row of privileges: it reads the store, and writes scratch and staging only.
-fn serve(config: Config, sandbox: Sandbox, staging: PathBuf) -> ExitCode {
+fn serve(config: Config, sandbox: Sandbox, staging: PathBuf, signals: Signals) -> ExitCode {
     let mut write = vec![sandbox.scratch.clone(), staging];
     write.extend(sandbox.memory.as_deref().map(MemoryFolder::path).map(Path::to_path_buf));
     let process = Process {
@@ -54,7 +64,7 @@ fn serve(config: Config, sandbox: Sandbox, staging: PathBuf) -> ExitCode {
         write,
         grace: GRACE,
     };
-    process::run(process, async |service| {
+    process::run(process, signals, async |service| {
         let address = module_gate::start(&config, sandbox, service).await?;
         tracing::info!("module-gate listens on {address}");
         Ok(())

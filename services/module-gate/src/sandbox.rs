@@ -3,6 +3,7 @@
 pub mod surroundings;
 pub mod conditions;
 pub mod memory;
+pub mod node;
 pub mod cleanup;
 pub mod workspace;
 pub mod processors;

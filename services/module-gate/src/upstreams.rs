@@ -7,12 +7,12 @@
 //! to their service.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chassis::files;
 use egress::{Allowance, Credential, Limits, Route};
 use reqwest::{Certificate, Client};
 use serde::Deserialize;
@@ -147,7 +147,7 @@ impl Allowed {
         let name = path.display().to_string();
         let unreadable = |error: std::io::Error| Invalid::one(&name, error.to_string());
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(unreadable)?;
+        let file = files::open(path).map_err(unreadable)?;
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let document: Document = SCHEMA.parse(&name, &bytes)?;
 
@@ -369,7 +369,7 @@ impl WrittenCredential {
 fn secret_file(path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let failed = |error: std::io::Error| format!("cannot read {shown}: {error}");
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = files::open(path).map_err(failed)?;
 
     // Of the file that was opened, so that no other can take its place.
     let found = file.metadata().map_err(failed)?;
@@ -402,7 +402,7 @@ fn secret_file(path: &Path) -> Result<Zeroizing<String>, String> {
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
     let shown = path.display();
-    let pem = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let pem = files::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let found = Certificate::from_pem_bundle(&pem)
         .map_err(|_| format!("{shown} holds no certificates in PEM"))?;
     if found.is_empty() { Err(format!("{shown} holds no certificate")) } else { Ok(found) }
@@ -515,6 +515,16 @@ mod tests {
         other[0].models = vec!["x".to_owned()];
         let error = allowed.routes(&other, run(Some(7))).unwrap_err();
         assert!(error.contains("other models"), "{error}");
+    }
+
+    #[test]
+    fn a_named_pipe_is_no_credential_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let error = read(&FILE.replace("KEY", pipe.to_str().unwrap()), None).unwrap_err();
+        assert!(error.contains("/credential/file") && error.contains("a named pipe"), "{error}");
+        assert!(Allowed::read(&pipe, &|_: &str| None).is_err());
     }
 
     #[test]

@@ -368,3 +368,11 @@ fn the_doctor_finds_this_host_healthy() {
     let shown = run(&["doctor", "--no-self-tests"]);
     assert!(text(&shown).contains("landlock"), "{}", text(&shown));
 }
+
+#[test]
+fn an_answer_that_a_full_disk_does_not_take_is_no_success() {
+    for command in [&["completions", "bash"][..], &["schema", "module"], &["--help"]] {
+        let program = env!("CARGO_BIN_EXE_module-gate");
+        testkit::assert_full_disk_is_no_success(program, command, 2);
+    }
+}

@@ -108,7 +108,7 @@ pub(super) fn new(new: &New) -> anyhow::Result<ExitCode> {
 
 pub(super) fn run(args: &RunEntry) -> anyhow::Result<ExitCode> {
     let input = match &args.input {
-        Some(path) => std::fs::read(path)
+        Some(path) => chassis::files::read(path)
             .map_err(|error| Misused(format!("--input {}: {error}", path.display())))?,
         None => b"{}".to_vec(),
     };

@@ -255,7 +255,8 @@ fn add_calls(attempt: &mut Attempt, used: egress::Report) {
             continue;
         }
         let (length, sha256) = (content.len() as u64, Digest::of(&content));
-        attempt.outputs.push(OutputFile { path: path.to_owned(), length, sha256, content });
+        let path = path.to_owned();
+        attempt.outputs.push(OutputFile { path, length, sha256, mode: 0o644, content });
     }
     attempt.outputs.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     attempt.egress = Some(used.egress);

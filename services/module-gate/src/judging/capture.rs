@@ -1,7 +1,9 @@
 //! What of one attempt is compared: output, files, what was left, side effects.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use wire::digest::Digest;
 use wire::statement::Code;
 
 use crate::judging::finding::Finding;
+use crate::judging::inputs::CLOCK_FILE;
 use crate::module::spec::Case;
 use crate::sandbox::outputs::{self, OutputError};
 use crate::sandbox::workspace::Layout;
@@ -47,7 +50,7 @@ pub struct Content {
     /// Of the content, by the rule of module trees for a folder (O2); none for a folder without
     /// files.
     pub digest: Option<Digest>,
-    /// Its permissions; 0 where they are not compared.
+    /// Its permissions.
     pub mode: u32,
     /// Where it leads, if the path is a link.
     pub link: Option<PathBuf>,
@@ -116,7 +119,8 @@ pub fn capture(
         let content = Content {
             kind: Kind::File,
             digest: Some(output.sha256),
-            mode: 0,
+            // The owner's alone: the others follow from the umask, which is varied.
+            mode: output.mode & 0o700,
             link: None,
             bytes: (output.content.len() <= MAX_KEPT).then_some(output.content),
         };
@@ -222,23 +226,42 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn trace(&self, effect: &Effect) -> Trace {
-        // The file by which a varied attempt shifts the clock is ours, not the program's.
-        let mut argv: Vec<String> = effect.argv.iter().map(|word| self.text(word)).collect();
-        if argv.get(1).is_some_and(|word| word == "--require") && argv.len() > 2 {
-            argv.drain(1..3);
-        }
+        let mut argv: Vec<String> = effect.argv.iter().map(|word| self.word(word)).collect();
+        without_clock(&mut argv);
         if !effect.argv_exact {
             // A process can rewrite what it shows of itself; what it was started with is not known.
             argv.clear();
         }
+        let starts = matches!(effect.category, Category::ProcessShell | Category::ProcessGit);
+        let other = |text: &str| if starts { self.command_line(text) } else { self.path(text) };
         Trace {
             category: effect.category,
             operation: effect.operation.clone(),
             target: self.path(&effect.target),
-            other: effect.other.as_deref().map(|path| self.path(path)),
+            other: effect.other.as_deref().map(other),
             executable: self.text(&effect.executable),
             argv,
             allowed: effect.allowed,
+        }
+    }
+
+    /// The arguments of a program that was started, as the report joins them.
+    fn command_line(&self, line: &str) -> String {
+        let mut words: Vec<String> = line.split(' ').map(|word| self.word(word)).collect();
+        without_clock(&mut words);
+        words.join(" ")
+    }
+
+    /// One argument. A path in one of the attempt's places is named like the target of an effect,
+    /// also behind an option's name, as in `--output=PATH`.
+    fn word(&self, word: &str) -> String {
+        let starts = self.places().into_iter().filter_map(|(place, _)| {
+            let at = word.find(&*place.to_string_lossy())?;
+            (at == 0 || word[..at].ends_with('=')).then_some(at)
+        });
+        match starts.min() {
+            Some(at) => format!("{}{}", self.text(&word[..at]), self.path(&word[at..])),
+            None => self.text(word),
         }
     }
 
@@ -265,32 +288,87 @@ impl Names<'_> {
         text
     }
 
-    /// The path with its place named, and with what the attempt made and left no trace of, such as
-    /// the random part of a temporary file's name, as [`TEMPORARY`].
+    /// The path, as reports show it, with its place named, and with what the attempt made and left
+    /// no trace of, such as the random part of a temporary file's name, as [`TEMPORARY`].
     fn path(&self, target: &str) -> String {
-        let path = Path::new(target);
+        let bytes = unescaped(target);
+        let path = Path::new(OsStr::from_bytes(&bytes));
         for (place, name) in self.places() {
             let Ok(below) = path.strip_prefix(place) else { continue };
             let (mut here, mut named) = (place.to_owned(), name.to_owned());
-            for part in below {
+
+            // A slash is never escaped, so that both have the same parts. Those of the report are
+            // put down: no two names are alike there.
+            let shown = target.rsplit('/').take(below.iter().count()).collect::<Vec<_>>();
+            for (part, shown) in below.iter().zip(shown.into_iter().rev()) {
                 here.push(part);
                 named.push('/');
 
-                // Gone at the end and not there before: the attempt made it for itself. A name that
-                // was there before keeps its meaning, though it was removed.
+                // A name that was there before keeps its meaning, though it was removed.
                 let was_there = place == self.layout.module
-                    && fs::symlink_metadata(
-                        self.pristine.join(here.strip_prefix(place).unwrap_or(&here)),
-                    )
-                    .is_ok();
-                if fs::symlink_metadata(&here).is_err() && !was_there {
-                    named.push_str(TEMPORARY);
-                } else {
-                    named.push_str(&part.to_string_lossy());
-                }
+                    && !is_gone(&self.pristine.join(here.strip_prefix(place).unwrap_or(&here)));
+                let is_temporary = is_gone(&here) && !was_there;
+                named.push_str(if is_temporary { TEMPORARY } else { shown });
             }
             return named;
         }
         self.text(target)
+    }
+}
+
+/// Whether nothing has this name. What cannot be looked at, such as a name that is too long, is taken
+/// to be there: it is compared as it is.
+fn is_gone(path: &Path) -> bool {
+    let gone = |error: io::Error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    };
+    fs::symlink_metadata(path).is_err_and(gone)
+}
+
+/// Takes out the option by which a varied attempt shifts the clock: it is the gate's, not the
+/// program's. Node hands it on to the programs that it forks.
+fn without_clock(words: &mut Vec<String>) {
+    let is_clock = |pair: &[String]| pair[0] == "--require" && pair[1].ends_with(CLOCK_FILE);
+    while let Some(at) = words.windows(2).position(is_clock) {
+        words.drain(at..at + 2);
+    }
+}
+
+/// The bytes of a name as reports show it: a backslash is doubled there, and what is no plain text
+/// is written `\xNN`.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        let (byte, length) = match (first, after) {
+            (b'\\', [b'\\', ..]) => (b'\\', 2),
+            (b'\\', [b'x', high, low, ..]) => {
+                hex(&[*high, *low]).map_or((first, 1), |byte| (byte, 4))
+            }
+            _ => (first, 1),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_name_is_the_bytes_that_it_was() {
+        assert_eq!(unescaped("a\\\\b\\x0a\\xffé\\"), b"a\\b\n\xff\xc3\xa9\\");
+        assert_eq!(unescaped("\\xg1\\x"), b"\\xg1\\x");
+    }
+
+    #[test]
+    fn the_option_that_shifts_the_clock_is_not_the_programs() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut line = words("node --require /job/shift-clock.cjs --require own.cjs main.mjs");
+        without_clock(&mut line);
+        assert_eq!(line, words("node --require own.cjs main.mjs"));
     }
 }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+/// Name of the file of [`SHIFT_CLOCK`].
+pub const CLOCK_FILE: &str = "shift-clock.cjs";
+
 /// Shifts `Date` by 400 days, 5 hours, 17 minutes and 43 seconds. Only what a program calls without
 /// a date of its own is shifted, and a date stays an ordinary one.
 pub const SHIFT_CLOCK: &str = r"'use strict';

@@ -314,7 +314,7 @@ fn varied_attempt(
 ) -> io::Result<Attempt> {
     let memory = runner.sandbox.memory.as_deref().map(sandbox::memory::MemoryFolder::path);
     let layout = runner.workspace.varied(variations, memory).map_err(io::Error::other)?;
-    let preload = runner.workspace.helper("shift-clock.cjs", inputs::SHIFT_CLOCK)?;
+    let preload = runner.workspace.helper(inputs::CLOCK_FILE, inputs::SHIFT_CLOCK)?;
     let hour = chassis::clock::now().hour();
     let conditions = Conditions::varied(variations, preload, hour);
     attempt(runner, case, (&layout, &conditions), record)

@@ -11,7 +11,7 @@ use guard::{Tier, TierSupport};
 use serde::Serialize;
 
 use self::selftest::SelfTest;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{self, Sandbox};
 
 /// The command line of `doctor`.
 #[derive(Debug, Args)]
@@ -187,29 +187,13 @@ fn control_group() -> Fact {
 
 fn node(sandbox: &Result<Sandbox, String>) -> Fact {
     let (state, found) = match sandbox {
-        Ok(sandbox) => {
-            let asked = std::process::Command::new(&sandbox.node).arg("--version").output();
-            let version = asked.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
-            match version {
-                Ok(version) if major(&version) >= 20 => (Condition::Ok, version),
-                Ok(version) => {
-                    (Condition::Missing, format!("{version:?}: Node 20 or later is needed"))
-                }
-                Err(error) => (Condition::Missing, format!("{}: {error}", sandbox.node.display())),
-            }
-        }
+        Ok(sandbox) => match sandbox::node::version(&sandbox.node) {
+            Ok(version) => (Condition::Ok, version),
+            Err(wrong) => (Condition::Missing, wrong),
+        },
         Err(error) => (Condition::Missing, format!("{error}; set MODULE_GATE_NODE or --node")),
     };
     Fact { name: "node", state, found }
-}
-
-fn major(version: &str) -> u32 {
-    version
-        .trim_start_matches('v')
-        .split('.')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
 }
 
 /// The diagnosis for people.

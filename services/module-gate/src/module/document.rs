@@ -111,8 +111,26 @@ pub(crate) fn read_json(file: &str, bytes: &[u8]) -> Result<Value, Invalid> {
     // Comments become spaces, so that lines and columns of later mistakes stay true.
     json_strip_comments::strip(&mut text)
         .map_err(|error| Invalid::one(file, format!("expected JSON: {error}")))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Invalid::one(file, format!("expected JSON: {error}")))
+    let mut value = wire::json::parse(text.as_bytes())
+        .map_err(|error| Invalid::one(file, format!("expected JSON: {error}")))?;
+    whole_numbers(&mut value);
+    Ok(value)
+}
+
+/// A whole number may be written with a fraction of zero (JSON Schema, "integer").
+fn whole_numbers(value: &mut Value) {
+    const LARGEST: f64 = 9_007_199_254_740_991.0;
+    match value {
+        Value::Number(number) if !number.is_i64() && !number.is_u64() => {
+            let whole = number.as_f64().filter(|at| at.fract() == 0.0 && at.abs() <= LARGEST);
+            if let Some(whole) = whole {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(members) => members.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
 }
 
 /// One sentence for each mistake that the validator's error stands for.

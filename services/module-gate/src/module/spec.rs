@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_have_a_fraction_of_zero() {
+        let text = br#"{"module":"a.b","cases":[{"entry":"m.mjs","repeat":3.0}]}"#;
+        assert_eq!(parse("s", text).unwrap().cases[0].attempts, 3);
+        let text = br#"{"module":"a.b","cases":[{"entry":"m.mjs","repeat":3.5}]}"#;
+        assert!(parse("s", text).unwrap_err().to_string().contains("/cases/0/repeat"));
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused() {
+        let text = br#"{"module":"a.b","cases":[{"entry":"m.mjs","repeat":3,"repeat":4}]}"#;
+        assert!(parse("s", text).unwrap_err().to_string().contains("repeat"));
+    }
+
+    #[test]
     fn one_repetition_is_refused_not_raised() {
         let error =
             parse("s", br#"{"module":"a.b","cases":[{"entry":"m.mjs","repeat":1}]}"#).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use thiserror::Error;
@@ -26,6 +26,8 @@ pub struct OutputFile {
     pub length: u64,
     /// Digest of the content.
     pub sha256: Digest,
+    /// Its permissions. They are compared between attempts, and are not sealed.
+    pub mode: u32,
     /// The content, read once: these bytes were hashed and these are staged.
     pub content: Vec<u8>,
 }
@@ -64,10 +66,10 @@ pub fn collect(folder: &Path) -> Result<Vec<OutputFile>, OutputError> {
             )));
         }
         let path = relative(folder, &entry)?;
-        let content = read(&entry, &path, left)?;
+        let (content, mode) = read(&entry, &path, left)?;
         let length = content.len() as u64;
         left -= length;
-        outputs.push(OutputFile { path, length, sha256: Digest::of(&content), content });
+        outputs.push(OutputFile { path, length, sha256: Digest::of(&content), mode, content });
     }
     outputs.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     refuse_twins(&outputs)?;
@@ -91,7 +93,7 @@ fn relative(folder: &Path, entry: &DirEntry) -> Result<String, OutputError> {
     Ok(text)
 }
 
-fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError> {
+fn read(entry: &DirEntry, path: &str, left: u64) -> Result<(Vec<u8>, u32), OutputError> {
     if !entry.file_type().is_file() {
         return Err(OutputError::Refused(format!(
             "the output {path:?} is a link or a special file"
@@ -104,6 +106,7 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(entry.path())
         .map_err(unreadable)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
     let mut content = Vec::new();
 
     // One byte above the limit shows that there is more.
@@ -113,7 +116,7 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
             "the outputs are larger than {MAX_BYTES} bytes together"
         )));
     }
-    Ok(content)
+    Ok((content, mode))
 }
 
 /// A module may take its own outputs' permissions away, or put them deeper than a path may be long;

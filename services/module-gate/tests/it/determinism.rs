@@ -158,6 +158,53 @@ fn ordinary_modules_are_never_accused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What differs stands where reports write it in another form than it has on the disk: with a
+/// backslash, a line end, a byte that is no UTF-8, behind a path, or as a permission.
+#[test]
+fn what_differs_is_found_however_it_is_written() {
+    let cases = [
+        "import fs from 'node:fs'; fs.writeFileSync('a\\\\' + crypto.randomUUID(), '')",
+        "import fs from 'node:fs'; fs.mkdirSync('a\\n' + crypto.randomUUID())",
+        "import fs from 'node:fs'; const at = 128 + Math.floor(Math.random() * 64); \
+         fs.writeFileSync(Buffer.from([97, at]), '')",
+        "import fs from 'node:fs'; import { execFileSync } from 'node:child_process'; \
+         fs.writeFileSync('own.sh', '#!/bin/sh\\n', { mode: 0o755 }); \
+         execFileSync(process.cwd() + '/own.sh', [crypto.randomUUID()])",
+        "import fs from 'node:fs'; const f = process.env.LUMIO_OUTPUT + '/f'; \
+         fs.writeFileSync(f, ''); fs.chmodSync(f, Math.random() < 0.5 ? 0o755 : 0o644)",
+    ];
+    let mut wrong = Vec::new();
+    for main in cases {
+        let (_, report) = case(main, &json!({ "repeat": 12 }), &[]);
+        if report["code"] != "E_ORACLE_NONDETERMINISM" {
+            wrong.push(format!("{main}: {} {}", report["code"], report["findings"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Names that leave no trace may be arguments, and Node hands its own options on to what it forks.
+#[test]
+fn temporary_names_and_the_gates_own_option_in_arguments_are_no_difference() {
+    let cases = [
+        "import { fork } from 'node:child_process'; if (!process.argv[2]) \
+         fork(import.meta.filename, ['child'])",
+        "import fs from 'node:fs'; import { execFileSync } from 'node:child_process'; const d = \
+         fs.mkdtempSync(process.env.TMPDIR + '/'); fs.writeFileSync(d + '/f', 'x'); \
+         execFileSync('/bin/cp', [d + '/f', d + '/g']); fs.rmSync(d, { recursive: true })",
+        "import { execSync } from 'node:child_process'; \
+         execSync('t=$(mktemp); echo hi >$t; cat $t; rm $t')",
+    ];
+    let mut wrong = Vec::new();
+    for main in cases {
+        let (_, report) = case(main, &json!({}), &[]);
+        if report["verdict"] != "PASS" {
+            wrong.push(format!("{main}: {}", report["findings"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn a_divergence_says_where_both_sides_part_and_what_was_asked_last() {
     let main = "console.log('same'); console.log('id ' + crypto.randomUUID());";

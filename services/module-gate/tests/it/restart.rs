@@ -96,6 +96,9 @@ async fn a_start_that_fails_names_the_setting_on_one_line() {
         ("MODULE_GATE_BIND", busy.as_str()),
         ("MODULE_GATE_ATTESTATION_SECRET", "abc"),
         ("MODULE_GATE_NODE", "no-such-node"),
+        ("MODULE_GATE_NODE", "/bin/true"),
+        ("MODULE_GATE_SCRATCH", "/proc"),
+        ("LUMIO_CONFINE", "maybe"),
         ("MODULE_GATE_STORE", "/dev/null/store"),
         ("DATABASE_URL", missing.as_str()),
     ] {

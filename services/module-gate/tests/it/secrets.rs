@@ -138,7 +138,7 @@ async fn a_wrong_setting_is_named_without_its_value() {
     fs::write(file.path(), entries.to_string()).unwrap();
     let cases = [
         ("DATABASE_URL", wrong.as_str()),
-        ("DATABASE_URL", &away),
+        ("DATABASE_URL", away.as_str()),
         ("NATS_URL", &wrong),
         ("MODULE_GATE_ATTESTATION_SECRET", &wrong),
         ("MODULE_GATE_FORMER_ATTESTATION_SECRETS", &two),
@@ -157,7 +157,9 @@ async fn a_wrong_setting_is_named_without_its_value() {
         settings.extend(own(&[(name, value)]));
         let process = RecordedProcess::start(env!("CARGO_BIN_EXE_module-gate"), &settings).await;
         let (status, said) = process.ended().await;
-        assert_eq!(status.code(), Some(3), "{name}: {said}");
+        // A database that is away may be there later; all else is a wrong setting (C1).
+        let code = if value == away { 2 } else { 3 };
+        assert_eq!(status.code(), Some(code), "{name}: {said}");
         assert!(said.contains(name), "{name}: {said}");
         assert_none_is_shown(&said, [CANARY, &seed]);
     });

@@ -161,8 +161,8 @@ pub fn read(path: &Path, strict: bool) -> anyhow::Result<Recorded> {
     if length > MAX_BYTES {
         anyhow::bail!("{} is larger than {MAX_BYTES} bytes", path.display());
     }
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = chassis::files::read_to_string(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let (mut events, mut mistakes) = (Vec::new(), Vec::new());
     let (mut last, mut context): (u64, Option<Value>) = (0, None);
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

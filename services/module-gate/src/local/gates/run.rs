@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use chassis::process;
+use chassis::{files, process};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -107,8 +107,7 @@ pub fn run<'a>(local: &'a Local<'a>, run: &'a GateRun<'a>) -> anyhow::Result<Gat
     let mut plan = read_plan(run.compose)?;
     let mut applied = None;
     if let Some(path) = run.overrides {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("--overrides {}", path.display()))?;
+        let bytes = files::read(path).with_context(|| format!("--overrides {}", path.display()))?;
         let name = path.display().to_string();
         applied = Some(
             plan.apply(&name, &bytes).map_err(|invalid| coded("E_COMPOSE_OVERRIDES", invalid))?,
@@ -175,7 +174,7 @@ pub fn run<'a>(local: &'a Local<'a>, run: &'a GateRun<'a>) -> anyhow::Result<Gat
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<Plan> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = files::read(path).map_err(|error| {
         coded("E_COMPOSE", Invalid::one(&path.display().to_string(), error.to_string()))
     })?;
     Plan::parse(&path.display().to_string(), &bytes).map_err(|invalid| coded("E_COMPOSE", invalid))
