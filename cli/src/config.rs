@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Result};
+use crate::files;
 
 /// The name of the network that needs no configuration.
 pub const LOCAL: &str = "local";
@@ -88,7 +89,7 @@ impl Folder {
     pub fn read<T: DeserializeOwned + Default>(&self, name: &str, is_secret: bool) -> Result<T> {
         let path = self.path(name);
         let failed = |error: String| CliError::usage(format!("{}: {error}", path.display()));
-        let file = match File::open(&path) {
+        let file = match files::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::default()),
             Err(error) => return Err(failed(error.to_string())),
@@ -141,8 +142,9 @@ impl Folder {
             CliError::usage(format!("cannot lock {}: {error}", path.display()))
         };
         create_folder(path.parent().unwrap_or(&self.0)).map_err(failed)?;
-        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(failed)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(files::NO_WAIT);
+        let file = options.open(&path).map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(file)
     }

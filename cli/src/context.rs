@@ -131,6 +131,14 @@ impl Context {
         let gateway_url = settings.gateway_url.clone().or(profile.gateway_url);
         let gateway_url = gateway_url.unwrap_or_else(|| LOCAL_GATEWAY.to_owned());
 
+        // All at once: a wrong address would otherwise look like a service that is away.
+        let named = |option: &str| format!("{option}, or the network '{name}'");
+        require_http(&named("--rpc-url (LUMIO_RPC_URL)"), &rpc_url)?;
+        require_http(&named("--gateway-url (LUMIO_GATEWAY_URL)"), &gateway_url)?;
+        if let Some(token) = &settings.gateway_token {
+            require_token("--gateway-token (LUMIO_GATEWAY_TOKEN)", token)?;
+        }
+
         let keys = settings.keys_dir.clone().unwrap_or_else(|| folder.path("keys"));
         let rpc = Rpc::new(&rpc_url)
             .map_err(|error| CliError::usage(format!("--rpc-url (LUMIO_RPC_URL): {error}")))?;
@@ -284,6 +292,36 @@ impl Context {
     }
 }
 
+/// Fails unless `url`, which `setting` says, is an address that HTTP can reach.
+///
+/// # Errors
+///
+/// [`CliError::Usage`] naming the setting.
+pub fn require_http(setting: &str, url: &str) -> Result<()> {
+    let is_http = reqwest::Url::parse(url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    if is_http {
+        return Ok(());
+    }
+    let shown = without_credentials(url);
+    Err(CliError::usage(format!("{setting}: '{shown}': expected http(s)://host[:port]")))
+}
+
+/// Fails unless `token`, which `setting` says, can be sent in a header. It is not repeated (R9).
+///
+/// # Errors
+///
+/// [`CliError::Usage`] naming the setting.
+pub fn require_token(setting: &str, token: &str) -> Result<()> {
+    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(CliError::usage(format!(
+        "{setting}: the token holds a character that no token has, such as a space or the end of a \
+         line"
+    )))
+}
+
 /// A URL as it may be shown.
 pub fn without_credentials(url: &str) -> String {
     let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
@@ -298,6 +336,25 @@ pub fn without_credentials(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_of_http_is_refused_without_its_credentials() {
+        for url in ["http://localhost:4000", "https://user:password@gate.example/x"] {
+            require_http("--x", url).unwrap();
+        }
+        for url in ["ftp://user:password@x", "http://", "localhost:4000", "data:x", "", "/x"] {
+            let error = require_http("--x (X)", url).unwrap_err();
+            assert_eq!(error.exit_code(), 3);
+            let error = error.to_string();
+            assert!(error.starts_with("--x (X): ") && !error.contains("password"), "{error}");
+        }
+        require_token("--x", "eyJhbGciOi.J9_-~+/=").unwrap();
+        for token in ["hunter2\n", "hunter 2", "hunter\u{7f}2", "hünter2"] {
+            let error = require_token("--x (X)", token).unwrap_err().to_string();
+            assert!(error.starts_with("--x (X): ") && !error.contains("2:"), "{error}");
+            assert!(!error.contains(token), "{error}");
+        }
+    }
 
     #[test]
     fn an_address_is_shown_without_its_credentials() {

@@ -2,10 +2,12 @@
 //! not there at all, and never in place of what is there already. A folder can take the place of an
 //! empty one that appears in the moment of its renaming.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, FileType, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// What an unfinished file or folder is called, beside the place that it is for: a rename is whole
 /// only within one file system.
@@ -14,15 +16,55 @@ const UNFINISHED: &str = ".lumio-unfinished-";
 /// Most bytes of a run's input (R12).
 pub const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 
+/// Opening a named pipe waits for its other end, which may never come, unless this says otherwise. It
+/// changes nothing for a regular file.
+pub const NO_WAIT: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
+/// Opens a file to read it. It has to be a regular one, or a pipe that this process was given open,
+/// such as that of a process substitution: nothing else has an end that comes by itself.
+///
+/// # Errors
+///
+/// Those of the file system; [`io::ErrorKind::InvalidInput`] for anything else, by what it is.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Both ends of such a pipe are open, so that opening it again does not wait.
+    let given = ["/dev/fd", "/dev/stdin", "/proc/self/fd"];
+    if given.iter().any(|given| path.starts_with(given)) {
+        return File::open(path);
+    }
+    let file = File::options().read(true).custom_flags(NO_WAIT).open(path)?;
+
+    // Of what was opened, so that nothing else can take its place.
+    let kind = file.metadata()?.file_type();
+    match kind.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("expected a regular file, found {}", describe(kind)),
+        )),
+    }
+}
+
+/// What something is that is no regular file.
+pub fn describe(kind: FileType) -> &'static str {
+    match kind {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_symlink() => "a link",
+        _ => "a device",
+    }
+}
+
 /// Reads a file of at most so many bytes; `-` is standard input.
 ///
 /// # Errors
 ///
-/// Those of the file system; [`io::ErrorKind::FileTooLarge`].
+/// As [`open`]; [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let source: Box<dyn io::Read> = match path == Path::new("-") {
         true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(path)?),
+        false => Box::new(open(path)?),
     };
 
     // A pipe does not say how much it holds, so that one byte more than is taken is asked for.
@@ -74,6 +116,7 @@ pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, link));
         } else {
             fs::copy(entry.path(), &target)?;
+            File::open(&target)?.sync_all()?;
         }
     }
 
@@ -126,6 +169,28 @@ mod tests {
         assert_eq!(names(folder.path()), ["list.json"]);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        for (path, kind) in [
+            (pipe.as_path(), "a named pipe"),
+            (folder.path(), "a folder"),
+            (Path::new("/dev/zero"), "a device"),
+        ] {
+            let error = read(path, 5).unwrap_err();
+            assert!(error.to_string().contains(kind), "{error}");
+        }
+
+        // The pipe of a process substitution.
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"12345").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert_eq!(read(Path::new(&path), 5).unwrap(), b"12345");
     }
 
     #[test]

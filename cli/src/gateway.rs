@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -81,6 +82,9 @@ impl<'a> Gateway<'a> {
     ) -> Result<Value> {
         let mut request = self.request(Method::POST, path)?.timeout(TIMEOUT).json(body);
         if let Some(key) = idempotency_key {
+            let key = HeaderValue::from_bytes(key.as_bytes()).map_err(|_| {
+                CliError::usage("--idempotency-key: it holds a character that a header cannot")
+            })?;
             request = request.header("idempotency-key", key);
         }
         json(self.send(request).await?).await
@@ -228,6 +232,24 @@ pub fn text(value: &Value, name: &str) -> String {
     escape(value.get(name).and_then(Value::as_str).unwrap_or_default())
 }
 
+/// A member's text that every answer of this kind has.
+///
+/// # Errors
+///
+/// [`CliError::Unknown`] when it has not: whoever answered is no gateway of Lumio, or is at fault.
+pub fn required<'a>(answer: &'a Value, name: &str) -> Result<&'a str> {
+    let text = answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    text.ok_or_else(|| unexpected(&format!("it has no '{name}'")))
+}
+
+/// The gateway's answer has another form than it should.
+pub fn unexpected(why: &str) -> CliError {
+    CliError::Unknown(format!(
+        "the gateway's answer is not what was expected: {why}; check the gateway's address \
+         (--gateway-url, LUMIO_GATEWAY_URL or the network)"
+    ))
+}
+
 async fn bytes(mut answer: Response) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
@@ -299,6 +321,17 @@ mod tests {
         assert_eq!(words(&problem), "no grant [preflight-failed]");
         assert_eq!(words(&serde_json::json!({ "error": "Run not found" })), "Run not found");
         assert_eq!(words(&Value::Null), "no reason given");
+    }
+
+    #[test]
+    fn a_member_that_is_missing_is_named() {
+        assert_eq!(required(&serde_json::json!({ "id": "a" }), "id").unwrap(), "a");
+        for answer in ["null", "[]", "{}", r#"{"id":""}"#, r#"{"id":1}"#, r#""id""#] {
+            let answer = serde_json::from_str(answer).unwrap();
+            let error = required(&answer, "id").unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{answer}");
+            assert!(error.to_string().contains("it has no 'id'"), "{error}");
+        }
     }
 
     #[test]

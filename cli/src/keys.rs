@@ -7,7 +7,7 @@
 pub mod encrypted;
 mod identity;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::config::create_folder;
 use crate::error::{CliError, Result};
+use crate::files;
 
 /// Most bytes of a key file.
 const LARGEST: u64 = 4_096;
@@ -175,12 +176,13 @@ impl Keys {
             .map_err(|why| CliError::usage(format!("the key '{name}' cannot be opened: {why}")))
     }
 
-    /// All names with their addresses, sorted. Asks for no passphrase.
+    /// All names with their addresses, sorted. Asks for no passphrase. What is in the folder and is
+    /// no file cannot be a key: `left_out` is told of it.
     ///
     /// # Errors
     ///
     /// Those of [`Keys::load`].
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    pub fn list(&self, mut left_out: impl FnMut(String)) -> Result<Vec<Listed>> {
         let folder = match fs::read_dir(&self.folder) {
             Ok(folder) => Some(folder),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -196,6 +198,17 @@ impl Keys {
             .filter(|name| is_name(name))
             .collect();
         names.sort();
+        names.retain(|name| {
+            let path = self.folder.join(name);
+
+            // Through links: a link to a key's file is as good as the file. Where a link leads
+            // nowhere, reading it says so.
+            let kind = fs::metadata(&path).map(|found| found.file_type());
+            let Some(kind) = kind.ok().filter(|kind| !kind.is_file()) else { return true };
+            let kind = files::describe(kind);
+            left_out(format!("{} is left out: it is {kind}, not a key's file", path.display()));
+            false
+        });
         let own = names.into_iter().map(|name| {
             let path = self.path(&name)?;
             let text = read(&path, || self.missing(&name))?;
@@ -284,7 +297,7 @@ fn seed(path: &Path, text: &str) -> Result<Keypair> {
 fn read(path: &Path, missing: impl FnOnce() -> CliError) -> Result<Zeroizing<String>> {
     let failed =
         |error: std::io::Error| CliError::usage(format!("cannot read {}: {error}", path.display()));
-    let file = match File::open(path) {
+    let file = match files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(failed(error)),
@@ -329,7 +342,7 @@ mod tests {
         assert_eq!(keys.encrypt("alice", "correct horse").unwrap(), key.address());
         let text = fs::read_to_string(folder.path().join("alice")).unwrap();
         assert!(!text.contains(key.secret().as_str()) && text.contains("ENCRYPTED PRIVATE KEY"));
-        let listed = keys.list().unwrap();
+        let listed = keys.list(|_| ()).unwrap();
         assert_eq!((listed[0].address, listed[0].kept), (key.address(), Kept::Encrypted));
         assert_eq!(keys.resolve("alice").unwrap(), key.address());
         assert_eq!(encrypted::open(&text, "correct horse").unwrap().address(), key.address());
@@ -374,7 +387,7 @@ mod tests {
         let own = Keypair::generate().unwrap();
         keys.store("dave", &own, None).unwrap();
         assert_eq!(keys.load("dave").unwrap().address(), own.address());
-        let listed = keys.list().unwrap();
+        let listed = keys.list(|_| ()).unwrap();
         let names: Vec<_> = listed.iter().map(|key| (key.name.as_str(), key.kept)).collect();
         assert_eq!(
             names,
@@ -386,14 +399,14 @@ mod tests {
     fn a_key_is_stored_for_its_owner_only_and_found_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let keys = alone(folder.path().join("keys"));
-        assert!(keys.list().unwrap().is_empty());
+        assert!(keys.list(|_| ()).unwrap().is_empty());
 
         let key = Keypair::generate().unwrap();
         keys.store("alice", &key, None).unwrap();
         let mode = fs::metadata(folder.path().join("keys/alice")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(keys.load("alice").unwrap().address(), key.address());
-        let listed = keys.list().unwrap();
+        let listed = keys.list(|_| ()).unwrap();
         assert_eq!((listed[0].name.as_str(), listed[0].address), ("alice", key.address()));
         assert_eq!(keys.resolve("alice").unwrap(), key.address());
         assert_eq!(keys.resolve(&key.address().to_string()).unwrap(), key.address());

@@ -5,7 +5,8 @@
 //! [`args`] (every command), [`context`] (where things are), then [`command`] and [`verify`].
 //!
 //! Exit codes (C1): 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or
-//! configuration. `--output json` gives the same facts as the text.
+//! configuration, or standard output that cannot be written. `--output json` gives the same facts as
+//! the text.
 
 pub mod args;
 pub mod calls;
@@ -36,14 +37,18 @@ use crate::output::{Format, Report};
 /// Runs the command line. Answers the exit code.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = match read(&arguments) {
-        Ok(cli) => cli,
-        Err(error) => return refused(&error, &arguments),
+    let exit_code = match read(&arguments) {
+        Ok(cli) => carry_out(cli).await,
+        Err(error) => refused(&error, &arguments),
     };
+    output::settle(exit_code)
+}
+
+async fn carry_out(cli: Cli) -> u8 {
     let format = cli.settings.output;
     match answer(cli).await {
         Ok(report) => {
-            print(&report.render(format));
+            output::print(&report.render(format));
             report.exit_code
         }
         Err(failure) => {
@@ -84,15 +89,14 @@ async fn answer(cli: Cli) -> Result<Report, CliError> {
 fn show(failure: &CliError, format: Format) {
     match format {
         Format::Text => eprintln!("lumio: {}", escape::escape(&failure.to_string())),
-        Format::Json => print(&output::failure_json(failure)),
+        Format::Json => output::print(&output::failure_json(failure)),
     }
 }
 
 /// Clap's help and version are answers; its errors are wrong usage, which C1 numbers 3.
 fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if !error.use_stderr() {
-        // Whoever reads may have gone away; the exit code still says how it went.
-        let _ = error.print();
+        output::note(error.print());
         return 0;
     }
     if wants_json(arguments) {
@@ -101,6 +105,7 @@ fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
         let text = text.trim_start_matches("error: ").split("\n\nUsage").next();
         show(&CliError::usage(text.unwrap_or_default().trim()), Format::Json);
     } else {
+        // Whoever reads may have gone away; the exit code still says how it went.
         let _ = error.print();
     }
     3
@@ -110,9 +115,4 @@ fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn wants_json(arguments: &[OsString]) -> bool {
     let pairs = arguments.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
     pairs || arguments.iter().any(|argument| argument == "--output=json")
-}
-
-fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

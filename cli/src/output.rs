@@ -1,5 +1,8 @@
 //! What a command prints: the same facts as text or as JSON (C1).
 
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use crate::error::CliError;
@@ -66,6 +69,44 @@ pub fn failure_json(failure: &CliError) -> String {
     escape_json(&format!("{json:#}"))
 }
 
+/// Why standard output could not be written the first time that it was tried in vain. A process has
+/// one standard output, and what it says on the way is no reason to stop: so this is kept to the end.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// The exit code where all was well but for standard output: this machine has to be put in order.
+const UNWRITABLE: u8 = 3;
+
+/// Writes a text and the end of its last line to standard output, at once.
+pub fn print(text: &str) {
+    note(io::stdout().write_all(format!("{text}\n").as_bytes()));
+}
+
+/// Keeps for [`settle`] that standard output could not be written. A reader that has gone away wanted
+/// no more of it, which is no failure.
+pub fn note(written: io::Result<()>) {
+    // What stays in the buffer would be written when nobody can tell any more whether it was.
+    let written = written.and_then(|()| io::stdout().flush());
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first failure counts: those that follow have the same cause.
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// The exit code of the process. Success needs all of standard output to be written; what is bad or
+/// unknown stays so.
+pub fn settle(exit_code: u8) -> u8 {
+    let Some(why) = UNWRITTEN.get() else { return exit_code };
+    let done = if exit_code == 0 { "the command was carried out, but " } else { "" };
+    // Where standard error cannot be written either, the exit code alone tells of it.
+    let _ = writeln!(
+        io::stderr(),
+        "lumio: {done}standard output is not whole, because it cannot be written: {why}"
+    );
+    if exit_code == 0 { UNWRITABLE } else { exit_code }
+}
+
 /// Says what happens on the way, where a person is watching.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps(pub Format);
@@ -73,14 +114,12 @@ pub struct Steps(pub Format);
 impl Steps {
     /// One line, at once.
     pub fn say(&self, line: impl AsRef<str>) {
-        use std::io::Write as _;
         let line = escape(line.as_ref());
-
-        // Whoever reads may have gone away; that is no reason to stop what is being done.
-        let _ = match self.0 {
-            Format::Text => writeln!(std::io::stdout(), "{line}"),
-            Format::Json => writeln!(std::io::stderr(), "{line}"),
-        };
+        match self.0 {
+            Format::Text => print(&line),
+            // Whoever reads may have gone away; that is no reason to stop what is being done.
+            Format::Json => drop(writeln!(io::stderr(), "{line}")),
+        }
     }
 }
 

@@ -1,7 +1,18 @@
 //! Reading the command line's values.
 
 use stellar::{Address, amount};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::event::RunStatus;
 use wire::{Digest, InvalidBytes32, Rates, Usage, VaultRunId};
+
+/// The largest whole number that every reader of JSON takes exactly: 2^53 - 1.
+pub const LARGEST_NUMBER: u64 = 9_007_199_254_740_991;
+
+/// Most bytes of the name of a workflow, and of a label.
+const LONGEST_NAME: usize = 256;
+/// Most characters of an idempotency key (R5).
+const LONGEST_KEY: usize = 255;
 
 /// An amount in XLM or stroops, for clap.
 ///
@@ -27,9 +38,13 @@ pub fn rates(text: &str) -> Result<Rates, String> {
 ///
 /// # Errors
 ///
-/// When a meter is unknown or is given twice, or a count cannot be read.
+/// When a meter is unknown or is given twice, or a count cannot be read or is too large.
 pub fn budgets(text: &str) -> Result<Usage, String> {
-    let count = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is not a count"));
+    let count = |text: &str| match text.parse::<u64>() {
+        Ok(count) if count <= LARGEST_NUMBER => Ok(count),
+        Ok(_) => Err(format!("'{text}' is more than {LARGEST_NUMBER}")),
+        Err(_) => Err(format!("'{text}' is not a count")),
+    };
     let [llm_in, llm_out, http_calls, runtime_ms] = meters(text, count)?;
     Ok(Usage { llm_in, llm_out, http_calls, runtime_ms })
 }
@@ -100,6 +115,53 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(invalid)
 }
 
+/// A moment by its date, time and zone (RFC 3339), as it is written.
+///
+/// # Errors
+///
+/// When it is not one.
+pub fn moment(text: &str) -> Result<String, String> {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected a time such as 2026-01-31T00:00:00Z (RFC 3339)".to_owned()),
+    }
+}
+
+/// The name of a workflow, or a label.
+///
+/// # Errors
+///
+/// When a gateway takes none such.
+pub fn name(text: &str) -> Result<String, String> {
+    match (1..=LONGEST_NAME).contains(&text.len()) && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected 1 to {LONGEST_NAME} bytes without control characters")),
+    }
+}
+
+/// The status of a run, by its name in JSON.
+///
+/// # Errors
+///
+/// When there is none of that name.
+pub fn status(text: &str) -> Result<String, String> {
+    let known = serde_json::from_value::<RunStatus>(text.into());
+    known.map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// An idempotency key.
+///
+/// # Errors
+///
+/// When a gateway takes none such.
+pub fn idempotency_key(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    match (1..=LONGEST_KEY).contains(&length) && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected 1 to {LONGEST_KEY} visible characters")),
+    }
+}
+
 fn meters<T: Copy + Default>(
     text: &str,
     read: impl Fn(&str) -> Result<T, String>,
@@ -127,8 +189,26 @@ mod tests {
         let rates = rates("llm_in=10stroops,http_calls=1.5").unwrap();
         assert_eq!((rates.llm_in, rates.http_calls, rates.runtime_ms), (10, 15_000_000, 0));
         assert_eq!(budgets("runtime_ms=60000").unwrap().runtime_ms, 60_000);
-        for text in ["llm=1", "llm_in", "llm_in=-1", "llm_in=1,llm_in=2", "llm_in=1.5"] {
+        let too_large = format!("llm_in={}", LARGEST_NUMBER + 1);
+        assert_eq!(budgets(&format!("llm_in={LARGEST_NUMBER}")).unwrap().llm_in, LARGEST_NUMBER);
+        for text in ["llm=1", "llm_in", "llm_in=-1", "llm_in=1,llm_in=2", "llm_in=1.5", &too_large]
+        {
             assert!(budgets(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_gateway_takes_is_refused_here() {
+        assert_eq!(moment("2026-12-01T08:00:00+01:00").unwrap(), "2026-12-01T08:00:00+01:00");
+        for text in ["yesterday", "2026-12-01", "2026-12-01T08:00:00", "1764576000", ""] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+        assert_eq!(status("failed").unwrap(), "failed");
+        assert!(status("fialed").unwrap_err().contains("`finalized`"));
+        assert!(name("order 12").is_ok() && name(&"x".repeat(256)).is_ok());
+        assert!(idempotency_key(&"é".repeat(255)).is_ok());
+        for text in ["", "a\nb", &"é".repeat(257)] {
+            assert!(name(text).is_err() && idempotency_key(text).is_err(), "{text}");
         }
     }
 

@@ -202,7 +202,7 @@ async fn as_account(
 ) -> Result<Value> {
     let endpoint = endpoint(context, "WEB_AUTH_ENDPOINT", &toml.endpoint()?)?;
     let challenge = challenge(context, &endpoint, key.address(), home).await?;
-    let transaction = challenge.get("transaction").and_then(Value::as_str).unwrap_or_default();
+    let transaction = gateway::required(&challenge, "transaction")?;
     let terms = Terms { home, endpoint: &authority(&endpoint), server: toml.signing_key };
     let signed = sep10::sign(&context.network, key, transaction, &terms).map_err(refused)?;
     gateway::post_url(context, endpoint, &json!({ "transaction": signed })).await
@@ -222,7 +222,7 @@ async fn as_contract(
     // The account's own code is asked below, so the node has to be of the right network.
     context.connect().await?;
     let challenge = challenge(context, &endpoint, account, home).await?;
-    let text = challenge.get("authorization_entries").and_then(Value::as_str).unwrap_or_default();
+    let text = gateway::required(&challenge, "authorization_entries")?;
     let terms = Terms { home, endpoint: &authority(&endpoint), server: toml.signing_key };
     let asked = sep45::Asked { terms, account, contract: WebAuth(contract) };
     let checked = sep45::check(&context.network, text, &asked).map_err(refused)?;
@@ -315,7 +315,7 @@ fn read(answer: &Value) -> Result<Session> {
             session_expires_at: number("session_expires_at")?,
         })
     })();
-    session.ok_or_else(|| CliError::Unknown("the gateway answered with no session".to_owned()))
+    session.ok_or_else(|| gateway::unexpected("it is no session"))
 }
 
 /// `host` or `host:port`.

@@ -28,8 +28,9 @@ pub struct Deploy {
     /// The token that the vault holds: native, or the contract of an issued asset
     #[arg(long, default_value = "native", value_name = "C…")]
     token: String,
-    /// Take an issued asset although its issuer could freeze, claw back or print it; the risk is
-    /// printed
+    /// Take an issued asset although holdings could be frozen or clawed back, deposits refused, or
+    /// its contract is administered by another than its issuer (docs/operations/contracts.md, V1);
+    /// the risk is printed
     #[arg(long)]
     force: bool,
 }
@@ -48,13 +49,21 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
         context.steps.say(format!("funding the deployer {address}"));
         context.rpc.fund(&address).await?;
     }
-    let (token, risk) = token(context, &key, &command).await?;
+    let token = token(context, &key, &command).await?;
+    let vault = creation(&key, Contract::Vault, token)?;
+    let vault_id = ids::contract_id(&context.network, &vault.deployer, &vault.salt)?;
+    // The token can hold things against the vault before there is one, and this may be a repetition
+    // for one that there is.
+    accept(context, token, vault_id, command.force, "the token is not taken").await?;
     let registry = creation(&key, Contract::Registry, token)?;
     let registry = place(context, &key, "registry", Contract::Registry.wasm(), registry).await?;
     let args = vec![address.to_val(), registry.id.to_val(), token.to_val()];
-    let vault = Creation { args, ..creation(&key, Contract::Vault, token)? };
+    let vault = Creation { args, ..vault };
     let vault = place(context, &key, "vault", Contract::Vault.wasm(), vault).await?;
     check(context, &Vault(vault.id), registry.id, token).await?;
+    // What changed while the contracts were put in place is seen before anybody deposits.
+    let refusal = format!("the vault {} is in place, but nobody may deposit", vault.id);
+    let risk = accept(context, token, vault.id, command.force, &refusal).await?;
     let login = Creation {
         deployer: address,
         salt: local::web_auth_salt(),
@@ -172,19 +181,32 @@ async fn check(context: &Context, vault: &Vault, registry: Address, token: Addre
     }
 }
 
-/// The token's contract, created for the native asset if need be; and the risk that was accepted.
-async fn token(
+/// The risk of `token` for the holdings of `vault`, which has to be accepted by force; otherwise it
+/// ends the command, with `refusal` before it.
+async fn accept(
     context: &Context,
-    key: &Keypair,
-    command: &Deploy,
-) -> Result<(Address, Option<String>)> {
+    token: Address,
+    vault: Address,
+    force: bool,
+    refusal: &str,
+) -> Result<Option<String>> {
+    match issuer::risk(context, token, vault).await? {
+        Some(risk) if !force => {
+            Err(CliError::bad(format!("{refusal}: {risk}; --force takes it all the same")))
+        }
+        accepted => Ok(accepted),
+    }
+}
+
+/// The token's contract, created for the native asset if need be.
+async fn token(context: &Context, key: &Keypair, command: &Deploy) -> Result<Address> {
     let native = ids::native_token_id(&context.network)?;
     if command.token == "native" || command.token == native.to_string() {
         if state::instance(&context.rpc, &native).await?.is_none() {
             context.steps.say(format!("creating the native token's contract {native}"));
             context.submit_within(key, Call::CreateNativeToken, DEPLOY_FEE).await?;
         }
-        return Ok((native, None));
+        return Ok(native);
     }
     let given: Address = command.token.parse().map_err(|_| {
         CliError::usage(format!("--token: '{}' is neither native nor a contract id", command.token))
@@ -194,11 +216,5 @@ async fn token(
             "--token: {given} is an account; expected native, or the contract (C…) of a token"
         )));
     }
-    match issuer::risk(context, given).await? {
-        None => Ok((given, None)),
-        Some(risk) if command.force => Ok((given, Some(risk))),
-        Some(risk) => Err(CliError::bad(format!(
-            "the token is not taken: {risk}; --force takes it all the same"
-        ))),
-    }
+    Ok(given)
 }

@@ -1,26 +1,62 @@
 //! Whether an issued asset can be trusted with other people's deposits (V1).
+//!
+//! Two places on the ledger decide that, and neither says what the other does: the issuer's account
+//! has the powers over whoever comes to hold the asset, and a contract's own balance keeps what it
+//! was given on the day it was made. A third says who uses those powers: the administrator of the
+//! asset's contract.
 
-use stellar::{Address, ChainError, Network, scval, state, token};
+use stellar::rpc::Entries;
+use stellar::scval::{self, Reader};
+use stellar::{Address, ChainError, Network, ids, state, token};
 use stellar_xdr::{
     AccountEntry, AccountId, AlphaNum4, AlphaNum12, Asset, AssetCode4, AssetCode12,
     ContractIdPreimage, Hash, HashIdPreimage, HashIdPreimageContractId, LedgerEntryData, LedgerKey,
-    LedgerKeyAccount,
+    LedgerKeyAccount, ScVal,
 };
 use wire::Digest;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
 
+/// Nobody can hold the asset before being authorized to.
+const REQUIRED: u32 = 0x1;
 /// The issuer can freeze holders.
 const REVOCABLE: u32 = 0x2;
-/// The issuer can never change its flags again.
+/// The issuer can never change its flags again, nor be merged away.
 const IMMUTABLE: u32 = 0x4;
 /// The issuer can take holdings back.
 const CLAWBACK: u32 = 0x8;
 
-/// What the issuer of the asset behind `contract` could do to the vault's holdings; `None` if
-/// nothing.
-pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<String>> {
+/// What the contract of an asset keeps for a contract that holds it.
+#[derive(Debug)]
+struct Holding {
+    amount: i128,
+    is_authorized: bool,
+    has_clawback: bool,
+}
+
+/// Who rules over a vault's holding of an asset, and how, as one ledger has it.
+struct Standing {
+    /// `None` when the account is merged away.
+    issuer: Option<AccountEntry>,
+    /// Who may print the asset, and freeze and claw back what contracts hold; `None` for the
+    /// issuer.
+    other_admin: Option<Address>,
+    /// `None` until the vault first holds something, or is authorized to.
+    holding: Option<Holding>,
+}
+
+/// What could be done to the holdings of `vault`, which need not exist yet, by those who rule over
+/// the token `contract`; also why the vault could not take deposits. `None` if nothing.
+pub(super) async fn risk(
+    context: &Context,
+    contract: Address,
+    vault: Address,
+) -> Result<Option<String>> {
+    // The native asset has neither an issuer nor an administrator.
+    if contract == ids::native_token_id(&context.network)? {
+        return Ok(None);
+    }
     if state::instance(&context.rpc, &contract).await?.is_none() {
         return Err(CliError::bad(format!(
             "--token: there is no contract {contract} on this network; expected native, or the \
@@ -51,35 +87,152 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
     if asset_contract(&context.network, code, issuer)? != Some(contract) {
         return Ok(unknown());
     }
-    let key = LedgerKey::Account(LedgerKeyAccount { account_id: issuer.account_id()? });
-    let found = context.rpc.entries(std::slice::from_ref(&key)).await?;
-    match found.get(&key).map(|entry| &entry.data) {
-        // Whoever has the key can create the account again, with any flags.
-        None => Ok(Some(format!(
-            "the issuer {issuer} is merged away; whoever has its key can create it again with any \
-                powers"
-        ))),
-        Some(LedgerEntryData::Account(account)) => Ok(judge(account)),
-        Some(_) => Err(CliError::Unknown(format!("the issuer {issuer} cannot be read"))),
+    let standing = Standing::read(context, contract, issuer, vault).await?;
+    Ok(standing.judge(contract, issuer, vault))
+}
+
+impl Standing {
+    /// Reads all of it in one call, so that it is of one ledger: an issuer that gives up a power
+    /// between two readings would otherwise be seen without it, and the balance that was made
+    /// before would not be seen at all.
+    async fn read(
+        context: &Context,
+        contract: Address,
+        issuer: Address,
+        vault: Address,
+    ) -> Result<Self> {
+        let account = LedgerKey::Account(LedgerKeyAccount { account_id: issuer.account_id()? });
+        let instance = state::data_key(&contract, ScVal::LedgerKeyContractInstance, true);
+        let balance = scval::variant("Balance", vec![vault.to_val()])?;
+        let balance = state::data_key(&contract, balance, true);
+        let keys = [account, instance, balance];
+        let found = context.rpc.entries(&keys).await?;
+        let [account, instance, balance] = &keys;
+
+        let issuer_entry = match found.get(account).map(|entry| &entry.data) {
+            None => None,
+            Some(LedgerEntryData::Account(account)) => Some(account.clone()),
+            Some(_) => {
+                return Err(CliError::Unknown(format!("the issuer {issuer} cannot be read")));
+            }
+        };
+        let admin = administrator(&found, contract, instance)?;
+        Ok(Self {
+            issuer: issuer_entry,
+            other_admin: (admin != issuer).then_some(admin),
+            holding: Holding::read(&found, balance)?,
+        })
+    }
+
+    fn judge(&self, contract: Address, issuer: Address, vault: Address) -> Option<String> {
+        let mut reasons = match &self.issuer {
+            Some(account) => self.powers(account),
+            // Whoever has the key can create the account again, with any flags.
+            None => vec![format!(
+                "the issuer {issuer} is merged away; whoever has its key can create it again with \
+                    any powers"
+            )],
+        };
+        if let Some(admin) = self.other_admin {
+            reasons.push(format!(
+                "its contract {contract} is administered by {admin}, which is not its issuer and \
+                    can print it"
+            ));
+        }
+        if let Some(holding) = &self.holding {
+            reasons.extend(holding.faults(vault));
+        }
+        (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+
+    /// What the state of the issuer's account allows.
+    fn powers(&self, account: &AccountEntry) -> Vec<String> {
+        let has = |flag| account.flags & flag != 0;
+
+        // With the master key's weight at 0 and no signer, no key can sign for it again.
+        let is_locked = account.thresholds.0[0] == 0 && account.signers.is_empty();
+        let mut reasons = Vec::new();
+        if has(CLAWBACK) {
+            reasons.push("its issuer can claw back");
+        }
+        if has(REVOCABLE) {
+            reasons.push("its issuer can freeze");
+        }
+        if !has(IMMUTABLE) && !is_locked {
+            reasons
+                .push("its issuer is neither locked nor immutable and can take such powers later");
+        }
+        if has(REQUIRED) {
+            // Those who are authorized are so only until they give their trustline up.
+            reasons.push(if is_locked && self.other_admin.is_none() {
+                "its holders must be authorized, which its locked issuer can no longer do"
+            } else {
+                "its holders must be authorized, so that deposits and payments can be refused"
+            });
+            if self.holding.is_none() {
+                reasons.push("the vault is not authorized, so that every deposit fails");
+            }
+        }
+        reasons.into_iter().map(str::to_owned).collect()
     }
 }
 
-fn judge(account: &AccountEntry) -> Option<String> {
-    let has = |flag| account.flags & flag != 0;
+impl Holding {
+    fn read(found: &Entries, key: &LedgerKey) -> Result<Option<Self>> {
+        const WHAT: &str = "the token's balance of the vault";
+        let Some(entry) = found.get(key) else { return Ok(None) };
+        let value = Reader::new(WHAT, state::data_value(WHAT, entry)?);
+        Ok(Some(Self {
+            amount: value.field("amount")?.i128()?,
+            is_authorized: value.field("authorized")?.bool()?,
+            has_clawback: value.field("clawback")?.bool()?,
+        }))
+    }
 
-    // With the master key's weight at 0 and no signer, no key can sign for it again.
-    let is_locked = account.thresholds.0[0] == 0 && account.signers.is_empty();
-    let mut reasons = Vec::new();
-    if has(CLAWBACK) {
-        reasons.push("its issuer can claw back");
+    /// What is wrong with it, whatever the issuer can do today: anybody who holds the asset can
+    /// make the balance of a vault before the vault, whose id can be computed, and the balance
+    /// keeps the rules of that day.
+    fn faults(&self, vault: Address) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.has_clawback {
+            faults.push(format!(
+                "the balance of the vault {vault} can be clawed back, because it was made while \
+                    the issuer had that power"
+            ));
+        }
+        if !self.is_authorized {
+            faults.push(format!(
+                "the balance of the vault {vault} is frozen, so that every deposit and withdrawal \
+                    fails"
+            ));
+        }
+        // An account holds at most this much.
+        if self.amount > i128::MAX - i128::from(i64::MAX) {
+            faults.push(format!(
+                "the balance of the vault {vault} has no room for deposits: it is {}",
+                self.amount
+            ));
+        }
+        faults
     }
-    if has(REVOCABLE) {
-        reasons.push("its issuer can freeze");
-    }
-    if !has(IMMUTABLE) && !is_locked {
-        reasons.push("its issuer is neither locked nor immutable and can take such powers later");
-    }
-    (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
+/// Who administers the contract of an asset.
+fn administrator(found: &Entries, contract: Address, key: &LedgerKey) -> Result<Address> {
+    const WHAT: &str = "the token's administrator";
+    let unreadable = || {
+        CliError::Unknown(format!(
+            "the token's contract {contract} does not say who administers it; try again"
+        ))
+    };
+    let entry = found.get(key).ok_or_else(unreadable)?;
+    let ScVal::ContractInstance(instance) = state::data_value(WHAT, entry)? else {
+        return Err(unreadable());
+    };
+    let name = scval::variant("Admin", Vec::new())?;
+    let storage = instance.storage.as_ref().ok_or_else(unreadable)?;
+    let admin = storage.iter().find(|field| field.key == name).ok_or_else(unreadable)?;
+    Ok(Reader::new(WHAT, &admin.val).address()?)
 }
 
 fn asset_contract(network: &Network, code: &str, issuer: Address) -> Result<Option<Address>> {
@@ -114,21 +267,79 @@ mod tests {
 
     use super::*;
 
-    fn issuer(flags: u32, master_weight: u8) -> AccountEntry {
-        AccountEntry {
+    const TOKEN: Address = Address::Contract([1; 32]);
+    const ISSUER: Address = Address::Account([2; 32]);
+    const VAULT: Address = Address::Contract([3; 32]);
+
+    fn standing(flags: u32, master_weight: u8) -> Standing {
+        let issuer = AccountEntry {
             flags,
             thresholds: Thresholds([master_weight, 0, 0, 0]),
             ..AccountEntry::default()
-        }
+        };
+        Standing { issuer: Some(issuer), other_admin: None, holding: None }
+    }
+
+    fn holding(is_authorized: bool, has_clawback: bool) -> Holding {
+        Holding { amount: 1, is_authorized, has_clawback }
+    }
+
+    fn judge(standing: &Standing) -> Option<String> {
+        standing.judge(TOKEN, ISSUER, VAULT)
+    }
+
+    fn assert_says(standing: &Standing, expected: &str) {
+        let said = judge(standing).unwrap_or_default();
+        assert!(said.contains(expected), "expected {expected:?}, found {said:?}");
     }
 
     #[test]
     fn only_an_issuer_that_can_do_nothing_is_taken() {
-        assert_eq!(judge(&issuer(0, 0)), None);
-        assert_eq!(judge(&issuer(IMMUTABLE, 1)), None);
-        assert!(judge(&issuer(0, 1)).unwrap().contains("neither locked nor immutable"));
-        assert!(judge(&issuer(CLAWBACK | IMMUTABLE, 1)).unwrap().contains("claw back"));
-        assert!(judge(&issuer(REVOCABLE, 0)).unwrap().contains("freeze"));
+        assert_eq!(judge(&standing(0, 0)), None);
+        // It can print, which takes nothing from a vault.
+        assert_eq!(judge(&standing(IMMUTABLE, 1)), None);
+        assert_says(&standing(0, 1), "neither locked nor immutable");
+        assert_says(&standing(CLAWBACK | IMMUTABLE, 1), "claw back");
+        assert_says(&standing(REVOCABLE, 0), "freeze");
+        assert_says(&Standing { issuer: None, ..standing(0, 0) }, "merged away");
+    }
+
+    #[test]
+    fn holders_that_must_be_authorized_can_be_refused() {
+        for standing in [standing(REQUIRED, 0), standing(REQUIRED | IMMUTABLE, 1)] {
+            assert_says(&standing, "must be authorized");
+            assert_says(&standing, "every deposit fails");
+        }
+        assert_says(&standing(REQUIRED, 0), "can no longer do");
+        let admin = Some(Address::Account([9; 32]));
+        let administered = Standing { other_admin: admin, ..standing(REQUIRED, 0) };
+        assert_says(&administered, "can be refused");
+
+        let holding = Some(holding(true, false));
+        let authorized = Standing { holding, ..standing(REQUIRED | IMMUTABLE, 1) };
+        assert_says(&authorized, "can be refused");
+        assert!(!judge(&authorized).unwrap().contains("every deposit fails"));
+    }
+
+    #[test]
+    fn an_administrator_that_is_not_the_issuer_is_named() {
+        let admin = Address::Contract([9; 32]);
+        let administered = Standing { other_admin: Some(admin), ..standing(0, 0) };
+        assert_says(&administered, &format!("is administered by {admin}"));
+    }
+
+    #[test]
+    fn the_balance_of_the_vault_keeps_what_it_was_made_with() {
+        let with = |holding| Standing { holding: Some(holding), ..standing(IMMUTABLE, 0) };
+        assert_eq!(judge(&with(holding(true, false))), None);
+        assert_says(&with(holding(true, true)), "can be clawed back");
+        assert_says(&with(holding(false, false)), "is frozen");
+
+        let room = i128::from(i64::MAX);
+        let full = Holding { amount: i128::MAX - room, ..holding(true, false) };
+        assert_eq!(judge(&with(full)), None);
+        let full = Holding { amount: i128::MAX - room + 1, ..holding(true, false) };
+        assert_says(&with(full), "no room");
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) fn run(context: &Context, command: Keys) -> Result<Report> {
             Ok(Report::new(secret.as_str(), json!({ "name": name, "secret": secret.as_str() })))
         }
         Keys::List => {
-            let keys = context.keys.list()?;
+            let keys = context.keys.list(|notice| context.steps.say(notice))?;
             let rows: Vec<_> = keys
                 .iter()
                 .map(|key| [key.name.clone(), key.address.to_string(), key.kept.name().to_owned()])

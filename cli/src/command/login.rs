@@ -5,7 +5,7 @@ use stellar::Address;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
-use crate::gateway::{Gateway, text};
+use crate::gateway::{Gateway, required, text};
 use crate::output::Report;
 use crate::session::{Claim, Session};
 use crate::{session, times};
@@ -109,6 +109,7 @@ pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Repo
         return Ok(Report::new(token.clone(), json!({ "account": account, "token": token })));
     }
     let answer = Gateway::new(context)?.as_account(&account).get("/auth/session").await?;
+    required(&answer, "role")?;
     // Read after the answer, for which the login may have been refreshed.
     let logins = session::logins(context)?;
     Ok(identity(&account, &text(&answer, "role"), logins.sessions.get(&account), times::now()))

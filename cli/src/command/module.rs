@@ -22,14 +22,20 @@ use wire::statement::{ShippingStatement, Verdict};
 use wire::{Digest, Rates};
 
 use super::agent;
-use crate::context::Context;
+use crate::context::{Context, require_http, require_token};
 use crate::error::{CliError, Result};
+use crate::files;
 use crate::output::Report;
 
 /// Where the address of oracle-gate is set.
 const ORACLE_GATE_URL: &str = "LUMIO_ORACLE_GATE_URL";
 /// Where the address of module-gate is set.
 const MODULE_GATE_URL: &str = "LUMIO_MODULE_GATE_URL";
+
+/// Where the token of oracle-gate is set.
+const ORACLE_GATE_TOKEN: &str = "LUMIO_ORACLE_GATE_TOKEN";
+/// Where the token of module-gate is set.
+const MODULE_GATE_TOKEN: &str = "LUMIO_MODULE_GATE_TOKEN";
 
 /// Bytes of a file that go in one message.
 const PIECE: usize = 256 * 1024;
@@ -86,7 +92,7 @@ pub struct Publish {
     )]
     oracle_gate_url: String,
     /// Its token
-    #[arg(long, env = "LUMIO_ORACLE_GATE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = ORACLE_GATE_TOKEN, hide_env_values = true, value_name = "TOKEN")]
     oracle_gate_token: Option<String>,
     /// Have the module judged again although its PASS is kept
     #[arg(long)]
@@ -100,8 +106,24 @@ pub struct Publish {
     )]
     module_gate_url: String,
     /// Its token
-    #[arg(long, env = "LUMIO_MODULE_GATE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = MODULE_GATE_TOKEN, hide_env_values = true, value_name = "TOKEN")]
     module_gate_token: Option<String>,
+}
+
+impl Publish {
+    /// Whether the gates can be asked with these settings.
+    fn check(&self) -> Result<()> {
+        require_http(&format!("--oracle-gate-url ({ORACLE_GATE_URL})"), &self.oracle_gate_url)?;
+        require_http(&format!("--module-gate-url ({MODULE_GATE_URL})"), &self.module_gate_url)?;
+        let tokens = [
+            (format!("--oracle-gate-token ({ORACLE_GATE_TOKEN})"), &self.oracle_gate_token),
+            (format!("--module-gate-token ({MODULE_GATE_TOKEN})"), &self.module_gate_token),
+        ];
+        for (setting, token) in tokens {
+            require_token(&setting, token.as_deref().unwrap_or_default())?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn run(context: &Context, command: Module) -> Result<Report> {
@@ -121,6 +143,7 @@ pub(super) async fn run(context: &Context, command: Module) -> Result<Report> {
 
 async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     // What can be found wrong without a gate is, before anything is sent.
+    command.check()?;
     context.connect().await?;
     let runners = command
         .runners
@@ -187,6 +210,12 @@ async fn warn_of_unaccepted(context: &Context, agent: u32, signer: [u8; 32]) -> 
 }
 
 fn tree(dir: &Path) -> Result<Tree> {
+    let failed = |text: String| CliError::usage(format!("{}: {text}", dir.display()));
+    let kind = dir.symlink_metadata().map_err(|error| failed(error.to_string()))?.file_type();
+    if !kind.is_dir() {
+        let found = if kind.is_file() { "a file" } else { files::describe(kind) };
+        return Err(failed(format!("expected the folder of a module, found {found}")));
+    }
     Tree::from_dir(dir, &Limits::MODULE)
         .map_err(|error| CliError::bad(format!("{}: {error}", dir.display())))
 }

@@ -98,13 +98,8 @@ fn check(profile: &Profile) -> Result<()> {
         }
     }
     for (flag, url) in [("--rpc-url", &profile.rpc_url), ("--gateway-url", &profile.gateway_url)] {
-        let Some(text) = url else { continue };
-        let is_http = reqwest::Url::parse(text)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-        if !is_http {
-            return Err(CliError::usage(format!(
-                "{flag}: '{text}': expected http(s)://host[:port]"
-            )));
+        if let Some(url) = url {
+            crate::context::require_http(flag, url)?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::calls::table_of_services;
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::files;
-use crate::gateway::{Gateway, segment, text};
+use crate::gateway::{Gateway, required, segment, text, unexpected};
 use crate::output::{Report, table};
 use crate::times;
 use crate::verify::facts::{CLOCK_SLACK, asked_at};
@@ -51,7 +51,7 @@ pub enum Run {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
         /// Only runs in this status
-        #[arg(long)]
+        #[arg(long, value_parser = crate::parse::status)]
         status: Option<String>,
     },
     /// What a run delivered: its files, listed or brought here
@@ -88,7 +88,7 @@ pub struct Start {
     #[arg(long)]
     agent: u32,
     /// The rate card's version [default: the agent's latest]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate_version: Option<u32>,
     /// The most that may be used: llm_in=…,llm_out=…,http_calls=…,runtime_ms=…
     #[arg(long, value_parser = crate::parse::budgets)]
@@ -97,22 +97,22 @@ pub struct Start {
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Fixes the run's randomness; at most 2^53 - 1
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=crate::parse::LARGEST_NUMBER))]
     seed: Option<u64>,
     /// Name of the workflow
-    #[arg(long)]
+    #[arg(long, value_parser = crate::parse::name)]
     workflow: Option<String>,
     /// A word to find the run by
-    #[arg(long)]
+    #[arg(long, value_parser = crate::parse::name)]
     label: Option<String>,
     /// Do not open the run before this time, such as 2026-12-01T08:00:00Z; at most 30 days ahead
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
     start_at: Option<String>,
     /// Which of the runs that wait goes first; they move up with time
     #[arg(long, value_enum)]
     priority: Option<Priority>,
     /// The same key with the same request answers the same run
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = crate::parse::idempotency_key)]
     idempotency_key: Option<String>,
     /// Follow the run to its end
     #[arg(long)]
@@ -165,6 +165,7 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
             let mut body = body(context, &start)?;
             store_if_large(context, &gateway, &mut body).await?;
             let run = gateway.post("/runs", &body, start.idempotency_key.as_deref()).await?;
+            let run = known(run)?;
             if let Some(doubt) = doubtful_id(&text(&run, "id"), times::now()) {
                 context.steps.say(doubt);
             }
@@ -175,23 +176,17 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
         }
         Run::Show { id } => {
             let run = gateway.get(&format!("/runs/{}", segment(&id)?)).await?;
-            Ok(with_services(report(run)))
+            Ok(with_services(report(known(run)?)))
         }
         Run::Outputs(command) => outputs(context, &gateway, &command).await,
-        Run::Cancel { id } => Ok(report(
-            gateway.post(&format!("/runs/{}/cancel", segment(&id)?), &json!({}), None).await?,
-        )),
-        Run::Retry { id } => Ok(report(
-            gateway.post(&format!("/runs/{}/retry", segment(&id)?), &json!({}), None).await?,
-        )),
+        Run::Cancel { id } => order(&gateway, &id, "cancel").await,
+        Run::Retry { id } => order(&gateway, &id, "retry").await,
         Run::List { limit, status } => {
-            let status = status.as_deref().map(segment).transpose()?;
             let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
             let runs = gateway.get(&format!("/runs?limit={limit}{status}")).await?;
-            let rows = runs.as_array().map(|runs| runs.iter().map(row).collect::<Vec<_>>());
-            let rows = rows.ok_or_else(|| {
-                CliError::Unknown("the gateway answered with no list of runs".to_owned())
-            })?;
+            let list = runs.as_array().ok_or_else(|| unexpected("it is no list of runs"))?;
+            list.iter().try_for_each(require_run)?;
+            let rows: Vec<_> = list.iter().map(row).collect();
             let text = match rows.is_empty() {
                 true => "no runs; start one with: lumio run start".to_owned(),
                 false => table(["RUN", "STATUS", "AGENT", "CREATED", "LABEL"], &rows),
@@ -199,6 +194,22 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
             Ok(Report::new(text, runs))
         }
     }
+}
+
+/// Has something done about a run, and reports the run.
+async fn order(gateway: &Gateway<'_>, id: &str, what: &str) -> Result<Report> {
+    let path = format!("/runs/{}/{what}", segment(id)?);
+    Ok(report(known(gateway.post(&path, &json!({}), None).await?)?))
+}
+
+/// Takes an answer as a run.
+fn known(run: Value) -> Result<Value> {
+    require_run(&run).map(|()| run)
+}
+
+/// Fails unless an answer says what every gateway says of a run, of whatever version it is.
+fn require_run(run: &Value) -> Result<()> {
+    ["id", "status"].into_iter().try_for_each(|name| required(run, name).map(drop))
 }
 
 /// Follows a run to its end.
@@ -221,7 +232,7 @@ pub async fn watch(context: &Context, command: &Watch) -> Result<Report> {
 async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<Report> {
     let (mut last, mut failures) = (String::new(), 0);
     loop {
-        match gateway.get(path).await {
+        match gateway.get(path).await.and_then(known) {
             Ok(run) => {
                 failures = 0;
                 let step = step(&run);
@@ -305,9 +316,7 @@ async fn store_if_large(context: &Context, gateway: &Gateway<'_>, body: &mut Val
     context.steps.say(format!("storing the input of {bytes} bytes"));
     let stored = gateway.post("/inputs", input, None).await?;
     // Without the name the run would be paid for with no input at all.
-    let name = stored["inputRef"].as_str().ok_or_else(|| {
-        CliError::Unknown("the gateway did not name the input that it stored".to_owned())
-    })?;
+    let name = required(&stored, "inputRef")?;
     if let Some(members) = body.as_object_mut() {
         members.remove("input");
         members.insert("inputRef".to_owned(), name.into());

@@ -136,7 +136,7 @@ fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>
     const LARGEST: u64 = 1_024;
     let failed =
         |error: String| CliError::usage(format!("{variable}: {}: {error}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = crate::files::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
 
     // A pipe, such as that of a process substitution, belongs to whoever made it.

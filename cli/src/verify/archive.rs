@@ -1,6 +1,5 @@
 //! Lists of receipts on this machine: what a user was charged, kept beyond what any node remembers.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use wire::receipts::{ReceiptText, ReceiptsDocument};
 use super::facts::Own;
 use crate::context::Context;
 use crate::error::{CliError, Result};
+use crate::files;
 
 /// Most bytes of a list: its receipts are at most a million.
 const LARGEST: u64 = 4 * 1024 * 1024 * 1024;
@@ -45,6 +45,27 @@ pub fn load(
     )))
 }
 
+/// The same for the verification of a run, of which a damaged list is no fault.
+///
+/// # Errors
+///
+/// [`CliError::Usage`] when a given list is not one; [`CliError::Unknown`] when the kept one is not.
+pub fn load_beside(
+    context: &Context,
+    own: &Own,
+    user: &Address,
+    given: Option<&Path>,
+) -> Result<Option<ReceiptsDocument>> {
+    load(context, own, user, given).map_err(|error| match (error, given) {
+        (CliError::Bad(reason), Some(_)) => CliError::Usage(reason),
+        (CliError::Bad(reason), None) => CliError::Unknown(format!(
+            "the list of receipts kept on this machine is damaged: {reason}; move it away, or put a \
+             copy of it in its place"
+        )),
+        (error, _) => error,
+    })
+}
+
 /// The list that this machine keeps. One of another account, vault or network is as good as none.
 fn kept(context: &Context, own: &Own, user: &Address) -> Result<Option<ReceiptsDocument>> {
     let path = context.folder.path(&name(own, user));
@@ -65,7 +86,7 @@ pub fn read(path: &Path) -> Result<ReceiptsDocument> {
         _ => CliError::usage(format!("{}: {error}", path.display())),
     };
     let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(failed)?;
+    files::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(failed)?;
     ReceiptsDocument::read(&text)
         .map_err(|error| CliError::bad(format!("{}: {}", path.display(), wire::causes(&error))))
 }

@@ -23,8 +23,16 @@ const LARGEST_DOCUMENT: u64 = 64 * 1024 * 1024;
 /// Most bytes of what an archive says about an entry beside its header, such as a long name. A
 /// reader has to hold it in memory.
 const LARGEST_EXTENSION: u64 = 64 * 1024;
-/// What a bundle may hold at its top. Anything else was put there by somebody else.
-const PARTS: [&str; 5] = ["run.json", "pack", "module", "facts", "chain"];
+/// The single files that a bundle may hold. Anything else was put there by somebody else.
+const FILES: [&str; 5] = [
+    "run.json",
+    super::facts::FILE,
+    super::facts::SIGNED_FILE,
+    "facts/run_facts_view.json",
+    "module/_tree.json",
+];
+/// The folders whose files are compared one by one, with the pack's manifest and the module's tree.
+const TREES: [&str; 2] = ["pack", "module/tree"];
 
 /// A bundle in a folder.
 #[derive(Debug, Clone)]
@@ -165,10 +173,16 @@ fn require_plain(root: &Path) -> Result<()> {
         let entry = entry
             .map_err(|error| CliError::unknown("the bundle's folder cannot be read", error))?;
         let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        let first = path.components().next().map(|part| part.as_os_str().to_owned());
-        let is_part = first.is_some_and(|first| PARTS.iter().any(|part| first == *part));
         let kind = entry.file_type();
-        if !is_part || !(kind.is_file() || kind.is_dir()) {
+        let is_part = if kind.is_dir() {
+            let above = FILES.iter().chain(&TREES).any(|part| Path::new(part).starts_with(path));
+            above || TREES.iter().any(|tree| path.starts_with(tree))
+        } else {
+            kind.is_file()
+                && (FILES.iter().any(|file| path == Path::new(file))
+                    || TREES.iter().any(|tree| path.starts_with(tree)))
+        };
+        if !is_part {
             return Err(CliError::bad(format!(
                 "the bundle holds {}, which belongs to no bundle: a link, a device or a file of \
                  somebody else; remove it, or fetch the bundle again",
@@ -190,7 +204,7 @@ fn require_plain(root: &Path) -> Result<()> {
 /// [`CliError::Bad`] when the archive holds anything else, or is too large; [`CliError::Unknown`]
 /// when it cannot be read or written.
 pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
-    let file = File::open(archive)
+    let file = files::open(archive)
         .map_err(|error| CliError::usage(format!("cannot open {}: {error}", archive.display())))?;
     // Before the reader that unpacks sees the file.
     require_small_extensions(&file)?;
@@ -229,14 +243,32 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
 fn require_small_extensions(mut file: &File) -> Result<()> {
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries_with_seek().map_err(broken)?.raw(true) {
-        let entry = entry.map_err(broken)?;
+        let mut entry = entry.map_err(broken)?;
         let kind = entry.header().entry_type();
         let size = entry.header().entry_size().map_err(broken)?;
-        if !(kind.is_file() || kind.is_dir()) && size > LARGEST_EXTENSION {
+        if kind.is_file() || kind.is_dir() {
+            continue;
+        }
+        if size > LARGEST_EXTENSION {
             return Err(CliError::bad(format!(
                 "the bundle's archive holds an entry of kind {kind:?} with {size} bytes, at most \
                  {LARGEST_EXTENSION} are read"
             )));
+        }
+        // Headers are found by the sizes before them. A size that an extension gives in place of the
+        // header's would lead the reader that unpacks to other headers than those looked at here.
+        let extensions = entry.pax_extensions().map_err(broken)?;
+        let keys = extensions
+            .into_iter()
+            .flatten()
+            .map(|extension| extension.map(|e| e.key_bytes().to_vec()));
+        for key in keys {
+            let key = key.map_err(broken)?;
+            if key == b"size" || key.starts_with(b"GNU.sparse") {
+                return Err(CliError::bad(
+                    "the bundle's archive gives the size of a file beside its header",
+                ));
+            }
         }
     }
     io::Seek::rewind(&mut file).map_err(broken)
@@ -361,13 +393,52 @@ mod tests {
         }
     }
 
+    /// The header says 0 bytes and the extension before it 1,024: a reader of headers alone takes the
+    /// zeros for the archive's end, and another one finds the long name behind them.
+    #[test]
+    fn an_extension_that_gives_a_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle.tar");
+        let header = |kind, name: &str, size| {
+            let mut header = tar::Header::new_gnu();
+            header.set_path(name).unwrap();
+            header.set_entry_type(kind);
+            header.set_size(size);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        let mut bytes = header(tar::EntryType::XHeader, "pax", 13);
+        bytes.extend(b"13 size=1024\n");
+        bytes.resize(1_024, 0);
+        bytes.extend(header(tar::EntryType::Regular, "run.json", 0));
+        bytes.extend([0; 1_024]);
+        bytes.extend(header(tar::EntryType::GNULongName, "././@LongLink", 3_221_225_472));
+        fs::write(&path, &bytes).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(3_300_000_000).unwrap();
+        let error = unpack(&path, folder.path()).unwrap_err();
+        assert!(matches!(&error, CliError::Bad(_)), "{error}");
+        assert!(error.to_string().contains("beside its header"), "{error}");
+    }
+
     #[test]
     fn a_bundle_with_links_or_foreign_files_is_refused() {
-        for foreign in ["link", "pack/link", "notes.txt", "other/x"] {
+        let foreign = [
+            "link",
+            "pack/link",
+            "notes.txt",
+            "other/x",
+            "facts/x",
+            "chain/x",
+            "module/x",
+            "run.json/x",
+        ];
+        for foreign in foreign {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(foreign);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(folder.path().join("run.json"), "{}").unwrap();
+            if !foreign.starts_with("run.json") {
+                fs::write(folder.path().join("run.json"), "{}").unwrap();
+            }
             if foreign.ends_with("link") {
                 std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
             } else {

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::escape::escape;
 use crate::files;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, unexpected};
 use crate::output::Report;
 
 /// Prove a run.
@@ -55,7 +55,8 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Compare with the seed that you asked for
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(..=crate::parse::LARGEST_NUMBER))]
     seed: Option<u64>,
     /// Compare with the workflow that you asked for
     #[arg(long, value_name = "NAME")]
@@ -298,10 +299,15 @@ async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<
     let gateway = Gateway::new(context)?;
     let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
     match gateway.download(&format!("/runs/{run}/bundle{query}"), &archive).await {
+        // Nothing follows about the run from an answer that says nothing.
+        Ok(()) if archive.metadata().is_ok_and(|found| found.len() == 0) => {
+            Err(unexpected("the bundle is empty"))
+        }
         Ok(()) => unpacked(&archive),
         Err(CliError::Bad(reason)) => {
             // Where it shows no run either, its word about the run says more than that about files.
             let view = gateway.text(&format!("/runs/{run}")).await?;
+            bundle::Claim::read(&view).map_err(|error| unexpected(&error.to_string()))?;
             let folder = temporary()?;
             std::fs::write(folder.path().join("run.json"), view)
                 .map_err(|error| CliError::unknown("run.json cannot be written", error))?;
@@ -352,7 +358,7 @@ async fn gather(
     // The chain may name another user than the gateway did: a list is taken for its own user alone.
     let lists = |user: &Address| {
         let stored = stored.clone().filter(|list| own.owns(list, user));
-        Ok(Lists { own: archive::load(context, own, user, receipts)?, stored })
+        Ok(Lists { own: archive::load_beside(context, own, user, receipts)?, stored })
     };
     facts::gather(&context.rpc, own, run, &hints, lists).await
 }

@@ -91,6 +91,10 @@ pub struct ChainFacts {
     pub receipts: Option<ReceiptsDocument>,
     /// Settlements of the user whose opening was not found. Any of them could be this run's.
     pub unexplained: Vec<Settlement>,
+    /// The newest receipt of which neither its text nor its settlement is known, although the node
+    /// has the settlement of an earlier one: it lost or hides this one.
+    #[serde(default)]
+    pub unseen: Option<u64>,
 }
 
 /// What the chain says about one attempt.

@@ -2,6 +2,8 @@
 //! same input and seed, on any machine: then what was bought does not rest on the attester's word.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,7 +11,7 @@ use seal::EXECUTION_FILE;
 use serde_json::Value;
 use tokio::process::Command;
 use wire::statement::{ExecutionStatement, Verdict};
-use wire::{Digest, dsse};
+use wire::{Digest, dsse, egress};
 
 use super::bundle::Bundle;
 use super::link::{Link, LinkState, Name, Proof};
@@ -17,6 +19,9 @@ use crate::error::{CliError, Result};
 
 /// The program that executes modules under the guard.
 const PROGRAM: &str = "module-gate";
+/// What the program needs of this command's environment: where programs and temporary files are.
+const KEPT: [&str; 6] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "MODULE_GATE_NODE", "MODULE_GATE_SCRATCH"];
 /// A second execution may take longer than the first: another machine, or a busy one.
 const PATIENCE: u64 = 10;
 /// Longest wall time that the program takes, in milliseconds.
@@ -54,10 +59,23 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     let Some(input) = &bundle.claim.input else {
         return Ok(Link::unknown(Name::Rerun, "the bundle has no input"));
     };
+    let asked = execution
+        .egress
+        .as_ref()
+        .map_or(0, |egress| egress.upstreams.iter().map(|upstream| upstream.calls).sum::<u64>());
+    if asked > 0 {
+        let text = format!(
+            "not executed again: the outputs follow from the answers of services, {asked} of which \
+             the module asked for, and a service need not answer twice alike"
+        );
+        return Ok(Link::unknown(Name::Rerun, text));
+    }
 
     let folder = tempfile::tempdir()
         .map_err(|error| CliError::unknown("no temporary folder can be made", error))?;
     let (file, out) = (folder.path().join("input.json"), folder.path().join("out"));
+    let module = folder.path().join("module");
+    lay_out(bundle, &module)?;
 
     // The gates execute on the canonical text, which is what the statement's digest is of.
     let canonical = wire::json::exact::canonical(input.as_str())
@@ -65,7 +83,7 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     std::fs::write(&file, canonical.text)
         .map_err(|error| CliError::unknown("the input cannot be written", error))?;
     let limit = execution.budgets.runtime_ms.saturating_mul(PATIENCE).clamp(60_000, LONGEST_MS);
-    let ran = run(program, bundle, &file, &out, execution.seed, limit).await?;
+    let ran = run(program, &module, &file, &out, execution.seed, limit).await?;
     let Ran { code, report, words } = ran;
     if code != Some(0) {
         let verdict = report.get("verdict").and_then(Value::as_str).unwrap_or("no verdict");
@@ -76,7 +94,8 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
         });
     }
     let (sealed, left) = (contents(&bundle.pack().join(seal::OUTPUTS_DIR))?, contents(&out)?);
-    let names: Vec<_> = sealed.keys().chain(left.keys()).collect();
+    // What the service wrote about calls is judged by the link `calls`.
+    let names = sealed.keys().chain(left.keys()).filter(|name| !name.starts_with(egress::FOLDER));
     let differing = names.into_iter().find(|name| sealed.get(*name) != left.get(*name));
     Ok(match differing {
         None => Link::ok(
@@ -93,6 +112,24 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     })
 }
 
+/// The module's files as its tree's document has them: a bundle's folder may have lost which of them
+/// are executable. The link `module` holds, so that the document is the one that was paid for.
+fn lay_out(bundle: &Bundle, into: &Path) -> Result<()> {
+    let document = bundle.read(&format!("module/{}", seal::TREE_FILE))?;
+    let document = document.ok_or_else(|| CliError::bad("the bundle has no module"))?;
+    let tree = seal::Tree::parse(&document, &seal::Limits::MODULE)
+        .map_err(|error| CliError::bad(wire::causes(&error)))?;
+    let failed = |error| CliError::unknown("the module cannot be laid out", error);
+    for file in tree.files() {
+        let (from, to) = (bundle.module().join("tree").join(&file.path), into.join(&file.path));
+        std::fs::create_dir_all(to.parent().unwrap_or(into)).map_err(failed)?;
+        std::fs::copy(from, &to).map_err(failed)?;
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        std::fs::set_permissions(&to, Permissions::from_mode(mode)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// What the program answered.
 struct Ran {
     code: Option<i32>,
@@ -102,7 +139,7 @@ struct Ran {
 
 async fn run(
     program: Option<&Path>,
-    bundle: &Bundle,
+    module: &Path,
     input: &Path,
     out: &Path,
     seed: u64,
@@ -110,9 +147,13 @@ async fn run(
 ) -> Result<Ran> {
     let program = program.map_or_else(found, Path::to_owned);
     let mut command = Command::new(&program);
-    command.arg("run").arg("--module").arg(bundle.module().join("tree"));
+    command.arg("run").arg("--module").arg(module);
     command.arg("--input").arg(input).arg("--out").arg(out).args(["--output", "json"]);
     command.args(["--seed", &seed.to_string(), "--timeout-ms", &limit_ms.to_string()]);
+
+    // Whoever verifies may be an operator too: no setting of theirs may reach services, or spend a
+    // credential, in the module's name.
+    command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
 
     // If this command is stopped the module must not run on.
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -38,6 +38,10 @@ impl Fixture {
     }
 
     pub async fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lumio"));
         command
             .args(arguments)
@@ -48,7 +52,7 @@ impl Fixture {
         for variable in ["LUMIO_VAULT_ID", "LUMIO_REGISTRY_ID", "LUMIO_NETWORK_PASSPHRASE"] {
             command.env_remove(variable);
         }
-        command.output().await.unwrap()
+        command
     }
 
     /// Runs a command that must succeed, and reads its JSON.

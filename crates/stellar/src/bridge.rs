@@ -1,42 +1,26 @@
-//! The one file that knows `soroban-client`, which builds and sends transactions.
+//! The one file that knows `soroban-client`, which builds transactions.
 //!
-//! Its XDR is one protocol older than the network's, so values cross by their bytes, and its
-//! accessors panic on XDR that they do not know, so answers leave here as JSON with the raw text.
-//! Nothing outside of this file names one of its types: it can be replaced here alone.
+//! Its XDR is one protocol older than the network's, so values cross by their bytes. Nothing outside
+//! of this file names one of its types: it can be replaced here alone.
 
-use std::time::Duration;
-
-use serde_json::Value;
 use soroban_client::account::{Account, AccountBehavior as _};
-use soroban_client::error::Error;
 use soroban_client::operation::Operation;
 use soroban_client::transaction::{Transaction, TransactionBehavior as _};
 use soroban_client::transaction_builder::{TransactionBuilder, TransactionBuilderBehavior as _};
 use soroban_client::xdr as old;
-use soroban_client::{Options, Server};
 use stellar_xdr::{
     SorobanAuthorizationEntry, SorobanTransactionData, TransactionEnvelope, WriteXdr,
 };
-use wire::{TxHash, causes};
+use wire::TxHash;
 
-use crate::rpc::{NodeNetwork, RpcError, malformed, shorten};
 use crate::signer::sign_decorated;
 use crate::{Address, Call, ChainError, Network, Signer, scval};
 
 /// Most bytes of an envelope: the network's own limit for a transaction, with room.
 const LARGEST_ENVELOPE: usize = 256 * 1024;
 
-/// A node, asked by way of `soroban-client`.
-pub(crate) struct Node(Server);
-
-/// A transaction in the form that `soroban-client` builds, signs and sends.
+/// A transaction in the form that `soroban-client` builds and signs.
 pub(crate) struct Built(Transaction);
-
-/// Percentiles of what was charged for inclusion, in stroops an operation.
-pub(crate) struct InclusionFees {
-    pub p90: u64,
-    pub p99: u64,
-}
 
 /// What all forms of one transaction share.
 pub(crate) struct TransactionParts<'a> {
@@ -50,65 +34,13 @@ pub(crate) struct TransactionParts<'a> {
     pub max_time: u64,
 }
 
-impl Node {
-    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
-        let options =
-            // Loopback and cluster nodes speak plain HTTP; `rpc::raw` has checked the scheme
-            // before.
-            Options { allow_http: true, timeout: timeout.as_secs(), ..Options::default() };
-        let server = Server::new(url, options).map_err(|_| RpcError::Address(url.to_owned()))?;
-        Ok(Self(server))
-    }
-
-    pub(crate) async fn network(&self) -> Result<NodeNetwork, RpcError> {
-        const METHOD: &str = "getNetwork";
-        let answer = self.0.get_network().await.map_err(|error| failed(METHOD, error))?;
-        let passphrase = answer.passphrase.ok_or_else(|| malformed(METHOD, "no passphrase"))?;
-        let protocol = answer.protocol_version.and_then(|version| u32::try_from(version).ok());
-        Ok(NodeNetwork {
-            network: Network::new(passphrase),
-            protocol: protocol.ok_or_else(|| malformed(METHOD, "no protocol version"))?,
-            friendbot: answer.friendbot_url,
-        })
-    }
-
-    /// What recent ledgers took for inclusion.
-    pub(crate) async fn inclusion_fees(&self) -> Result<InclusionFees, RpcError> {
-        const METHOD: &str = "getFeeStats";
-        let stats = self.0.get_fee_stats().await.map_err(|error| failed(METHOD, error))?;
-        let read = |text: String| text.parse().map_err(|error| malformed(METHOD, error));
-        let fees = stats.soroban_inclusion_fee;
-        Ok(InclusionFees { p90: read(fees.p90)?, p99: read(fees.p99)? })
-    }
-
-    /// The node's answer to `simulateTransaction`, as it came.
-    pub(crate) async fn simulate(&self, transaction: &Built) -> Result<Value, RpcError> {
-        const METHOD: &str = "simulateTransaction";
-        let answer = self.0.simulate_transaction(&transaction.0, None).await;
-        let answer = answer.map_err(|error| failed(METHOD, error))?;
-        serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))
-    }
-
-    /// The node's answer to `sendTransaction`, as it came.
-    pub(crate) async fn send(&self, transaction: Built) -> Result<Value, RpcError> {
-        const METHOD: &str = "sendTransaction";
-        let answer = self.0.send_transaction(transaction.0).await;
-        let answer = answer.map_err(|error| failed(METHOD, error))?;
-        serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))
-    }
-}
-
-/// `soroban-client`'s errors in our words, without the address, which may hold a token.
-fn failed(method: &'static str, error: Error) -> RpcError {
-    match error {
-        Error::NetworkError(error) => {
-            RpcError::Unreachable { method, reason: shorten(&causes(&error.without_url())) }
-        }
-        Error::RPCError { code, message } => {
-            RpcError::Refused { method, code: code.into(), message: shorten(&message) }
-        }
-        Error::JsonError(text) => malformed(method, shorten(&text)),
-        other => malformed(method, shorten(&other.to_string())),
+impl Built {
+    /// Its envelope as a node takes it.
+    pub(crate) fn to_base64(&self) -> Result<String, ChainError> {
+        use old::WriteXdr as _;
+        let failed = || ChainError::encode("the transaction");
+        let envelope = self.0.to_envelope().map_err(|_| failed())?;
+        envelope.to_xdr_base64(old_limits()).map_err(|_| failed())
     }
 }
 
@@ -172,7 +104,7 @@ pub(crate) async fn seal(
     Ok((bytes, TxHash::from(hash)))
 }
 
-/// A stored envelope in the form that `soroban-client` sends. Fails unless that form has exactly
+/// A stored envelope in the form that `soroban-client` makes. Fails unless that form has exactly
 /// the stored bytes again.
 pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, ChainError> {
     use old::ReadXdr as _;

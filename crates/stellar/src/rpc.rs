@@ -1,10 +1,9 @@
 //! The one way to the network: JSON-RPC of stellar-rpc.
 //!
-//! `soroban-client` asks for health, network, simulation and sends transactions. Three things go
-//! around it, in [`raw`]: `getTransaction`, `getLedgerEntries` and `getEvents`, because its
-//! accessors panic on XDR that is newer than itself, hide why they could not decode, or do not hand
-//! out the raw text at all. Whatever comes back is decoded with the network's current XDR and
-//! limits; what is not known is an error.
+//! Every call goes through [`raw`], and none through `soroban-client`: that reads answers of any
+//! size, and its accessors panic on XDR that is newer than itself, hide why they could not decode, or
+//! do not hand out the raw text at all. Whatever comes back, 32 MiB at most, is decoded with the
+//! network's current XDR and limits; what is not known is an error.
 
 mod answer;
 mod entries;
@@ -17,8 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::Value;
 use stellar_xdr::LedgerKey;
-use tracing::{Instrument as _, Span, info_span};
+use tracing::{Span, info_span};
 use wire::{NetworkId, TxHash};
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
@@ -26,7 +27,7 @@ pub use entries::{AccountState, Entries, Entry};
 pub use events::{Event, EventPage, EventsFrom, History, SeenEvent};
 pub use simulate::Simulation;
 
-use crate::bridge::{self, Node};
+use crate::bridge;
 use crate::tx::as_text;
 use crate::{Address, ChainError, Network};
 
@@ -135,8 +136,7 @@ impl Rpc {
         let urls = std::iter::once(url).chain(fallbacks.iter().map(String::as_str));
         let endpoints = urls.enumerate().map(|(place, url)| {
             let raw = raw::Raw::new(url, TIMEOUT, place, turn.clone())?;
-            let is_checked = AtomicBool::new(false);
-            Ok(Endpoint { node: Node::new(url, TIMEOUT)?, raw, is_checked })
+            Ok(Endpoint { raw, is_checked: AtomicBool::new(false) })
         });
         let endpoints = endpoints.collect::<Result<_, RpcError>>()?;
         let network = OnceLock::new();
@@ -172,7 +172,7 @@ impl Rpc {
     pub async fn network_at(&self, place: usize) -> Result<NodeNetwork, RpcError> {
         let place = place % self.endpoints.len();
         let endpoint = &self.endpoints[place];
-        let answer = endpoint.node.network().instrument(call_span("getNetwork")).await;
+        let answer = endpoint.network().await;
         match &answer {
             Ok(node) => match self.network.get() {
                 Some(expected) if node.network.id() == expected => {
@@ -276,25 +276,6 @@ impl Rpc {
         Ok(&self.present().await?.1.raw)
     }
 
-    /// Has the present node do something by way of `soroban-client`; it loses its turn if that
-    /// fails.
-    pub(crate) async fn by_node<'a, T, F>(
-        &'a self,
-        method: &'static str,
-        ask: impl FnOnce(&'a Node) -> F,
-    ) -> Result<T, RpcError>
-    where
-        F: Future<Output = Result<T, RpcError>>,
-    {
-        let (place, endpoint) = self.present().await?;
-        let answer = ask(&endpoint.node).instrument(call_span(method)).await;
-        // What a node refuses by an error of its own is an answer to what was asked.
-        if !matches!(answer, Ok(_) | Err(RpcError::Refused { .. })) {
-            self.turn.pass(place);
-        }
-        answer
-    }
-
     /// From now on, simulations and reads of entries that are older than `ledger` are
     /// [`RpcError::Behind`] (R13): one node behind a common address may lag, and a refusal or an
     /// absence that it reports says nothing about the present. A lower ledger changes nothing.
@@ -371,19 +352,11 @@ impl Rpc {
     /// [`ChainError::Invalid`] before anything is sent, when the bytes are not an envelope of ours;
     /// [`ChainError::Rpc`] when the node did not answer.
     pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
-        const METHOD: &str = "sendTransaction";
-        if let Some(text) = as_text(envelope) {
-            return self.send_text(text).await;
-        }
-        let transaction = bridge::read_envelope(network, envelope)?;
-        let answer = self.by_node(METHOD, |node| node.send(transaction)).await?;
-        let raw: answer::RawSend =
-            serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
-        raw.decode()
-    }
-
-    /// `soroban-client` has no form for fee bumps and payments that keeps their bytes.
-    async fn send_text(&self, text: String) -> Result<SendAnswer, ChainError> {
+        // `soroban-client` has no form for fee bumps and payments that keeps their bytes.
+        let text = match as_text(envelope) {
+            Some(text) => text,
+            None => bridge::read_envelope(network, envelope)?.to_base64()?,
+        };
         let params = serde_json::json!({ "transaction": text });
         let answer: answer::RawSend = self.raw().await?.call("sendTransaction", params).await?;
         answer.decode()
@@ -499,8 +472,7 @@ impl Rpc {
     pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
         const LEAST: u64 = 100;
         // A node that saw no transactions of late may answer less than the protocol takes.
-        let fees = self.by_node("getFeeStats", Node::inclusion_fees).await?;
-        Ok(fees.p90.max(LEAST))
+        Ok(self.inclusion_fees().await?.p90.max(LEAST))
     }
 
     /// What nearly every transaction of the recent ledgers was charged for inclusion at most, in
@@ -510,17 +482,62 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn surge_fee(&self) -> Result<u64, RpcError> {
-        let fees = self.by_node("getFeeStats", Node::inclusion_fees).await?;
-        Ok(fees.p99)
+        Ok(self.inclusion_fees().await?.p99)
+    }
+
+    /// What recent ledgers took for inclusion.
+    async fn inclusion_fees(&self) -> Result<InclusionFees, RpcError> {
+        const METHOD: &str = "getFeeStats";
+        let stats: RawFeeStats = self.raw().await?.call(METHOD, Value::Null).await?;
+        let read = |text: String| text.parse().map_err(|error| malformed(METHOD, error));
+        let RawFees { p90, p99 } = stats.soroban_inclusion_fee;
+        Ok(InclusionFees { p90: read(p90)?, p99: read(p99)? })
     }
 }
 
-/// One node, by both ways to it.
+/// Percentiles of what was charged for inclusion, in stroops an operation.
+struct InclusionFees {
+    p90: u64,
+    p99: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawFeeStats {
+    soroban_inclusion_fee: RawFees,
+}
+
+#[derive(Deserialize)]
+struct RawFees {
+    p90: String,
+    p99: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawNetwork {
+    passphrase: String,
+    protocol_version: u32,
+    friendbot_url: Option<String>,
+}
+
+/// One node.
 struct Endpoint {
-    node: Node,
     raw: raw::Raw,
     /// Whether it has said that it is on the expected network.
     is_checked: AtomicBool,
+}
+
+impl Endpoint {
+    /// The network that it says it is on.
+    async fn network(&self) -> Result<NodeNetwork, RpcError> {
+        let answer: RawNetwork = self.raw.call("getNetwork", Value::Null).await?;
+        Ok(NodeNetwork {
+            network: Network::new(answer.passphrase),
+            protocol: answer.protocol_version,
+            friendbot: answer.friendbot_url,
+        })
+    }
 }
 
 /// Which of several nodes is asked next.

@@ -92,6 +92,11 @@ export interface ChainFacts {
   before: string;
   /** Settlements of the account whose opening was not found. */
   unexplained: Settlement[];
+  /**
+   * The newest receipt of which neither its text nor its settlement is known, although the node has
+   * the settlement of an earlier one: it lost or hides this one.
+   */
+  unseen: bigint | undefined;
 }
 
 const units = ([llm_in, llm_out, http_calls, runtime_ms]: bigint[]): Units => ({
@@ -263,6 +268,7 @@ export async function gather(
     receipts: [],
     before: ZEROS,
     unexplained: [],
+    unseen: undefined,
   };
   const idOf = (attempt: number, origin: Origin) => runId(network, vault, run, attempt, origin);
 
@@ -336,7 +342,7 @@ interface Listed {
  * is no fault of the account: what is known without it stays. Answers what the list tells.
  */
 export async function addReceipts(
-  facts: Pick<ChainFacts, "account" | "receipts" | "before" | "unexplained">,
+  facts: Pick<ChainFacts, "account" | "receipts" | "before" | "unexplained" | "unseen">,
   past: Pick<History, "opened" | "finalized">,
   user: string,
   list: List | undefined,
@@ -358,7 +364,7 @@ export async function addReceipts(
   return [];
 }
 
-type Assembled = Pick<ChainFacts, "receipts" | "before" | "unexplained">;
+type Assembled = Pick<ChainFacts, "receipts" | "before" | "unexplained" | "unseen">;
 
 function assemble(
   account: { count: bigint; hash: string },
@@ -378,10 +384,12 @@ function assemble(
     hashes.set(receipt.number, receipt.hash);
     texts.set(receipt.number, { ...receipt, finalizedAt });
   }
+  const seen = new Set<bigint>();
   for (const { settlement, value } of past.finalized) {
     if (settlement.user !== user) continue;
     const { number, hash, finalizedAt } = settlement;
     hashes.set(number, hash);
+    seen.add(number);
     const opening = openings.get(settlement.runId);
     if (!opening) {
       unexplained.push(settlement);
@@ -397,7 +405,18 @@ function assemble(
     receipts.push(receipt);
     before = earlier;
   }
-  return { receipts: receipts.reverse(), before, unexplained };
+  const unseen = unseenOf(account.count, seen, texts);
+  return { receipts: receipts.reverse(), before, unexplained, unseen };
+}
+
+/** The newest receipt after the first that the node has that neither an event nor a list knows. */
+function unseenOf(count: bigint, seen: Set<bigint>, texts: Map<bigint, Receipt>) {
+  const [first] = [...seen].toSorted((one, other) => (one < other ? -1 : 1));
+  if (first === undefined) return undefined;
+  for (let number = count; number >= first; number -= 1n) {
+    if (!seen.has(number) && !texts.has(number)) return number;
+  }
+  return undefined;
 }
 
 /** Whether receipts' texts lead to this running hash. */

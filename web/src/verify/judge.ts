@@ -582,14 +582,23 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
   if (unlisted) {
     return no(`attempt ${unlisted.attempt} is settled, and no event of that is at hand`);
   }
+  const isChain = await hasItsHash(facts);
+  const count = facts.account?.count ?? 0n;
+  const hasAll = isChain && facts.account && BigInt(facts.receipts.length) === count;
   if (facts.oldestLedger <= 2) {
     const reason = unexplained(0n);
-    return reason
-      ? no(reason)
-      : { error: undefined, how: ", since its first ledger", since: false };
+    if (reason) return no(reason);
+    // Whoever has every ledger has every settlement. The account's record counts them, so that a
+    // node that hides one contradicts itself.
+    const isWhole =
+      count === 0n ? facts.attempts.every(({ finalized }) => !finalized) : hasAll === true;
+    return isWhole
+      ? { error: undefined, how: ", since its first ledger", since: false }
+      : no(
+          `the node names every ledger as kept, and does not have each of the ${count} receipts that the account counts`,
+        );
   }
-  const isChain = await hasItsHash(facts);
-  if (isChain && facts.account && BigInt(facts.receipts.length) === facts.account.count) {
+  if (hasAll) {
     return { error: undefined, how: "; all receipts of the account are at hand", since: false };
   }
   const since = searchedSince({ ...claim.run, id: facts.run });
@@ -608,6 +617,18 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
   }
   const reason = unexplained(asked);
   if (reason) return no(reason);
+  if (facts.unseen !== undefined) {
+    return no(
+      `the node has earlier settlements of the account, and not the one of receipt ${facts.unseen}, which could be this run's`,
+    );
+  }
+  const found = new Set(facts.attempts.map(({ attempt }) => attempt));
+  const skipped = Array.from({ length: Math.max(0, ...found) }, (_, index) => index + 1).find(
+    (number) => !found.has(number),
+  );
+  if (skipped !== undefined) {
+    return no(`nothing on chain tells of attempt ${skipped}, and a later one is there`);
+  }
   if (!isChain && facts.account && facts.account.count > 0n) {
     return no("the account's newest receipts are not all at hand; try again");
   }

@@ -153,6 +153,7 @@ async function listsAreChecked(receipts: { number: number; text: string; hash: s
       receipts: [],
       before: "",
       unexplained: [],
+      unseen: undefined,
     };
     return addReceipts(facts, nothing, "G", list);
   };

@@ -1,6 +1,5 @@
 //! The administrator's calls.
 
-use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::{administered, show};
 use crate::context::Context;
 use crate::contracts::{Contract, DEPLOY_FEE};
 use crate::error::{CliError, Result};
+use crate::files;
 use crate::output::Report;
 
 /// Most bytes of a contract's code that a network takes.
@@ -81,7 +81,7 @@ pub(super) async fn upgrade(
 /// A contract's code from a file.
 pub(super) fn read_code(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: String| CliError::usage(format!("{}: {error}", path.display()));
-    let file = fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = files::open(path).map_err(|error| failed(error.to_string()))?;
     let mut code = Vec::new();
 
     // One byte above the limit shows that the file is too large.

@@ -1,6 +1,6 @@
 //! Reading the facts from a node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stellar::rpc::{Clock, Event};
 use stellar::vault::{Lifecycle, RunFinalized, RunOpened, SettledRun};
@@ -85,6 +85,7 @@ pub async fn gather(
         account: None,
         receipts: None,
         unexplained: Vec::new(),
+        unseen: None,
     };
     if facts.registry.is_none() {
         return Ok(facts);
@@ -96,11 +97,11 @@ pub async fn gather(
     add_hinted(rpc, own, &mut facts, hints).await?;
     let user = facts.attempts.iter().find_map(|attempt| attempt.origin().map(|origin| origin.user));
     if let Some(user) = user.or(hints.user) {
-        let (account, receipts, unexplained) =
-            receipts_of(rpc, own, &user, &history, lists(&user)?).await?;
-        facts.account = account;
-        facts.receipts = receipts;
-        facts.unexplained = unexplained;
+        let known = receipts_of(rpc, own, &user, &history, lists(&user)?).await?;
+        facts.account = known.account;
+        facts.receipts = known.list;
+        facts.unexplained = known.unexplained;
+        facts.unseen = known.unseen;
         add_archived(own, &mut facts)?;
     }
 
@@ -137,8 +138,8 @@ pub async fn account_receipts(
 ) -> Result<(Option<Receipts>, Option<ReceiptsDocument>)> {
     rpc.require_network(&own.network).await?;
     let history = history(rpc, own).await?;
-    let (account, receipts, _) = receipts_of(rpc, own, user, &history, lists).await?;
-    Ok((account, receipts))
+    let known = receipts_of(rpc, own, user, &history, lists).await?;
+    Ok((known.account, known.list))
 }
 
 impl History {
@@ -315,19 +316,30 @@ fn add(facts: &mut ChainFacts, found: AttemptFacts) {
     }
 }
 
-/// The account's count and hash, its receipts as far back as their texts are known without a gap,
-/// and settlements of it whose text cannot be made because their opening is not known.
+/// What is known of an account's receipts.
+#[derive(Default)]
+struct KnownReceipts {
+    /// How many there are, and the running hash over them; nothing without an account.
+    account: Option<Receipts>,
+    /// As far back as their texts are known without a gap.
+    list: Option<ReceiptsDocument>,
+    /// Settlements whose text cannot be made because their opening is not known.
+    unexplained: Vec<Settlement>,
+    /// As [`ChainFacts::unseen`].
+    unseen: Option<u64>,
+}
+
 async fn receipts_of(
     rpc: &Rpc,
     own: &Own,
     user: &Address,
     history: &History,
     lists: Lists,
-) -> Result<(Option<Receipts>, Option<ReceiptsDocument>, Vec<Settlement>)> {
+) -> Result<KnownReceipts> {
     let account = own.vault.read_account(rpc, user).await?;
     let account =
         account.map(|account| Receipts { count: account.receipts, hash: account.receipts_hash });
-    let Some(now) = account else { return Ok((None, None, Vec::new())) };
+    let Some(now) = account else { return Ok(KnownReceipts::default()) };
 
     let is_own = |list: &&ReceiptsDocument| own.owns(list, user);
     let kept: Vec<_> = lists.own.iter().filter(is_own).collect();
@@ -335,13 +347,15 @@ async fn receipts_of(
         // The verifier's own list counts where both have a receipt. A list from outside that does
         // not lead to the chain's hash is no fault of the account: what was known without it stays.
         let both: Vec<_> = std::iter::once(stored).chain(kept.iter().copied()).collect();
-        let (list, unexplained) = assemble(own, user, now, history, &both)?;
-        if list.check().is_ok() && list.end() == Some((now.count, now.hash)) {
-            return Ok((account, Some(list), unexplained));
+        let known = assemble(own, user, now, history, &both)?;
+        let leads = |list: &ReceiptsDocument| {
+            list.check().is_ok() && list.end() == Some((now.count, now.hash))
+        };
+        if known.list.as_ref().is_some_and(leads) {
+            return Ok(known);
         }
     }
-    let (list, unexplained) = assemble(own, user, now, history, &kept)?;
-    Ok((account, Some(list), unexplained))
+    assemble(own, user, now, history, &kept)
 }
 
 /// One list of these lists and of the events; where several have a receipt, the later list counts,
@@ -352,7 +366,7 @@ fn assemble(
     now: Receipts,
     history: &History,
     lists: &[&ReceiptsDocument],
-) -> Result<(ReceiptsDocument, Vec<Settlement>)> {
+) -> Result<KnownReceipts> {
     let mut texts: BTreeMap<u64, ReceiptText> = BTreeMap::new();
     let mut hashes: BTreeMap<u64, Digest> = BTreeMap::from([(0, Digest::from([0; 32]))]);
     let mut known: Vec<(VaultRunId, SettledRun)> = Vec::new();
@@ -366,11 +380,13 @@ fn assemble(
         }
     }
     let mut unexplained = Vec::new();
+    let mut seen = BTreeSet::new();
     for event in history.finalized.iter().filter(|event| event.user == *user) {
         let opened = history.opened.iter().find(|opened| opened.run_id == event.run_id);
         let listed = known.iter().find(|(id, _)| *id == event.run_id).map(|(_, run)| run);
         let terms = opened.map(|opened| &opened.terms).or(listed.map(|run| &run.terms));
         hashes.insert(event.receipt_number, event.receipts_hash);
+        seen.insert(event.receipt_number);
         match terms {
             Some(terms) => {
                 let text = event.settled(terms).to_xdr()?;
@@ -388,7 +404,18 @@ fn assemble(
             }),
         }
     }
-    Ok((newest(own, user, now, &texts, &hashes), unexplained))
+    let list = newest(own, user, now, &texts, &hashes);
+    let unseen = unseen(now.count, &seen, &texts);
+    Ok(KnownReceipts { account: Some(now), list: Some(list), unexplained, unseen })
+}
+
+/// The newest receipt after the first that the node has, up to the account's newest, that neither
+/// an event nor a list knows.
+fn unseen(count: u64, seen: &BTreeSet<u64>, texts: &BTreeMap<u64, ReceiptText>) -> Option<u64> {
+    let first = *seen.first()?;
+    // At most one more than there are events and texts is looked at.
+    let is_known = |number: &u64| seen.contains(number) || texts.contains_key(number);
+    (first..=count).rev().find(|number| !is_known(number))
 }
 
 /// The receipts up to the account's newest, back to the first gap. The hash before the first of
@@ -544,6 +571,21 @@ mod tests {
         .await;
         let history = history(&rpc, &own()).await.unwrap();
         assert!(history.opened.is_empty() && history.finalized.is_empty());
+    }
+
+    #[test]
+    fn a_receipt_between_or_after_those_that_the_node_has_is_unseen() {
+        let text = |number| (number, ReceiptText::new(&Digest::from([0; 32]), number, b"text"));
+        let of = |count, seen: &[u64], texts: &[u64]| {
+            let seen = seen.iter().copied().collect();
+            unseen(count, &seen, &texts.iter().copied().map(text).collect())
+        };
+        assert_eq!(of(7, &[5, 6, 7], &[]), None, "the node may have forgotten the earlier ones");
+        assert_eq!(of(7, &[5, 7], &[]), Some(6));
+        assert_eq!(of(7, &[4, 6], &[5]), Some(7));
+        assert_eq!(of(7, &[4, 6], &[5, 7]), None);
+        assert_eq!(of(7, &[], &[1, 2]), None, "a list alone says nothing of the node");
+        assert_eq!(of(u64::MAX, &[1], &[]), Some(u64::MAX));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A run is what its user asked for once; each retry charges again. So what the run cost is the sum
 //! over its attempts, and that sum is only as good as the search for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use stellar::Address;
@@ -246,12 +246,29 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
         ));
     }
 
+    let receipts = verified_receipts(facts);
+
     // The first ledger has no transactions, so that 2 reaches back as far as 1.
     if facts.oldest_ledger <= 2 {
-        return unexplained(facts, 0).map_or(Ok(Coverage::WholeChain), Err);
+        if let Some(reason) = unexplained(facts, 0) {
+            return Err(reason);
+        }
+        // Whoever has every ledger has every settlement. The account's record counts them, so that
+        // a node that hides one contradicts itself.
+        let count = facts.account.map_or(0, |account| account.count);
+        let is_whole = match count {
+            0 => facts.attempts.iter().all(|attempt| attempt.finalized.is_none()),
+            _ => receipts.is_some() && counts_from_one(facts),
+        };
+        return match is_whole {
+            true => Ok(Coverage::WholeChain),
+            false => Err(format!(
+                "the RPC names every ledger as kept, and does not have each of the {count} \
+                 receipts that the account counts; {REMEDY}"
+            )),
+        };
     }
 
-    let receipts = verified_receipts(facts);
     if let Some(receipts) = &receipts {
         // Every receipt is known by its text, so that no charge of the account is another run's
         // name.
@@ -278,6 +295,17 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     if let Some(reason) = unexplained(facts, asked) {
         return Err(reason);
     }
+    if let Some(number) = facts.unseen {
+        return Err(format!(
+            "the RPC has earlier settlements of the account, and not the one of receipt {number}, \
+             which could be this run's; {REMEDY}"
+        ));
+    }
+    if let Some(attempt) = skipped(facts) {
+        return Err(format!(
+            "nothing on chain tells of attempt {attempt}, and a later one is there; {REMEDY}"
+        ));
+    }
 
     match receipts {
         None if facts.account.is_some_and(|account| account.count > 0) => {
@@ -301,6 +329,14 @@ fn unlisted(facts: &ChainFacts) -> Option<u32> {
             && !receipts.iter().any(|(_, receipt)| receipt.run_id == attempt.run_id)
     });
     silent.next().map(|attempt| attempt.attempt)
+}
+
+/// The first attempt that was not found although a later one was. It may never have been opened;
+/// that no receipt is its, only a list of receipts can tell.
+fn skipped(facts: &ChainFacts) -> Option<u32> {
+    let found: BTreeSet<u32> = facts.attempts.iter().map(|attempt| attempt.attempt).collect();
+    let last = *found.last()?;
+    (1..last).find(|number| !found.contains(number))
 }
 
 /// A settlement since `asked` whose opening was not found could be this run's.

@@ -1,4 +1,4 @@
-//! JSON-RPC by hand, for what `soroban-client` cannot be trusted with; bounded in size and time.
+//! JSON-RPC by hand, bounded in size and time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use wire::causes;
 use super::{RpcError, Turn, call_span, malformed, shorten};
 use crate::{Address, ChainError};
 
-/// Most bytes of one answer.
+/// Most bytes of one answer: several times the largest page of events or entries that a node gives.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 
 pub(super) struct Raw {

@@ -57,9 +57,10 @@ impl Rpc {
         call: &Call,
         transaction: &Built,
     ) -> Result<Simulation, ChainError> {
-        let answer = self.by_node(METHOD, |node| node.simulate(transaction)).await?;
-        let raw: RawSimulation =
-            serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
+        // Entries to be signed come with the credentials of the newest kind that the network has.
+        let transaction = transaction.to_base64()?;
+        let params = serde_json::json!({ "transaction": transaction, "useUpgradedAuth": true });
+        let raw: RawSimulation = self.raw().await?.call(METHOD, params).await?;
         // Before anything is read of it: a refusal by an old ledger is no refusal.
         self.require_recent(METHOD, raw.latest_ledger)?;
         raw.decode(call)

@@ -123,6 +123,53 @@ fn receipts_that_reach_back_take_the_place_of_the_nodes_retention() {
     assert!(text.contains("all receipts of the account are at hand"), "{text}");
 }
 
+/// The node leaves out both events of the first attempt, and so the account's second receipt has no
+/// hash before it. What is left must not be taken for all there is.
+#[test]
+fn a_node_that_hides_an_earlier_attempt_proves_no_sum() {
+    let hidden = || {
+        let mut fixture = retried();
+        fixture.facts.attempts.remove(0);
+        let account = fixture.facts.account.unwrap();
+        let list = fixture.facts.receipts.as_mut().unwrap();
+        list.receipts.clear();
+        list.before = account.hash;
+        fixture
+    };
+    for oldest_ledger in [1, 2, 3, 1_000] {
+        let mut fixture = hidden();
+        fixture.facts.oldest_ledger = oldest_ledger;
+        let proof = fixture.judge();
+        assert_eq!(proof.exit_code(), 2, "{oldest_ledger}: {:#?}", proof.links);
+        let text = conclusion(&fixture);
+        assert!(text.contains("at least") && !text.contains("proven:"), "{text}");
+    }
+}
+
+#[test]
+fn a_node_that_lacks_a_settlement_between_others_proves_no_sum() {
+    let mut fixture = Fixture::new();
+    let list = fixture.facts.receipts.as_mut().unwrap();
+    list.before = list.receipts.remove(0).hash;
+    fixture.breaks(&[]);
+    fixture.facts.unseen = Some(1);
+    let proof = fixture.judge();
+    assert_eq!(proof.exit_code(), 2, "{:#?}", proof.links);
+}
+
+#[test]
+fn a_node_with_every_ledger_has_every_receipt() {
+    let mut fixture = Fixture::new();
+    fixture.facts.oldest_ledger = 2;
+    fixture.breaks(&[]);
+    let list = fixture.facts.receipts.as_mut().unwrap();
+    list.before = list.receipts.remove(0).hash;
+    assert_eq!(fixture.judge().exit_code(), 2);
+    fixture.facts.account = None;
+    fixture.facts.receipts = None;
+    assert_ne!(fixture.judge().exit_code(), 0, "a settlement without an account");
+}
+
 #[test]
 fn a_settlement_whose_opening_is_missing_could_be_the_runs_own() {
     let mut fixture = Fixture::new();
