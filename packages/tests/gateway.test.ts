@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 
-import { GatewayRefusal, follow, gateway, unwrap } from "../gateway/dist/index.js";
+import { GatewayRefusal, bundle, follow, gateway, output, problemPage, unwrap } from "../gateway/dist/index.js";
 
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const piece = (id: number) => `id: ${id}\ndata: ${JSON.stringify({ type: `event ${id}`, data: {} })}\n\n`;
@@ -57,4 +57,43 @@ test("a stream goes on behind its cursor, and a refusal has its code", async () 
     server.closeAllConnections();
     server.close();
   }
+});
+
+test("what is no JSON is read as what it is", async () => {
+  const asked: string[] = [];
+  const answer = async (input: string | URL | Request) => {
+    asked.push(String(input));
+    if (String(input).endsWith("/none")) {
+      return Response.json({ code: "NOT_FOUND", status: 404, detail: "no such output" }, { status: 404 });
+    }
+    return new Response(String(input).endsWith(".json") ? '{"a":1}' : "# Report\n");
+  };
+  const options = { baseUrl: "http://gateway.test", fetch: answer as typeof fetch };
+  assert.equal(await output(options, "7", "report.md"), "# Report\n");
+  assert.equal(await output(options, "7", "a b/c.json", "text", { attempt: 2 }), "# Report\n");
+  assert.equal((await output(options, "7", "facts.json", "arrayBuffer")).byteLength, 7);
+  assert.equal(await new Response(await bundle(options, "7")).text(), "# Report\n");
+  assert.equal(await problemPage(options, "not-found"), "# Report\n");
+  assert.equal(asked[1], "http://gateway.test/runs/7/outputs/a%20b/c.json?attempt=2");
+  await assert.rejects(output(options, "7", "none"), (error) => error instanceof GatewayRefusal && error.status === 404);
+});
+
+test("a connection that is dead without being closed is opened again", async () => {
+  let opened = 0;
+  const silent = async (_: string | URL | Request, init?: RequestInit) => {
+    opened += 1;
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        if (opened > 1) controller.enqueue(new TextEncoder().encode(piece(1)));
+        init?.signal?.addEventListener("abort", () => controller.error(init.signal?.reason));
+      },
+    });
+    return new Response(body, { headers: { "content-type": "text/event-stream" } });
+  };
+  const options = { baseUrl: "http://gateway.test", fetch: silent as typeof fetch, silenceMs: 20 };
+  for await (const { cursor } of follow(options, undefined)) {
+    assert.equal(cursor, "1");
+    break;
+  }
+  assert.equal(opened, 2);
 });

@@ -400,6 +400,9 @@ forbidden 403 PermissionDenied false 3
 not-found 404 NotFound false 1
 method-not-allowed 405 Unimplemented false 3
 unsupported-media-type 415 InvalidArgument false 3
+request-timeout 408 DeadlineExceeded true 2
+precondition-failed 412 FailedPrecondition false 3
+range-not-satisfiable 416 OutOfRange false 3
 misdirected-request 421 FailedPrecondition false 3
 run-not-retryable 409 FailedPrecondition false 1
 run-not-cancellable 409 FailedPrecondition false 1

@@ -726,7 +726,7 @@ export interface components {
         /** @description An agent, as the registry has it now. */
         AgentView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Its number.
              */
             agentId: number;
@@ -735,7 +735,7 @@ export interface components {
             /** @description Who may change it and is paid for its runs. */
             developer: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The newest rate card; that one and the one before can be opened (V5).
              */
             latestRateVersion: number;
@@ -759,7 +759,7 @@ export interface components {
          */
         AttemptView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Which attempt, from 1.
              */
             attempt: number;
@@ -803,25 +803,25 @@ export interface components {
         /** @description Budgets; a meter that is absent is zero. */
         Budgets: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description HTTP calls.
              */
-            httpCalls?: number | null;
+            httpCalls?: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Tokens read.
              */
-            llmIn?: number | null;
+            llmIn?: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Tokens written.
              */
-            llmOut?: number | null;
+            llmOut?: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Milliseconds of wall time.
              */
-            runtimeMs?: number | null;
+            runtimeMs?: number;
         };
         /** @description One finding of a check. */
         CheckIssueView: {
@@ -879,7 +879,7 @@ export interface components {
             /** @description Which network. */
             networkPassphrase: string;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description How often workers look for work, in milliseconds.
              */
             pollIntervalMs: number;
@@ -943,7 +943,7 @@ export interface components {
             /** @description What its manifest declares, such as `FS:write`. */
             declared: string[];
             /**
-             * Format: int64
+             * Format: u-int64
              * @description How many operations were refused.
              */
             deniedCount: number;
@@ -965,7 +965,7 @@ export interface components {
              */
             at: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Which attempt, from 1.
              */
             attempt: number;
@@ -986,7 +986,7 @@ export interface components {
              */
             at: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Which attempt, from 1.
              */
             attempt: number;
@@ -1031,7 +1031,7 @@ export interface components {
         /** @description A runner's right to open runs for a user. */
         GrantView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description For which agent.
              */
             agentId: number;
@@ -1132,13 +1132,13 @@ export interface components {
         };
         /** @description The four meters, named as frontends know them. */
         Meters: {
-            /** Format: int64 */
+            /** Format: u-int64 */
             httpCalls: number;
-            /** Format: int64 */
+            /** Format: u-int64 */
             llmIn: number;
-            /** Format: int64 */
+            /** Format: u-int64 */
             llmOut: number;
-            /** Format: int64 */
+            /** Format: u-int64 */
             runtimeMs: number;
         };
         /** @description A module that was run, with the verdict on which its newest attempt was opened. */
@@ -1162,7 +1162,7 @@ export interface components {
             /** @description Such as `FS:write`. */
             category: string;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Operations.
              */
             count: number;
@@ -1170,17 +1170,17 @@ export interface components {
         /** @description Oracle cases of a verdict. */
         OracleView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Attempts over all cases.
              */
             attempts: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description In its specifications.
              */
             cases: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Those whose attempts were all equal and right.
              */
             passed: number;
@@ -1197,7 +1197,7 @@ export interface components {
         /** @description A file that an attempt delivered. */
         OutputView: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description In bytes.
              */
             length: number;
@@ -1209,7 +1209,7 @@ export interface components {
         /** @description The files that an attempt delivered: what `GET /runs/:id/outputs` answers. */
         OutputsView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The attempt.
              */
             attempt: number;
@@ -1228,7 +1228,7 @@ export interface components {
         /** @description What is paused or resumed: new runs of one agent, of one user, or of everybody. */
         PauseOrder: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Only new runs of this agent.
              */
             agent?: number | null;
@@ -1264,7 +1264,7 @@ export interface components {
             /** @description Every mistake of the request, where there are several. */
             issues?: components["schemas"]["Issue"][];
             /**
-             * Format: int32
+             * Format: u-int16
              * @description The HTTP status, again.
              */
             status: number;
@@ -1287,14 +1287,14 @@ export interface components {
         /** @description The body of `POST /quote`, as its document describes it. */
         QuoteRequest: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description The agent's number.
              */
             agentId: number;
             /** @description The most units that the run may use. */
             budgets: components["schemas"]["Budgets"];
             /**
-             * Format: int64
+             * Format: u-int64
              * @description The rate card; the newest if absent.
              */
             rateVersion?: number | null;
@@ -1304,7 +1304,7 @@ export interface components {
         /** @description The highest price of a run. */
         QuoteView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The agent.
              */
             agentId: number;
@@ -1319,7 +1319,7 @@ export interface components {
             /** @description Most stroops that the developer may get: rates × budgets. */
             maxCharge: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The rate card that would hold.
              */
             rateVersion: number;
@@ -1336,7 +1336,7 @@ export interface components {
             /** @description Its prices. */
             rates: components["schemas"]["RatesView"];
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Its version.
              */
             version: number;
@@ -1353,7 +1353,7 @@ export interface components {
             /** @description Running hash with this receipt. */
             hash: components["schemas"]["Digest"];
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Counts the account's receipts from 1.
              */
             number: number;
@@ -1454,12 +1454,12 @@ export interface components {
         /** @description A run as it is after the event. */
         RunData: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The agent in the registry.
              */
             agent_id: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Which attempt of it, from 1.
              */
             attempt: number;
@@ -1491,7 +1491,7 @@ export interface components {
          */
         RunRequest: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description The agent's number.
              */
             agentId: number;
@@ -1507,12 +1507,12 @@ export interface components {
             metadata?: Record<string, never> | null;
             priority?: components["schemas"]["RunPriority"] | null;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description The rate card; the newest if absent.
              */
             rateVersion?: number | null;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Drawn if absent.
              */
             seed?: number | null;
@@ -1537,12 +1537,12 @@ export interface components {
          */
         RunView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The agent's number in the registry.
              */
             agentId: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The present attempt, from 1.
              */
             attempt: number;
@@ -1581,19 +1581,19 @@ export interface components {
             phase: string;
             priority?: components["schemas"]["RunPriority"] | null;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The rate card that holds, once it is known.
              */
             rateVersion?: number | null;
             receipt?: components["schemas"]["ReceiptView"] | null;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description How often it was retried.
              */
             retries: number;
             runId?: components["schemas"]["VaultRunId"] | null;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description The run's seed, at most 2^53 - 1 (R12).
              */
             seed: number;
@@ -1626,7 +1626,7 @@ export interface components {
         /** @description A sealed attempt. */
         SealedView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Which attempt.
              */
             attempt: number;
@@ -1726,7 +1726,7 @@ export interface components {
             /** @description What `inputRef` of a run takes: SHA-256 of the input as canonical JSON (RFC 8785). */
             inputRef: components["schemas"]["Digest"];
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Bytes of the canonical JSON.
              */
             length: number;
@@ -1741,17 +1741,17 @@ export interface components {
         /** @description Tests of a verdict. */
         TestsView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Those that passed.
              */
             passed: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Those that do not apply.
              */
             skipped: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description In its manifest.
              */
             total: number;
@@ -1766,14 +1766,14 @@ export interface components {
         /** @description A session's tokens. `token` is the name that SEP-10 and SEP-45 fix; the rest is beside it. */
         Tokens: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description When it ends, in Unix seconds.
              */
             expires_at: number;
             /** @description What the next tokens are asked with; good once. */
             refresh_token: string;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description When the session can no longer be refreshed, in Unix seconds.
              */
             session_expires_at: number;
@@ -1814,14 +1814,14 @@ export interface components {
             /** @description The last thing that a node said about it. */
             lastAnswer?: string | null;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The ledger it is in.
              */
             ledger?: number | null;
             /** @description What it is for: `open`, `finalize`, `void` or `reclaim`. */
             purpose: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description How often it was sent.
              */
             sends: number;
@@ -1842,51 +1842,51 @@ export interface components {
         /** @description What one attempt asked of one named service, as module-gate signed it (E6). */
         UpstreamView: {
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Requests that left: each is one of `httpCalls`.
              */
             calls: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Calls whose usage is not certain.
              */
             inconclusive: number;
             /** @description The form of its requests and answers: `openai`, `anthropic` or `http`. */
             kind: string;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Tokens read that are charged.
              */
             llmIn: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Tokens written that are charged.
              */
             llmOut: number;
             /** @description The service, as the module's manifest names it. */
             name: string;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Requests that did not leave.
              */
             refused: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Bytes of bodies that left.
              */
             requestBytes: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Bytes of bodies that came, after decompression.
              */
             responseBytes: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description Tokens that the service reported above what is charged.
              */
             unbilled: number;
             /**
-             * Format: int64
+             * Format: u-int64
              * @description From each request to the end of its answer, all together, in milliseconds.
              */
             wallMs: number;
@@ -1935,12 +1935,12 @@ export interface components {
         /** @description An unfinished run, as workers see it. */
         WorkView: {
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The agent.
              */
             agentId: number;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description The present attempt.
              */
             attempt: number;
@@ -1956,7 +1956,7 @@ export interface components {
             /** @description Where its money is. */
             escrow: string;
             /**
-             * Format: int32
+             * Format: u-int32
              * @description Tries of the present phase that came to nothing.
              */
             failures: number;
@@ -2406,6 +2406,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -2518,6 +2527,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -2616,6 +2634,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3174,6 +3201,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -3688,6 +3724,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The state of the run does not allow it now. */
             409: {
                 headers: {
@@ -3812,6 +3857,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4061,6 +4115,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The state of the run does not allow it now. */
             409: {
                 headers: {
@@ -4186,6 +4249,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4970,6 +5042,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -5041,7 +5122,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The newest without a gap, at most 1000; `before` is the hash before them. */
+            /** @description The newest without a gap, at most 1000 and about 1 MiB; `before` is the hash before them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5131,7 +5212,7 @@ export interface operations {
                 user?: string;
                 /** @description Only runs in this status. */
                 status?: string;
-                /** @description At most this many, from 1 to 500. */
+                /** @description At most this many, from 1 to 500. A page of more than about 1 MiB has fewer. */
                 limit?: string;
                 /** @description From the header `Link` of the page before. */
                 cursor?: string;
@@ -5301,6 +5382,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5781,6 +5871,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description The state of the run does not allow it now. */
             409: {
                 headers: {
@@ -6098,7 +6197,16 @@ export interface operations {
                 /** @description Its number, from 1; the present one if absent. */
                 attempt?: number;
             };
-            header?: never;
+            header?: {
+                /** @description One part of the file, in bytes. */
+                Range?: string | null;
+                /** @description The part is wanted of the file with this entity tag; else the whole file. */
+                "If-Range"?: string | null;
+                /** @description The file is wanted if it has one of these entity tags. */
+                "If-Match"?: string | null;
+                /** @description The file is wanted unless it has one of these entity tags. */
+                "If-None-Match"?: string | null;
+            };
             path: {
                 /** @description The run. */
                 id: string;
@@ -6112,6 +6220,7 @@ export interface operations {
             /** @description The file. */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6121,15 +6230,18 @@ export interface operations {
             /** @description The part that the header Range names. */
             206: {
                 headers: {
+                    "Content-Range"?: string;
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/octet-stream": string;
                 };
             };
-            /** @description The file is the one of If-None-Match. */
+            /** @description The file is one of If-None-Match. */
             304: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6179,12 +6291,23 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
-            /** @description The file has no such part. */
+            /** @description The file is none of If-Match. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The file has no such part; Content-Range says how long it is. */
             416: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
             };
             /** @description The gateway is not called by this name. */
             421: {
@@ -6283,6 +6406,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6609,6 +6741,15 @@ export interface operations {
             };
             /** @description Not found, or the caller may not see it. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body, or the next piece of it, did not come in time. */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };

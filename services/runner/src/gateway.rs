@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use chassis::Health;
 use serde::Deserialize;
+use serde_json::value::to_raw_value;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
@@ -21,14 +22,15 @@ use wire::{Problem, RunId};
 use crate::auth::{self, Access, Caller};
 use crate::error::{Error, Result};
 use crate::gates::Gates;
+use crate::gateway::answers::Answers;
 use crate::gateway::commands::{Key, RunCommands};
 use crate::gateway::console::Console;
-use crate::gateway::limits::Limits;
+use crate::gateway::limits::{ClientAddress, Limits};
 use crate::gateway::market::Market;
 use crate::gateway::operator::Reconciliation;
 use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
-use crate::gateway::streams::{EventsQuery, Streams};
+use crate::gateway::streams::{EventsQuery, Reader, Streams};
 use crate::gateway::summary::About;
 use crate::gateway::timeline::TimelineView;
 use crate::model::run::{Snapshot, draw_seed};
@@ -45,6 +47,8 @@ pub mod commands;
 pub mod intake;
 pub mod inputs;
 pub mod page;
+pub mod shares;
+pub mod answers;
 pub mod summary;
 pub mod bundle;
 pub mod pieces;
@@ -81,6 +85,8 @@ pub struct Gateway {
     pub about: About,
     /// Streams of events that are open.
     pub streams: Streams,
+    /// Answers that are made and sent.
+    pub answers: Answers,
     /// Offers of the chain.
     pub market: Market,
     /// What several places say about each other.
@@ -121,12 +127,13 @@ type Shared = State<Arc<Gateway>>;
 /// When the origin cannot be the value of a header.
 pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router> {
     let Reach { cors_origin, hosts, limits, console } = reach;
+    let origin = HeaderValue::from_str(cors_origin)?;
     // What is on offer is never read of another network.
     gateway.market.rpc.expect_network(gateway.followed.network);
     // Under the same rules: on a loopback address, where names are checked, nobody probes by
     // another name.
     let health = gateway.health.router().with_state(());
-    let access = gateway.access.clone();
+    let (access, answers) = (gateway.access.clone(), gateway.answers.clone());
     let by_address = middleware::from_fn_with_state(limits.clone(), limits::by_address);
     let files = console.map(Console::routes).transpose()?.unwrap_or_default();
     // Files take any query: it is how caches are gone round.
@@ -146,18 +153,19 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .route_layer(middleware::from_fn(rules::apply_query))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(limits, limits::by_account))
+        .layer(middleware::from_fn_with_state(answers, answers::bound))
+        .layer(middleware::from_fn_with_state(limits.clone(), limits::by_account))
         // Every route above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
         // Before the login: a token that is none costs a look as well.
-        .layer(by_address.clone())
+        .layer(by_address)
         .merge(probes)
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
         .merge(public)
         .with_state(gateway)
-        .layer(cors(cors_origin)?)
-        .merge(login::routes(&access, hosts.clone()).layer(by_address))
-        .layer(middleware::from_fn_with_state(hosts, rules::options))
+        .layer(cors(origin.clone()))
+        .merge(login::routes(&access, hosts.clone(), limits))
+        .layer(middleware::from_fn_with_state((hosts, origin), rules::options))
         .layer(chassis::trace::http()))
 }
 
@@ -219,7 +227,7 @@ struct ListQuery {
     user: Option<String>,
     /// Only runs in this status.
     status: Option<String>,
-    /// At most this many, from 1 to 500.
+    /// At most this many, from 1 to 500. A page of more than about 1 MiB has fewer.
     limit: Option<String>,
     /// From the header `Link` of the page before.
     cursor: Option<String>,
@@ -278,8 +286,13 @@ async fn list(
     let status = query.status.as_deref().map(page::status).transpose()?;
     let asked = query.user.as_deref().map(page::user).transpose()?;
     let scope = caller.list_of(asked.as_deref())?;
-    let (runs, next) = page.fetch(&gateway.commands.db, &scope, status).await?;
-    let views: Vec<_> = runs.iter().map(RunView::from).collect();
+    let show = |run: &Snapshot| {
+        let view = to_raw_value(&RunView::from(run));
+        let view = view.map_err(|error| Error::Broken(error.to_string()))?;
+        let length = view.get().len();
+        Ok((view, length))
+    };
+    let (views, next) = page.fetch(&gateway.commands.db, &scope, status, show).await?;
     let mut answer = Json(views).into_response();
     if let Some(cursor) = next {
         let link = page.link(&cursor, scope.user.as_deref(), status);
@@ -352,12 +365,13 @@ pub struct AttemptQuery {
 async fn bundle(
     State(gateway): Shared,
     caller: Caller,
+    method: Method,
     Path(id): Path<String>,
     query: Result<Query<AttemptQuery>, QueryRejection>,
 ) -> Result<Response> {
     let run = attempt_of(&gateway, &caller, &id, query).await?;
     let gates = oracle_gate(&gateway)?;
-    bundle::answer(&run, gates, &gateway.about.contract_id, &gateway.commands.db).await
+    bundle::answer(&method, &run, gates, &gateway.about.contract_id, &gateway.commands.db).await
 }
 
 /// Lists what an attempt delivered.
@@ -379,14 +393,22 @@ async fn list_outputs(
 #[utoipa::path(get, path = "/runs/{id}/outputs/{*path}", tag = "runs",
     params(("id" = String, Path, description = "The run."),
         ("path" = String, Path, description = "One of the files."),
-        AttemptQuery),
+        AttemptQuery,
+        ("Range" = Option<String>, Header, description = "One part of the file, in bytes."),
+        ("If-Range" = Option<String>, Header,
+        description = "The part is wanted of the file with this entity tag; else the whole file."),
+        ("If-Match" = Option<String>, Header,
+        description = "The file is wanted if it has one of these entity tags."),
+        ("If-None-Match" = Option<String>, Header,
+        description = "The file is wanted unless it has one of these entity tags.")),
     responses(
         (status = 200, content_type = "application/octet-stream", body = String,
-            description = "The file."),
+            description = "The file.", headers(("ETag" = String))),
         (status = 206, content_type = "application/octet-stream", body = String,
-            description = "The part that the header Range names."),
-        (status = 304, description = "The file is the one of If-None-Match."),
-        (status = 416, description = "The file has no such part."),
+            description = "The part that the header Range names.",
+            headers(("ETag" = String), ("Content-Range" = String))),
+        (status = 304, description = "The file is one of If-None-Match.",
+            headers(("ETag" = String))),
     ),
 )]
 async fn output(
@@ -394,10 +416,11 @@ async fn output(
     caller: Caller,
     Path((id, path)): Path<(String, String)>,
     query: Result<Query<AttemptQuery>, QueryRejection>,
-    headers: HeaderMap,
+    (method, headers): (Method, HeaderMap),
 ) -> Result<Response> {
     let run = attempt_of(&gateway, &caller, &id, query).await?;
-    outputs::file(&run, &path, &headers, oracle_gate(&gateway)?, &gateway.commands.db).await
+    let gates = oracle_gate(&gateway)?;
+    outputs::file(&run, &path, (&method, &headers), gates, &gateway.commands.db).await
 }
 
 /// Lists the attempts of a run, each with its transactions.
@@ -439,13 +462,14 @@ async fn show_timeline(
 async fn run_events(
     State(gateway): Shared,
     caller: Caller,
+    address: ClientAddress,
     Path(id): Path<String>,
     query: Result<Query<EventsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let query = read_query(query)?;
     let run = visible(&gateway, &caller, &id).await?.run.id;
-    let by = (caller, gateway.access.clone());
+    let by = Reader { caller, address, access: gateway.access.clone() };
     gateway.streams.of_run(run, by, (&headers, &query), &gateway.commands.db)
 }
 
@@ -459,11 +483,12 @@ async fn run_events(
 async fn all_events(
     State(gateway): Shared,
     caller: Caller,
+    address: ClientAddress,
     query: Result<Query<EventsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let query = read_query(query)?;
-    let by = (caller, gateway.access.clone());
+    let by = Reader { caller, address, access: gateway.access.clone() };
     gateway.streams.of_all(by, (&headers, &query), &gateway.commands.db).await
 }
 
@@ -568,6 +593,10 @@ fn unread_body(rejection: BytesRejection, most: usize) -> Error {
         let text = format!("the request has more than {most} bytes");
         return Error::refused(Problem::PayloadTooLarge, text);
     }
+    if chassis::http::is_late(&rejection) {
+        let text = "the request's body, or the next piece of it, did not come in time";
+        return Error::refused(Problem::RequestTimeout, text);
+    }
     Error::refused(Problem::InvalidRequest, "the request's body can't be read")
 }
 
@@ -585,8 +614,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>> {
     Key::read(key).map(Some)
 }
 
-fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
+/// What pages of this origin, or of every origin for `*`, may send and read: the same of every route.
+fn cors(origin: HeaderValue) -> CorsLayer {
     let exposed = [
+        "accept-ranges",
+        "allow",
+        "content-disposition",
         "content-length",
         "content-range",
         "etag",
@@ -598,25 +631,30 @@ fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
         "ratelimit-reset",
         "retry-after",
         "traceparent",
+        "www-authenticate",
     ];
     // Named: a browser does not take `*` for Authorization.
     let allowed = [
         "authorization",
         "content-type",
         "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "if-range",
         "last-event-id",
+        "range",
         "traceparent",
         "tracestate",
     ];
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers(allowed.map(HeaderName::from_static))
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(3_600));
-    Ok(match origin {
-        "*" => layer.allow_origin(Any),
-        origin => layer.allow_origin(origin.parse::<HeaderValue>()?),
-    })
+    match origin.as_bytes() {
+        b"*" => layer.allow_origin(Any),
+        _ => layer.allow_origin(origin),
+    }
 }
 
 impl IntoResponse for Error {

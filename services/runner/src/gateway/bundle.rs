@@ -1,7 +1,8 @@
 //! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
 
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use sqlx::PgPool;
 use wire::pb::oracle::v1::bundle_chunk::Item;
 use wire::pb::oracle::v1::{BundleChunk, BundleFile};
@@ -11,7 +12,8 @@ use wire::{Problem, RunDocument, RunView};
 use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::gateway::pieces::{self, PAUSE, Pieces};
+use crate::gateway::answers::Retains;
+use crate::gateway::pieces::{self, MOST_RETAINED, PAUSE, PIECE_BYTES, Pieces};
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
@@ -24,6 +26,7 @@ const BLOCK: usize = 512;
 ///
 /// [`Problem::NotFound`] for a run that was not sealed, and what oracle-gate refuses.
 pub async fn answer(
+    method: &Method,
     snapshot: &Snapshot,
     gates: &Gates,
     vault: &str,
@@ -33,11 +36,19 @@ pub async fn answer(
         return Err(Error::refused(Problem::NotFound, "this run was not sealed"));
     }
     let input = store::input(db, snapshot.run.id).await?;
-    let run = run_json(snapshot, vault, &input)?;
+    let run = Bytes::from(run_json(snapshot, vault, &input)?);
+    drop(input);
+    let retained = Retains(MOST_RETAINED.saturating_add(run.len()));
     let stream = gates.bundle(snapshot.key()).await?;
-    let body =
-        pieces::body("a bundle", PAUSE, |pieces| async move { write(&pieces, &run, stream).await });
-    let mut answer = body.into_response();
+    // Only what the answer is like is asked for: nothing is brought that nobody takes.
+    let mut answer = if *method == Method::HEAD {
+        Response::default()
+    } else {
+        let sending = |pieces: Pieces| async move { write(&pieces, run, stream).await };
+        let mut answer = pieces::body("a bundle", PAUSE, sending).into_response();
+        answer.extensions_mut().insert(retained);
+        answer
+    };
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     let name = format!("attachment; filename=\"{}.tar\"", snapshot.run.id);
@@ -64,12 +75,15 @@ fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
 
 async fn write(
     pieces: &Pieces,
-    run: &[u8],
+    mut run: Bytes,
     mut stream: tonic::Streaming<BundleChunk>,
 ) -> anyhow::Result<()> {
     let length = u64::try_from(run.len())?;
     file(pieces, &BundleFile { path: "run.json".to_owned(), length, executable: false }).await?;
-    pieces.send(run.to_vec()).await?;
+    while !run.is_empty() {
+        let piece = run.split_to(run.len().min(PIECE_BYTES));
+        pieces.send(piece).await?;
+    }
     pieces.send(padding(length)).await?;
     let mut left = 0_u64;
     let mut whole = 0_u64;

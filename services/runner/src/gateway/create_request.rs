@@ -59,7 +59,8 @@ pub struct NewRun {
     /// How urgent it is, if its caller said so.
     pub priority: Option<RunPriority>,
     /// Digest of all that was asked for, which does not depend on the way in, on white space or on
-    /// the order of members, but on the text of every number (R5).
+    /// the order of members (R5). Numbers count by their value; those that are never read, in the
+    /// metadata and in members that mean nothing here, by their text.
     pub fingerprint: Digest,
 }
 
@@ -173,16 +174,36 @@ pub struct RunRequest {
 #[expect(dead_code, reason = "described, never made")]
 pub struct Budgets {
     /// Tokens read.
-    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(
+        value_type = u64,
+        required = false,
+        minimum = 0,
+        maximum = 9_007_199_254_740_991_u64
+    )]
     llm_in: Option<u64>,
     /// Tokens written.
-    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(
+        value_type = u64,
+        required = false,
+        minimum = 0,
+        maximum = 9_007_199_254_740_991_u64
+    )]
     llm_out: Option<u64>,
     /// HTTP calls.
-    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(
+        value_type = u64,
+        required = false,
+        minimum = 0,
+        maximum = 9_007_199_254_740_991_u64
+    )]
     http_calls: Option<u64>,
     /// Milliseconds of wall time.
-    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(
+        value_type = u64,
+        required = false,
+        minimum = 0,
+        maximum = 9_007_199_254_740_991_u64
+    )]
     runtime_ms: Option<u64>,
 }
 
@@ -282,9 +303,9 @@ struct Validator<'a> {
 
 /// The members that mean something here.
 ///
-/// `startAt` and `priority` are not among them, although they are read: what is not known here goes
-/// into the fingerprint as it is spelled, so that a request without them keeps the fingerprint that
-/// it had before they were there.
+/// [`KNOWN_LATER`] are not among them, although they are read: what is not known here goes into the
+/// fingerprint as it is spelled, so that a request without them keeps the fingerprint that it had
+/// before they were there.
 const KNOWN: [&str; 10] = [
     "user",
     "agentId",
@@ -297,6 +318,9 @@ const KNOWN: [&str; 10] = [
     "inputRef",
     "seed",
 ];
+
+/// Members that came to mean something later.
+const KNOWN_LATER: [&str; 2] = ["startAt", "priority"];
 
 /// Those that a quote is asked with.
 const KNOWN_TO_QUOTE: [&str; 4] = ["user", "agentId", "rateVersion", "budgets"];
@@ -515,6 +539,10 @@ impl<'a> Validator<'a> {
         let mut others = BTreeMap::new();
         for (name, text) in self.members {
             if KNOWN.contains(&name.as_str()) {
+                continue;
+            }
+            // As everywhere here: what is known and `null` is not there.
+            if KNOWN_LATER.contains(&name.as_str()) && *text == "null" {
                 continue;
             }
             match exact::read(text) {
@@ -742,6 +770,12 @@ mod tests {
         let plain = of(r#","metadata":{"a":1,"b":2}"#);
         assert_eq!(plain, of(r#" , "metadata" : { "b":2, "a":1 } , "label" : null "#));
         assert_ne!(plain, of(r#","metadata":{"a":1,"b":2.0}"#));
+        let absent = of("");
+        for null in ["priority", "startAt", "label", "rateVersion", "seed", "metadata"] {
+            assert_eq!(absent, of(&format!(r#","{null}":null"#)), "{null}");
+        }
+        assert_ne!(absent, of(r#","theirs":null"#), "what means nothing here may be anything");
+        assert_eq!(of(r#","seed":7,"input":[1]"#), of(r#","seed":7.0,"input":[1.0]"#));
         let large = |digit: char| of(&format!(r#","metadata":{{"n":1844674407370955161{digit}}}"#));
         assert_ne!(large('6'), large('7'));
         assert_ne!(plain, of(r#","metadata":{"a":1,"b":2},"theirs":1"#));

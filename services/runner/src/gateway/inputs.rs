@@ -1,8 +1,8 @@
 //! Inputs on their way to a run: stored ahead by `POST /inputs`, named by `inputRef`, and checked by
 //! the schema of the module that will work on them.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,8 +10,10 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use chassis::http::BodyTime;
 use input_schema::Mistake;
 use serde::Serialize;
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +26,8 @@ use crate::error::{Error, Result};
 use crate::gates::Schema;
 use crate::gateway::commands::Key;
 use crate::gateway::create_request::{MAX_STORED_BODY_BYTES, MAX_STORED_BYTES, NewRun};
+use crate::gateway::limits::ClientAddress;
+use crate::gateway::shares::Shares;
 use crate::gateway::{Gateway, Shared, oracle_gate, store, unread_body};
 use crate::input_check::{CHECKS_OF_REQUESTS, mistakes};
 use crate::model::run::INPUT_LASTS;
@@ -35,15 +39,27 @@ const DAILY_BYTES: i64 = 256 * 1024 * 1024;
 static RECEPTIONS: Semaphore = Semaphore::const_new(32);
 /// Of these, at most so many of one account, so that none takes all the places.
 const RECEPTIONS_OF_ONE: usize = 2;
+/// And at most so many of one address, since accounts cost nothing.
+const RECEPTIONS_OF_ADDRESS: usize = 8;
 /// How long an input may take to come.
 const RECEPTION_PATIENCE: Duration = Duration::from_secs(120);
+/// When one of an account's own inputs may have come, in seconds.
+const OWN_RETRY_AFTER_SECS: u64 = 5;
+/// When there may be a place again among all, in seconds: many inputs have come then, or are late.
+const RETRY_AFTER_SECS: u64 = 60;
+/// The steps in which it is said when the inputs of a day are fewer, in seconds.
+const QUOTA_STEP_SECS: i64 = 60;
 /// Inputs that are stored at once: each is in memory twice.
 static UPLOADS: Semaphore = Semaphore::const_new(4);
 /// How long a new run waits for what its module says about its input.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Inputs that are being received, by account.
-static SENDERS: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
+/// Inputs that are being received, by account. Who does not log in has none, and shares the places
+/// of all.
+static OF_ACCOUNTS: LazyLock<Shares<String>> = LazyLock::new(|| Shares::new(RECEPTIONS_OF_ONE));
+/// The same by address.
+static OF_ADDRESSES: LazyLock<Shares<IpAddr>> =
+    LazyLock::new(|| Shares::new(RECEPTIONS_OF_ADDRESS));
 
 /// A stored input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -69,10 +85,16 @@ pub struct StoredInput {
 pub async fn store_input(
     State(gateway): Shared,
     caller: Caller,
+    address: ClientAddress,
     request: Request,
 ) -> Result<Response> {
     let owner = caller.owner_of_inputs()?;
-    let body = receive(&owner, request).await?;
+    // Before it is sent: it would be sent for nothing. What it is exactly is known afterwards, and
+    // is compared then as well.
+    if let Some(length) = declared_length(&request) {
+        within_a_day(&gateway.commands.db, &owner, None, length).await?;
+    }
+    let body = receive(&owner, address, request).await?;
     let gates = oracle_gate(&gateway)?;
     let busy = |_| Error::refused(Problem::Unavailable, "the runner stops; try again");
     let _place = UPLOADS.acquire().await.map_err(busy)?;
@@ -81,14 +103,19 @@ pub async fn store_input(
 
     let (digest, length) = (Digest::of(&input), i64::try_from(input.len()).unwrap_or(i64::MAX));
     let (db, now) = (&gateway.commands.db, chassis::clock::now());
-    let since = now - time::Duration::DAY;
-    within_a_day(store::stored_since(db, &owner, since, digest).await?, length)?;
+    within_a_day(db, &owner, Some(digest), length).await?;
     // The bytes first: what is noted here can be found there.
     gates.put_input(digest, input).await?;
     // Again, under a lock of the account: others may have been sent at the same time.
     let mut tx = chassis::postgres::begin(db).await?;
     store::lock_inputs(&mut tx, &owner).await?;
-    within_a_day(store::stored_since(&mut *tx, &owner, since, digest).await?, length)?;
+    let since = now - time::Duration::DAY;
+    if store::stored_since(&mut *tx, &owner, since, digest).await? > DAILY_BYTES - length {
+        tx.rollback().await?;
+        within_a_day(db, &owner, Some(digest), length).await?;
+        let text = "this account's inputs became fewer just now; try again";
+        return Err(Error::refused(Problem::Conflict, text));
+    }
     store::keep_input(&mut tx, &owner, digest, length, now).await?;
     tx.commit().await?;
 
@@ -100,16 +127,39 @@ pub async fn store_input(
     Ok(answer)
 }
 
-/// Whether an account that has stored so many bytes within a day may store `length` more.
-fn within_a_day(stored: i64, length: i64) -> Result<()> {
+/// Refuses `length` more bytes of an owner who would have stored too many within a day, with the
+/// time until enough of them are a day old. An input that is stored again does not count twice.
+async fn within_a_day(db: &PgPool, owner: &str, again: Option<Digest>, length: i64) -> Result<()> {
+    // Without a digest nothing is left out: this is the digest of no input.
+    let without = again.unwrap_or_else(|| Digest::from([0; 32]));
+    let now = chassis::clock::now();
+    let stored_in = async |secs: i64| {
+        let since = now - time::Duration::DAY + time::Duration::seconds(secs);
+        store::stored_since(db, owner, since, without).await
+    };
+    let stored = stored_in(0).await?;
     if stored.saturating_add(length) <= DAILY_BYTES {
         return Ok(());
     }
+    // Halved until the step is known after which the sum is small enough. After a day it is 0.
+    let (mut too_early, mut enough) = (0, time::Duration::DAY.whole_seconds() / QUOTA_STEP_SECS);
+    while enough - too_early > 1 {
+        let middle = i64::midpoint(too_early, enough);
+        let fits = stored_in(middle * QUOTA_STEP_SECS).await?.saturating_add(length) <= DAILY_BYTES;
+        if fits { enough = middle } else { too_early = middle }
+    }
+    let wait = u64::try_from(enough * QUOTA_STEP_SECS).unwrap_or_default();
     let text = format!(
-        "this account has stored {stored} bytes within a day, of {DAILY_BYTES} that it may; try \
-         again later"
+        "this account has stored {stored} bytes within a day, of {DAILY_BYTES} that it may; there \
+         is room for {length} more in {wait} seconds"
     );
-    Err(Error::refused(Problem::RateLimited, text))
+    Err(Error::later(Problem::RateLimited, text, wait))
+}
+
+/// How many bytes a request says that it brings.
+fn declared_length(request: &Request) -> Option<i64> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
 }
 
 /// Says whether an input is stored for the caller.
@@ -214,52 +264,38 @@ fn refuse(mistakes: Vec<Mistake>) -> Result<()> {
     Err(Error::Refused { problem: Problem::InvalidRequest, detail, issues })
 }
 
-/// An account that is sending an input.
-struct Sender<'a>(&'a str);
-
-impl<'a> Sender<'a> {
-    /// One more input of this account; nothing where it sends as many as it may. Who does not log
-    /// in has no account, and shares the places of all.
-    fn start(owner: &'a str) -> Option<Self> {
-        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let sending = senders.entry(owner.to_owned()).or_default();
-        if *sending >= RECEPTIONS_OF_ONE && !owner.is_empty() {
-            return None;
-        }
-        *sending += 1;
-        Some(Self(owner))
-    }
-}
-
-impl Drop for Sender<'_> {
-    fn drop(&mut self) {
-        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sending) = senders.get_mut(self.0) {
-            *sending -= 1;
-            if *sending == 0 {
-                senders.remove(self.0);
-            }
-        }
-    }
-}
-
 /// The bytes of an input that a caller sends.
-async fn receive(owner: &str, request: Request) -> Result<Bytes> {
-    let _sender = Sender::start(owner).ok_or_else(|| {
+async fn receive(
+    owner: &str,
+    ClientAddress(address): ClientAddress,
+    request: Request,
+) -> Result<Bytes> {
+    let later = |text: String, secs| Error::later(Problem::RateLimited, text, secs);
+    let of_account = (!owner.is_empty()).then(|| {
         let text = format!(
             "this account sends {RECEPTIONS_OF_ONE} inputs already; try again when one is stored"
         );
-        Error::refused(Problem::RateLimited, text)
-    })?;
+        let place = OF_ACCOUNTS.take(&owner.to_owned());
+        place.ok_or_else(|| later(text, OWN_RETRY_AFTER_SECS))
+    });
+    let _of_account = of_account.transpose()?;
+    let of_address = address.map(|address| {
+        let text = format!(
+            "{RECEPTIONS_OF_ADDRESS} inputs are being sent from this address already; try again \
+             when one is stored"
+        );
+        OF_ADDRESSES.take(&address).ok_or_else(|| later(text, OWN_RETRY_AFTER_SECS))
+    });
+    let _of_address = of_address.transpose()?;
     let _place = RECEPTIONS.try_acquire().map_err(|_| {
         let text = "too many inputs are being sent at the moment; try again in a minute";
-        Error::refused(Problem::Unavailable, text)
+        Error::later(Problem::Unavailable, text, RETRY_AFTER_SECS)
     })?;
-    let body = tokio::time::timeout(RECEPTION_PATIENCE, Bytes::from_request(request, &())).await;
-    let body = body.map_err(|_| {
-        let text = format!("the input did not come within {} s", RECEPTION_PATIENCE.as_secs());
-        Error::refused(Problem::InvalidRequest, text)
-    })?;
+    // The server bounds the time, and a pause between two pieces: this is a large body.
+    if let Some(time) = request.extensions().get::<BodyTime>() {
+        time.allow(RECEPTION_PATIENCE);
+    }
+    let body = Bytes::from_request(request, &()).await;
     body.map_err(|rejection| unread_body(rejection, MAX_STORED_BODY_BYTES))
 }
 
@@ -297,4 +333,22 @@ fn canonical(body: &[u8]) -> Result<Vec<u8>> {
         return Err(Error::refused(Problem::PayloadTooLarge, text));
     }
     Ok(read.text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_input_that_does_not_come_in_time_is_refused_as_that() {
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let pieces = futures::stream::iter([Err::<Bytes, _>(late)]);
+        let request = Request::new(Body::from_stream(pieces));
+        let rejection = Bytes::from_request(request, &()).await.unwrap_err();
+        let refused = unread_body(rejection, MAX_STORED_BODY_BYTES);
+        let Error::Refused { problem, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!(problem, Problem::RequestTimeout);
+    }
 }

@@ -1,13 +1,15 @@
 //! How many requests a caller may make: each account and each address has a bucket that fills again
 //! at a steady rate (GCRA). Requests that make the runner ask the network or a gate cost more.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -74,6 +76,11 @@ pub struct Buckets<K: Clone + std::hash::Hash + Eq> {
     rate: u32,
     requests: AtomicU64,
 }
+
+/// Where a request comes from, for whoever counts by address: the address whose requests are
+/// limited. It has none where there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
 
 /// What a request left in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,13 +161,23 @@ pub async fn by_account(limits: State<Limits>, request: Request, next: Next) -> 
     answer(taken, "this account", buckets.burst, request, next).await
 }
 
-/// Lets a request through if its address has something left. Stands before the login's guard.
-pub async fn by_address(limits: State<Limits>, request: Request, next: Next) -> Response {
-    let Some(buckets) = &limits.address else { return next.run(request).await };
+/// Lets a request through if its address has something left, with its [`ClientAddress`]. Stands
+/// before the login's guard.
+pub async fn by_address(limits: State<Limits>, mut request: Request, next: Next) -> Response {
     // Without an address there is no connection either: a call inside of this process.
     let Some(address) = address(&request, limits.proxies) else { return next.run(request).await };
+    request.extensions_mut().insert(ClientAddress(Some(address)));
+    let Some(buckets) = &limits.address else { return next.run(request).await };
     let taken = buckets.take(&address, cost(&request));
     answer(taken, "this address", buckets.burst, request, next).await
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self(None)))
+    }
 }
 
 async fn answer(

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tower_http::cors::{Any, CorsLayer};
 use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,8 +22,9 @@ use crate::auth::session::Session;
 use crate::auth::{Access, Login, Proof, invalid, sep10, sep45, session};
 use crate::error::{Error, Result};
 use crate::gateway::create_request::body_members;
+use crate::gateway::limits::{self, Limits};
 use crate::gateway::rules::{self, FORM, Hosts};
-use crate::gateway::{method_not_allowed, read_query};
+use crate::gateway::{cors, method_not_allowed, read_query, unread_body};
 
 /// The most bytes of a request: a list of authorisation entries, with room.
 pub const MAX_BODY_BYTES: usize = 96 * 1024;
@@ -32,24 +32,21 @@ pub const MAX_BODY_BYTES: usize = 96 * 1024;
 type Shared = State<Arc<Login>>;
 
 /// All routes of the login; none when callers do not log in.
-pub fn routes(access: &Access, hosts: Option<Arc<Hosts>>) -> Router {
+pub fn routes(access: &Access, hosts: Option<Arc<Hosts>>, limits: Limits) -> Router {
     let Access::Login(login) = access else { return Router::new() };
     let (behind_guard, _) = behind_guard().split_for_parts();
     let behind_guard = behind_guard.layer(middleware::from_fn_with_state(access.clone(), guard));
-    // SEP-1, SEP-10 and SEP-45 demand that pages of every origin may ask. These routes take no
-    // cookie, so another origin gains nothing by asking.
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .max_age(std::time::Duration::from_secs(3_600));
     let (open, _) = open().split_for_parts();
     open.merge(behind_guard)
         .route_layer(middleware::from_fn(rules::apply_query))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(hosts, rules::apply))
-        .layer(cors)
+        .layer(middleware::from_fn_with_state(limits, limits::by_address))
+        // SEP-1, SEP-10 and SEP-45 demand that pages of every origin may ask. These routes take no
+        // cookie, so another origin gains nothing by asking. A page has to be able to read every
+        // refusal, so that this layer goes outside of those that refuse.
+        .layer(cors(HeaderValue::from_static("*")))
         .with_state(login.clone())
 }
 
@@ -333,13 +330,7 @@ fn tokens(login: &Login, session: &Session) -> Result<Response> {
 }
 
 fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::refused(
-            Problem::PayloadTooLarge,
-            format!("the request has more than {MAX_BODY_BYTES} bytes"),
-        ),
-        _ => invalid("the request's body cannot be read"),
-    })
+    body.map_err(|rejection| unread_body(rejection, MAX_BODY_BYTES))
 }
 
 /// One text of a body that is JSON or a form; SEP-10 and SEP-45 demand both.

@@ -517,6 +517,8 @@ impl Market {
         })?;
         let charge =
             preflight::price(&card, budgets).map_err(|failure| no_price("budgets", failure))?;
+        let escrow = preflight::escrow(charge, self.fee);
+        let escrow = escrow.map_err(|failure| no_price("budgets", failure))?;
 
         let refusal = facts.and_then(|facts| {
             let judged = preflight::judge(&facts, *rate_version, budgets, self.fee);
@@ -531,7 +533,7 @@ impl Market {
             budgets: (*budgets).into(),
             max_charge: charge.to_string(),
             runner_fee: self.fee.to_string(),
-            escrow: charge.saturating_add(self.fee).to_string(),
+            escrow: escrow.to_string(),
             refusal: refusal.map(|Failure { code, reason, .. }| RefusalView { code, reason }),
         })
     }

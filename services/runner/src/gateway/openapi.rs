@@ -105,7 +105,11 @@ fn describe(part: &mut OpenApi, needs_login: bool) {
             let Some(operation) = operation else { continue };
             let mut statuses = vec![400, 404, 421, 429, 500, 503];
             if is_post {
-                statuses.extend([413, 415]);
+                statuses.extend([408, 413, 415]);
+            }
+            // The file is another one than the caller wants, or has no such part.
+            if path.starts_with("/runs/{id}/outputs/") {
+                statuses.extend([412, 416]);
             }
             if needs_login {
                 statuses.extend([401, 403]);
@@ -148,9 +152,12 @@ const fn reason(status: u16) -> &'static str {
         401 => "A login is needed, or the one that was shown does not hold.",
         403 => "The caller may not do this.",
         404 => "Not found, or the caller may not see it.",
+        408 => "The body, or the next piece of it, did not come in time.",
         409 => "The state of the run does not allow it now.",
+        412 => "The file is none of If-Match.",
         413 => "The body is too large.",
         415 => "Another media type than application/json was sent.",
+        416 => "The file has no such part; Content-Range says how long it is.",
         421 => "The gateway is not called by this name.",
         422 => "The same Idempotency-Key came with another request.",
         429 => "Too much was asked for; Retry-After says when to come back.",

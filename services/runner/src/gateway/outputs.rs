@@ -5,7 +5,7 @@
 //! error.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sqlx::PgPool;
@@ -17,7 +17,8 @@ use wire::{Problem, dsse};
 
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::gateway::pieces::{self, PAUSE, Pieces};
+use crate::gateway::answers::Retains;
+use crate::gateway::pieces::{self, MOST_RETAINED, PAUSE, Pieces};
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
@@ -78,11 +79,12 @@ fn outputs_of(envelope: &[u8]) -> Result<Vec<OutputView>> {
 ///
 /// # Errors
 ///
-/// [`Problem::NotFound`] for a path that is no output of the attempt, and what oracle-gate refuses.
+/// [`Problem::NotFound`] for a path that is no output of the attempt, [`Problem::PreconditionFailed`]
+/// for another file than the one that is wanted, and what oracle-gate refuses.
 pub async fn file(
     snapshot: &Snapshot,
     path: &str,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     gates: &Gates,
     db: &PgPool,
 ) -> Result<Response> {
@@ -91,18 +93,29 @@ pub async fn file(
         Error::refused(Problem::NotFound, format!("the attempt left no output {path}"))
     })?;
     let tag = format!("\"{}\"", output.sha256);
-    if is_current(headers, &tag) {
+    // In this order (RFC 9110, section 13.2.2).
+    if named(headers, &header::IF_MATCH, |known| known == tag) == Some(false) {
+        let text = format!("the file's entity tag is {tag}, which If-Match does not name");
+        return Err(Error::refused(Problem::PreconditionFailed, text));
+    }
+    if named(headers, &header::IF_NONE_MATCH, |known| is_weakly(known, &tag)) == Some(true) {
         return Ok(described(StatusCode::NOT_MODIFIED, &tag, None, Body::empty()));
     }
-    let range = match asked(headers, &tag, output.length) {
-        Asked::Unsatisfiable => {
-            let range = format!("bytes */{}", output.length);
-            let status = StatusCode::RANGE_NOT_SATISFIABLE;
-            return Ok(described(status, &tag, Some(&range), Body::empty()));
-        }
+    // A range is defined for GET alone (section 14.2).
+    let asked = match *method {
+        Method::GET => asked(headers, &tag, output.length),
+        _ => Asked::Whole,
+    };
+    let range = match asked {
+        Asked::Unsatisfiable => return Ok(unsatisfiable(output.length, &tag)),
         Asked::Part(range) => Some(range),
         Asked::Whole => None,
     };
+    if *method == Method::HEAD {
+        let mut answer = described(StatusCode::OK, &tag, None, Body::empty());
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(output.length));
+        return Ok(answer);
+    }
 
     let stream = gates.bundle(snapshot.key()).await?;
     let (wanted, length) = (format!("{OUTPUTS}/{path}"), output.length);
@@ -113,12 +126,14 @@ pub async fn file(
     let Some(part) = range else {
         let mut answer = described(StatusCode::OK, &tag, None, body);
         answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        answer.extensions_mut().insert(Retains(MOST_RETAINED));
         return Ok(answer);
     };
     let text = format!("bytes {}-{}/{length}", part.first, part.last);
     let mut answer = described(StatusCode::PARTIAL_CONTENT, &tag, Some(&text), body);
     let count = part.last - part.first + 1;
     answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(count));
+    answer.extensions_mut().insert(Retains(MOST_RETAINED));
     Ok(answer)
 }
 
@@ -145,10 +160,40 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether the caller has this very file (`If-None-Match`).
-fn is_current(headers: &HeaderMap, tag: &str) -> bool {
-    let tags = text(headers, &header::IF_NONE_MATCH).unwrap_or_default();
-    tags.split(',').map(str::trim).any(|known| known == tag || known == "*")
+/// Refuses a range that the file does not have, and says how long it is.
+fn unsatisfiable(length: u64, tag: &str) -> Response {
+    let text = format!("the file has {length} bytes, and none of those that Range names");
+    let mut answer = Error::refused(Problem::RangeNotSatisfiable, text).into_response();
+    let headers = answer.headers_mut();
+    let range = format!("bytes */{length}");
+    for (name, value) in [(header::CONTENT_RANGE, range.as_str()), (header::ETAG, tag)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answer
+}
+
+/// Whether a list of entity tags names one that `is_it`; nothing without such a list. A list may be
+/// of several lines, and `*` is any file that is there.
+fn named(
+    headers: &HeaderMap,
+    name: &header::HeaderName,
+    is_it: impl Fn(&str) -> bool,
+) -> Option<bool> {
+    let lines = headers.get_all(name).iter();
+    let mut lines = lines.map(|line| line.to_str().unwrap_or_default()).peekable();
+    lines.peek()?;
+    // A tag of these files has no comma, so that one cut out of another file's tag is none of them.
+    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
+    Some(tags.any(|known| known == "*" || is_it(known)))
+}
+
+/// Whether a tag is this one, strong or weak: a cache that was made to change an answer's coding may
+/// have weakened it (RFC 9110, section 8.8.3.2).
+fn is_weakly(known: &str, tag: &str) -> bool {
+    known.strip_prefix("W/").unwrap_or(known) == tag
 }
 
 /// One range in bytes is answered; several, and other units, may be ignored, and are.
@@ -244,6 +289,27 @@ mod tests {
             assert_eq!(ask(range, 10), Asked::Whole, "{range}");
         }
         assert_eq!(ask("bytes=0-", 0), Asked::Unsatisfiable);
+    }
+
+    #[test]
+    fn a_file_is_known_by_a_list_of_tags_of_any_form() {
+        let with = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::IF_NONE_MATCH, HeaderValue::from_static(line));
+            }
+            let tag = "\"tag\"";
+            let name = &header::IF_NONE_MATCH;
+            let weakly = named(&headers, name, |known| is_weakly(known, tag));
+            (weakly, named(&headers, name, |known| known == tag))
+        };
+        assert_eq!(with(&[]), (None, None));
+        assert_eq!(with(&["\"tag\""]), (Some(true), Some(true)));
+        assert_eq!(with(&["W/\"tag\""]), (Some(true), Some(false)), "weak, and so not the same");
+        assert_eq!(with(&["\"a\", \"tag\""]), (Some(true), Some(true)));
+        assert_eq!(with(&["\"a\"", "\"b\",\"tag\""]), (Some(true), Some(true)), "several lines");
+        assert_eq!(with(&["*"]), (Some(true), Some(true)));
+        assert_eq!(with(&["\"a\", W/\"b\""]), (Some(false), Some(false)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Lists in pages: the newest runs, oldest of them first, as frontends know the list; the next page
 //! holds older ones (R5).
 
+use futures::TryStreamExt as _;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,6 +9,7 @@ use wire::Problem;
 
 use crate::auth::caller::Scope;
 use crate::error::{Error, Result};
+use crate::gateway::answers::PAGE_BYTES;
 use crate::gateway::store::{self, Filter};
 use crate::model::run::Snapshot;
 use crate::model::state::Status;
@@ -47,29 +49,42 @@ impl Page {
         Ok(Self { limit, before: before.transpose()? })
     }
 
-    /// Reads the page, and the cursor of the next one if there is one.
+    /// Reads the page, and the cursor of the next one if there is one. `show` makes of a run what
+    /// is shown, and says how many bytes that takes. A page ends before it has more than
+    /// [`PAGE_BYTES`]: rows that were read and are not shown are never in memory together.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
-    pub async fn fetch(
+    /// [`Error::Database`], and what `show` fails with.
+    pub async fn fetch<T: Send>(
         &self,
         db: &PgPool,
         scope: &Scope,
         status: Option<Status>,
-    ) -> Result<(Vec<Snapshot>, Option<String>)> {
+        show: impl Fn(&Snapshot) -> Result<(T, usize)> + Send,
+    ) -> Result<(Vec<T>, Option<String>)> {
         let Scope { user, subject } = scope.clone();
         let (before, limit) = (self.before, self.limit + 1);
         // One more than is shown says whether there is a next page.
         let filter = Filter { user, subject, status, before, limit };
-        let mut runs = store::list(db, &filter).await?;
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let more = runs.len() > most;
-        runs.truncate(most);
-        let next = runs.last().filter(|_| more);
-        let next = next.map(|last| encode(last.run.created_at, *last.run.id.as_uuid()));
-        runs.reverse();
-        Ok((runs, next))
+        let mut query = store::list_query(&filter);
+        let mut runs = store::list(db, &mut query);
+        let (mut shown, mut bytes, mut last, mut more) = (Vec::new(), 0_usize, None, false);
+        while let Some(run) = runs.try_next().await? {
+            let (view, length) = show(&run)?;
+            bytes = bytes.saturating_add(length);
+            // One run is shown however large it is: the list goes on.
+            if shown.len() >= most || bytes > PAGE_BYTES && !shown.is_empty() {
+                more = true;
+                break;
+            }
+            last = Some((run.run.created_at, *run.run.id.as_uuid()));
+            shown.push(view);
+        }
+        let next = last.filter(|_| more).map(|(at, id)| encode(at, id));
+        shown.reverse();
+        Ok((shown, next))
     }
 
     /// The `Link` header that leads to the next page (RFC 8288).

@@ -12,7 +12,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 /// Pieces that may wait for a slow reader.
-const WAITING: usize = 8;
+const WAITING: usize = 3;
+/// Bytes of a piece at most: those of oracle-gate, and what is cut here.
+pub const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes that such a body has in memory at most: what waits, and the piece that is to be sent next.
+pub const MOST_RETAINED: usize = (WAITING + 1) * PIECE_BYTES;
 /// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and
 /// with it the pack's files, for as long as it likes.
 pub const PAUSE: Duration = Duration::from_secs(30);
@@ -34,9 +38,14 @@ impl Pieces {
     /// When the reader is gone, or takes longer than the pause.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> anyhow::Result<()> {
         let sent = timeout(self.pause, self.sender.send(Ok(bytes.into()))).await;
-        Ok(sent.context("its reader takes too long")??)
+        sent.context("its reader takes too long")?.map_err(|_| ReaderGone.into())
     }
 }
+
+/// Nobody reads any more: the client hung up. Nothing is wrong here.
+#[derive(Debug, thiserror::Error)]
+#[error("its reader is gone")]
+struct ReaderGone;
 
 /// A body of what `write` sends. If that fails, the body ends in an error, which cuts the answer
 /// short in a way that every client sees. `what` names it in the log.
@@ -53,6 +62,10 @@ where
         let written = timeout(WHOLE, work).await;
         let written = written.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long")));
         if let Err(error) = written {
+            if error.is::<ReaderGone>() {
+                tracing::debug!("{what} is not read to its end");
+                return;
+            }
             tracing::warn!("{what} was cut short: {error:#}");
             if let Some(kept) = kept {
                 kept.send(Err(std::io::Error::other(format!("{what} was cut short"))));

@@ -2,6 +2,7 @@
 //! after every node has forgotten it. This list need not be believed: its texts lead to the running
 //! hash that the vault holds, or it is not the list.
 
+use futures::TryStreamExt as _;
 use serde::Deserialize;
 use sqlx::PgPool;
 use stellar::Address;
@@ -12,10 +13,13 @@ use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
 use wire::{Digest, Problem, TxHash};
 
 use crate::error::{Error, Result};
+use crate::gateway::answers::PAGE_BYTES;
 use crate::gateway::summary::About;
 
 /// Receipts in one answer at most.
 const MOST: i64 = 1_000;
+/// Bytes of a receipt beside its text, about: its number, its hash, their names.
+const RECEIPT_BYTES: usize = 128;
 
 /// Which receipts are asked for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -23,7 +27,7 @@ const MOST: i64 = 1_000;
 #[into_params(parameter_in = Query)]
 pub struct ReceiptsQuery {
     /// Those before the receipt with this number; the newest if absent.
-    #[param(value_type = Option<u64>, minimum = 2)]
+    #[param(value_type = Option<i64>, minimum = 2)]
     pub before: Option<String>,
 }
 
@@ -52,7 +56,7 @@ impl ReceiptsQuery {
     }
 }
 
-/// The newest receipts of `user` without a gap, at most a thousand: those whose texts can be made
+/// The newest receipts of `user` without a gap, at most a thousand and about [`PAGE_BYTES`]: those whose texts can be made
 /// from events that were followed.
 ///
 /// # Errors
@@ -78,14 +82,15 @@ pub async fn list(
         // One more: only the hash before the first receipt makes its text one that can be checked.
         MOST + 1,
     );
-    let rows = rows.fetch_all(db).await?;
+    let mut rows = rows.fetch(db);
     let vault: Address =
         about.contract_id.parse().map_err(|_| Error::Broken("the vault's id".to_owned()))?;
     let mut receipts: Vec<ReceiptText> = Vec::new();
     // The hash before the receipts that are there; and whether it is known.
     let mut before = Digest::from([0; 32]);
     let mut is_known = true;
-    for row in &rows {
+    let mut bytes = 0_usize;
+    while let Some(row) = &rows.try_next().await? {
         // What cannot be read by this release ends the list, and so does a receipt that is missing.
         let Ok(settled) = RunFinalized::from_event(&event(row, vault, &row.settled)?) else {
             break;
@@ -94,7 +99,8 @@ pub async fn list(
         if receipts.last().is_some_and(|next| next.number != number.saturating_add(1)) {
             break;
         }
-        let enough = i64::try_from(receipts.len()).is_ok_and(|count| count >= MOST);
+        let enough =
+            i64::try_from(receipts.len()).is_ok_and(|count| count >= MOST) || bytes >= PAGE_BYTES;
         let opened = match &row.opened {
             Some(value) if !enough => RunOpened::from_event(&event(row, vault, value)?).ok(),
             _ => None,
@@ -104,10 +110,12 @@ pub async fn list(
             break;
         };
         let text = settled.settled(&opened.terms).to_xdr()?;
-        receipts.push(ReceiptText {
+        let receipt = ReceiptText {
             hash: settled.receipts_hash,
             ..ReceiptText::new(&Digest::from([0; 32]), number, &text)
-        });
+        };
+        bytes = bytes.saturating_add(receipt.text.len() + RECEIPT_BYTES);
+        receipts.push(receipt);
         // The hash before the account's first receipt is all zeros.
         is_known = number == 1;
     }

@@ -172,7 +172,8 @@ pub async fn grants(
     params(("user" = String, Path, description = "An account (G…) or a contract (C…)."),
         ReceiptsQuery),
     responses((status = 200, body = ReceiptsDocument,
-        description = "The newest without a gap, at most 1000; `before` is the hash before them.")),
+        description = "The newest without a gap, at most 1000 and about 1 MiB; `before` is the hash \
+            before them.")),
 )]
 pub async fn receipts(
     State(gateway): Shared,

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
@@ -55,20 +56,22 @@ impl Hosts {
 }
 
 /// Answers `OPTIONS`, except a browser's question before a call from another origin: that is the
-/// CORS layer's, and this layer goes outside of it.
+/// CORS layer's, and this layer goes outside of it. `origin` is whose pages may read a refusal.
 ///
 /// The router knows its own methods: it is asked by a method that no route has, and the `Allow` of
 /// its refusal is the answer. An `OPTIONS` under a foreign name is refused like any other request.
 pub async fn options(
-    hosts: State<Option<Arc<Hosts>>>,
+    State((hosts, origin)): State<(Option<Arc<Hosts>>, HeaderValue)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     if *request.method() != Method::OPTIONS {
         return next.run(request).await;
     }
-    if let Err(error) = check_host(hosts.0.as_deref(), &request) {
-        return error.into_response();
+    if let Err(error) = check_host(hosts.as_deref(), &request) {
+        let mut answer = error.into_response();
+        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        return answer;
     }
     if request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return next.run(request).await;
@@ -79,8 +82,11 @@ pub async fn options(
     if answer.status() != StatusCode::METHOD_NOT_ALLOWED {
         return answer;
     }
-    // The router adds the header `Allow` to what leaves it, whatever its status.
-    StatusCode::NO_CONTENT.into_response()
+    let (mut parts, _) = answer.into_parts();
+    parts.status = StatusCode::NO_CONTENT;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_TYPE);
+    Response::from_parts(parts, Body::empty())
 }
 
 /// Applies the rules but the one about queries, and hands on what keeps them.
@@ -147,15 +153,20 @@ fn check(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
 fn check_host(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
     let Some(hosts) = hosts else { return Ok(()) };
     let refused = |text: String| Err(Error::refused(Problem::MisdirectedRequest, text));
+    let called = |host: &[u8]| match std::str::from_utf8(host) {
+        Ok(host) if hosts.holds(host) => Ok(()),
+        _ => refused(format!(
+            "the gateway listens on a loopback address and is not called {}; \
+             call it localhost or 127.0.0.1",
+            String::from_utf8_lossy(host).escape_default()
+        )),
+    };
     let mut named = request.headers().get_all(header::HOST).iter();
     match (named.next(), named.next()) {
-        (Some(host), None) => match host.to_str() {
-            Ok(host) if hosts.holds(host) => Ok(()),
-            _ => refused(format!(
-                "the gateway listens on a loopback address and is not called {}; \
-                 call it localhost or 127.0.0.1",
-                String::from_utf8_lossy(host.as_bytes()).escape_default()
-            )),
+        // A target that names its server goes before the header (RFC 9112, section 3.2.2).
+        (Some(host), None) => match request.uri().authority() {
+            Some(authority) => called(authority.as_str().as_bytes()),
+            None => called(host.as_bytes()),
         },
         // Browsers always send it, and HTTP/1.0 need not.
         (None, _) if request.version() < Version::HTTP_11 => Ok(()),

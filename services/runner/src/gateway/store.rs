@@ -1,5 +1,7 @@
 //! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
 
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Map;
 use sqlx::{Execute as _, PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder};
@@ -193,11 +195,13 @@ pub async fn is_answered(db: &PgPool, user: &str, key: &str) -> Result<bool> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// A page of runs, newest first.
-pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Snapshot>> {
-    let mut query = list_query(filter);
-    let found = query.build_query_as::<SnapshotRow>().fetch_all(db).await?;
-    Ok(found.into_iter().map(SnapshotRow::read).collect::<sqlx::Result<_>>()?)
+/// The runs of a page, newest first, one after the other: all of them together may be large.
+pub fn list<'a>(
+    db: &'a PgPool,
+    query: &'a mut QueryBuilder<Postgres>,
+) -> BoxStream<'a, Result<Snapshot>> {
+    let rows = query.build_query_as::<SnapshotRow>().fetch(db);
+    rows.map(|row| Ok(row?.read()?)).boxed()
 }
 
 /// The statement of a page. It names only what the page is narrowed to: with `$1 IS NULL OR …` one

@@ -4,8 +4,8 @@
 //! that was stored after it, whichever process answers: nothing is kept in memory. For one run the
 //! cursor is the number of the fact about the run, for all runs it is the position in the outbox.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -27,12 +27,18 @@ use crate::auth::caller::Scope;
 use crate::auth::{Access, Caller};
 use crate::error::{Error, Result};
 use crate::gateway::feed::{BATCH, Feed, StoredEvent};
+use crate::gateway::limits::ClientAddress;
+use crate::gateway::shares::{Share, Shares};
 use crate::gateway::store;
 
 /// Streams that may be open at one time in a process.
 pub const MOST_STREAMS: usize = 256;
 /// Streams that one account may have open at one time in a process.
 pub const MOST_OF_ONE: usize = 16;
+/// Streams that one address may have open at one time in a process, whoever calls from there.
+pub const MOST_OF_ADDRESS: usize = MOST_STREAMS / 4;
+/// When a place may be free again, in seconds.
+const RETRY_AFTER_SECS: u64 = 10;
 /// A sign of life for proxies and clients, when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a stream lasts. Clients come back with their cursor, to whichever process there is.
@@ -56,15 +62,27 @@ pub struct Streams {
     /// Ends every stream.
     pub stop: CancellationToken,
     places: Arc<Semaphore>,
-    open: Arc<Mutex<HashMap<Address, usize>>>,
+    of_accounts: Shares<Address>,
+    of_addresses: Shares<IpAddr>,
+}
+
+/// Who reads a stream.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// The caller.
+    pub caller: Caller,
+    /// Where the caller is.
+    pub address: ClientAddress,
+    /// By which the caller is known for as long as the stream lasts.
+    pub access: Access,
 }
 
 /// A stream's place among those that are open, until it is dropped.
 #[derive(Debug)]
 struct StreamSlot {
     _permit: OwnedSemaphorePermit,
-    account: Option<Address>,
-    open: Arc<Mutex<HashMap<Address, usize>>>,
+    _of_account: Option<Share<Address>>,
+    _of_address: Option<Share<IpAddr>>,
 }
 
 /// Where a stream begins.
@@ -112,28 +130,36 @@ impl Streams {
     /// No stream yet.
     pub fn new(stop: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(MOST_STREAMS));
-        Self { feed: Feed::default(), stop, places, open: Arc::default() }
+        let (of_accounts, of_addresses) = (Shares::new(MOST_OF_ONE), Shares::new(MOST_OF_ADDRESS));
+        Self { feed: Feed::default(), stop, places, of_accounts, of_addresses }
     }
 
-    fn place(&self, caller: &Caller) -> Result<StreamSlot> {
-        let refused = |text: String| Error::refused(Problem::RateLimited, text);
+    fn place(&self, reader: &Reader) -> Result<StreamSlot> {
+        let refused = |text| Error::later(Problem::RateLimited, text, RETRY_AFTER_SECS);
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(refused(format!("{MOST_STREAMS} streams are open; try again later")));
         };
-        let account = caller.account().map(|(account, _)| account);
-        if let Some(account) = &account {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = open.entry(*account).or_default();
-            if *count >= MOST_OF_ONE {
-                let text = format!(
+        let of_account = reader.caller.account().map(|(account, _)| {
+            self.of_accounts.take(&account).ok_or_else(|| {
+                refused(format!(
                     "{account} has {MOST_OF_ONE} streams open; close one, or read GET /events, \
                      which shows all of its runs"
-                );
-                return Err(refused(text));
-            }
-            *count += 1;
-        }
-        Ok(StreamSlot { _permit: permit, account, open: Arc::clone(&self.open) })
+                ))
+            })
+        });
+        let of_address = reader.address.0.map(|address| {
+            self.of_addresses.take(&address).ok_or_else(|| {
+                refused(format!(
+                    "{MOST_OF_ADDRESS} streams are open from this address; close one, or try again \
+                     later"
+                ))
+            })
+        });
+        Ok(StreamSlot {
+            _permit: permit,
+            _of_account: of_account.transpose()?,
+            _of_address: of_address.transpose()?,
+        })
     }
 
     /// `GET /runs/:id/events`: the run's facts from the first, or after the cursor.
@@ -144,7 +170,7 @@ impl Streams {
     pub fn of_run(
         &self,
         run: RunId,
-        (caller, access): (Caller, Access),
+        reader: Reader,
         (headers, query): (&HeaderMap, &EventsQuery),
         db: &PgPool,
     ) -> Result<Response> {
@@ -153,7 +179,7 @@ impl Streams {
             return Err(Error::refused(Problem::InvalidRequest, text));
         }
         let cursor = cursor(headers, query)?.unwrap_or(0);
-        Ok(answer(self.open_run(run, cursor, (caller, access), db)?))
+        Ok(answer(self.open_run(run, cursor, reader, db)?))
     }
 
     /// The pieces of a run's stream after the cursor.
@@ -165,10 +191,10 @@ impl Streams {
         &self,
         run: RunId,
         cursor: i64,
-        by: (Caller, Access),
+        reader: Reader,
         db: &PgPool,
     ) -> Result<ReceiverStream<Piece>> {
-        self.open(Subject::Run(run), cursor, by, db)
+        self.open(Subject::Run(run), cursor, reader, db)
     }
 
     /// `GET /events`: the facts about every run that the caller may see, after the cursor or from
@@ -179,13 +205,13 @@ impl Streams {
     /// As [`Streams::of_run`], and [`Problem::Forbidden`] for another account than the caller's.
     pub async fn of_all(
         &self,
-        (caller, access): (Caller, Access),
+        reader: Reader,
         (headers, query): (&HeaderMap, &EventsQuery),
         db: &PgPool,
     ) -> Result<Response> {
         let asked = query.user.as_deref().map(super::page::user).transpose()?;
         let cursor = cursor(headers, query)?;
-        Ok(answer(self.open_all(asked.as_deref(), cursor, (caller, access), db).await?))
+        Ok(answer(self.open_all(asked.as_deref(), cursor, reader, db).await?))
     }
 
     /// The pieces of the stream of all runs that the caller may see, after the cursor or from now
@@ -198,28 +224,29 @@ impl Streams {
         &self,
         user: Option<&str>,
         cursor: Option<i64>,
-        (caller, access): (Caller, Access),
+        reader: Reader,
         db: &PgPool,
     ) -> Result<ReceiverStream<Piece>> {
-        let scope = caller.list_of(user)?;
+        let scope = reader.caller.list_of(user)?;
         let cursor = match cursor {
             Some(cursor) => cursor,
             None => store::newest_position(db).await?,
         };
-        self.open(Subject::All(scope), cursor, (caller, access), db)
+        self.open(Subject::All(scope), cursor, reader, db)
     }
 
     fn open(
         &self,
         subject: Subject,
         cursor: i64,
-        (caller, access): (Caller, Access),
+        reader: Reader,
         db: &PgPool,
     ) -> Result<ReceiverStream<Piece>> {
-        let place = self.place(&caller)?;
+        let place = self.place(&reader)?;
         // Before the database is read: what is stored after that arrives here.
         let feed = self.feed.subscribe();
         let (sender, receiver) = mpsc::channel(WAITING);
+        let Reader { caller, access, .. } = reader;
         let stream = Stream { subject, cursor, caller, access, db: db.clone(), sender };
         let stop = self.stop.clone();
         let sending = async move {
@@ -253,20 +280,6 @@ fn answer(pieces: ReceiverStream<Piece>) -> Response {
         (UNBUFFERED, HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(body)).into_response()
-}
-
-impl Drop for StreamSlot {
-    fn drop(&mut self) {
-        let Some(account) = &self.account else { return };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(account) {
-            *count = count.saturating_sub(1);
-            // No row for who has no stream: the table stays as small as its use.
-            if *count == 0 {
-                open.remove(account);
-            }
-        }
-    }
 }
 
 /// The cursor that the client has. The header goes first: browsers send it when they come back to

@@ -10,6 +10,10 @@ use wire::{Digest, PublicKey, Rates, Usage, usage};
 
 use crate::model::settlement::Failure;
 
+/// The highest number of a run that the vault takes (V19): rates, budgets, fee, charge, and charge
+/// with fee are each at most this.
+const MOST: i128 = i64::MAX as i128;
+
 /// What the chain says about the run's surroundings.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -112,7 +116,7 @@ pub fn judge(
             ),
         ));
     }
-    let escrow = max_charge.saturating_add(fee);
+    let escrow = escrow(max_charge, fee)?;
     within_limits(facts, escrow)?;
     affordable(facts, escrow)?;
     Ok(Pinned {
@@ -180,9 +184,36 @@ pub fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
     if budgets.is_zero() {
         return Err(refuse("EMPTY_BUDGET", "vault EmptyBudget: every budget is zero"));
     }
-    usage::charge(rates, budgets).ok_or_else(|| {
-        refuse("INVALID_AMOUNT", "vault InvalidAmount: rates × budgets is more than can be counted")
+    let Rates { llm_in, llm_out, http_calls, runtime_ms } = *rates;
+    let counts = [budgets.llm_in, budgets.llm_out, budgets.http_calls, budgets.runtime_ms];
+    let counts = counts.map(i128::from);
+    if [llm_in, llm_out, http_calls, runtime_ms].into_iter().chain(counts).any(is_beyond) {
+        let text = format!("vault InvalidAmount: a rate or a budget is not between 0 and {MOST}");
+        return Err(refuse("INVALID_AMOUNT", text));
+    }
+    let charge = usage::charge(rates, budgets).filter(|charge| !is_beyond(*charge));
+    charge.ok_or_else(|| {
+        let text = format!("vault InvalidAmount: rates × budgets is more than {MOST} stroops");
+        refuse("INVALID_AMOUNT", text)
     })
+}
+
+/// What is taken when a run is opened, in stroops: its highest charge and the runner's fee.
+///
+/// # Errors
+///
+/// `PREFLIGHT_INVALID_AMOUNT`.
+pub fn escrow(max_charge: i128, fee: i128) -> Result<i128, Failure> {
+    let escrow = max_charge.checked_add(fee).filter(|escrow| !is_beyond(*escrow));
+    escrow.ok_or_else(|| {
+        let text = format!("vault InvalidAmount: charge and fee are more than {MOST} stroops");
+        refuse("INVALID_AMOUNT", text)
+    })
+}
+
+/// Whether the vault takes no such number of a run.
+fn is_beyond(number: i128) -> bool {
+    !(0..=MOST).contains(&number)
 }
 
 /// What the grant allows beyond the user's own caps. The sums include the fee.
@@ -359,5 +390,33 @@ mod tests {
             agent.card = Some((Rates { llm_in: i128::MAX, ..RATES }, Digest::of(b"module")));
         }
         assert_eq!(code(&dear, None, &BUDGETS), "PREFLIGHT_INVALID_AMOUNT");
+    }
+
+    #[test]
+    fn what_the_vault_does_not_count_is_refused_by_its_name() {
+        let rates = |llm_in| Rates { llm_in, llm_out: 0, http_calls: 0, runtime_ms: 1 };
+        let tokens = |llm_in| Usage { llm_in, ..Usage::default() };
+        let refused = |outcome: Result<i128, Failure>| outcome.unwrap_err().code;
+        let invalid = "PREFLIGHT_INVALID_AMOUNT";
+        assert_eq!(price(&rates(MOST), &tokens(1)).unwrap(), MOST);
+        assert_eq!(price(&rates(1), &tokens(u64::try_from(MOST).unwrap())).unwrap(), MOST);
+        // Beyond it: the sum, a rate that is not even used, a budget whose rate is 0.
+        assert_eq!(refused(price(&rates(MOST / 2 + 1), &tokens(2))), invalid);
+        let both = Usage { runtime_ms: 1, ..tokens(1) };
+        assert_eq!(refused(price(&rates(MOST), &both)), invalid);
+        let unused = Usage { runtime_ms: 1, ..Usage::default() };
+        assert_eq!(refused(price(&rates(MOST + 1), &unused)), invalid);
+        assert_eq!(refused(price(&rates(-1), &tokens(1))), invalid);
+        assert_eq!(refused(price(&rates(0), &tokens(u64::MAX))), invalid);
+
+        assert_eq!(escrow(MOST - 7, 7).unwrap(), MOST);
+        assert_eq!(refused(escrow(MOST - 6, 7)), invalid);
+        let mut dear = facts();
+        dear.balance = i128::MAX;
+        if let Some(agent) = &mut dear.agent {
+            agent.card = Some((rates(MOST), Digest::of(b"module")));
+        }
+        assert!(judge(&dear, None, &tokens(1), 0).is_ok());
+        assert_eq!(judge(&dear, None, &tokens(1), 7).unwrap_err().code, invalid);
     }
 }

@@ -101,6 +101,9 @@ const fn counted(code: FailureCode) -> Counted {
             | Problem::NotFound
             | Problem::MethodNotAllowed
             | Problem::UnsupportedMediaType
+            | Problem::RequestTimeout
+            | Problem::PreconditionFailed
+            | Problem::RangeNotSatisfiable
             | Problem::MisdirectedRequest
             | Problem::RunNotRetryable
             | Problem::RunNotCancellable
