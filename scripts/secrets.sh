@@ -156,6 +156,10 @@ env_file() {
     local file=${1:-$REPO/deploy/.env} had='' service upper database name others=''
     [ $# -le 1 ] || die 3 "usage: ./dev env-file [FILE]"
     command -v openssl >/dev/null || die 3 "openssl is missing (apt-get install openssl)"
+    # Before anything is changed: a folder would lose its mode.
+    if { [ -e "$file" ] && [ ! -f "$file" ]; } || [ "${file%/}" != "$file" ]; then
+        die 3 "$file is no file; name a file, or a name that is not taken yet"
+    fi
     if [ -e "$file" ]; then
         had=yes
         [ -r "$file" ] || die 3 "cannot read $file"
@@ -203,7 +207,9 @@ env_file() {
 k8s_secrets() {
     local file=${1:-$REPO/deploy/.env} name separator='' entry
     [ $# -le 1 ] || die 3 "usage: ./dev k8s-secrets [FILE]"
-    [ -r "$file" ] || die 3 "there is no $file; make it with ./dev env-file"
+    # A pipe is read once, as a file is.
+    [ -f "$file" ] || [ -p "$file" ] || die 3 "there is no file $file; make it with ./dev env-file"
+    [ -r "$file" ] || die 3 "cannot read $file"
     read_env_file "$file"
     make_secrets
     local runner=(

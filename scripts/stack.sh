@@ -109,7 +109,8 @@ prepare_run_folder() {
     # Modules run under another user's id and have to reach their copies, but nobody else may list
     # what lies here.
     chmod 711 "$RUN" "$RUN/scratch"
-    chmod 700 "$RUN/log" "$RUN/nats"
+    # Modules never read the store: it holds what runs were given and what came of them.
+    chmod 700 "$RUN/log" "$RUN/nats" "$RUN/store"
     local file=$RUN/secrets.env name
     if [ -s "$file" ]; then
         chmod 600 "$file"

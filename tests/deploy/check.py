@@ -256,9 +256,20 @@ def check_restricted(place, pod, container, needs_probes):
         "drops every capability": container["securityContext"]["capabilities"] == {"drop": ["ALL"]},
         "has a read-only root file system": container["securityContext"].get("readOnlyRootFilesystem") is True,
         "has probes": not needs_probes or {"readinessProbe", "livenessProbe"} <= set(container),
+        # What is away for a while makes a service unready, and a restart would not bring it back.
+        "is restarted for its own death only": all(
+            asks_life(container[probe]) for probe in ("livenessProbe", "startupProbe") if probe in container
+        ),
         "has a memory limit": "memory" in container["resources"]["limits"],
     }
     problems.extend(f"{place}: the pod no longer {rule}" for rule, holds in rules.items() if not holds)
+
+
+def asks_life(probe):
+    """Whether a probe of a service of ours asks if the process serves, and not if it is ready."""
+    if "grpc" in probe:
+        return probe["grpc"].get("service") == "live"
+    return probe.get("httpGet", {}).get("path") != "/ready"
 
 
 def docker_compose(file, variables, *arguments):
@@ -373,10 +384,24 @@ def check_env_file(folder):
     subprocess.run([ROOT / "dev", "env-file", file], check=True, capture_output=True)
     if file.read_text() != first:
         problems.append("./dev env-file: the second time changes the file")
+    check_refused(folder)
     if os.getuid() == 0:
         check_unreadable(folder / "raced.env")
     else:
         print("skipped: whether another user can read the file while it is made, which needs root")
+
+
+def check_refused(folder):
+    """What is no file is refused as it is, by both commands that take one."""
+    place = folder / "no-file"
+    place.mkdir()
+    place.chmod(0o755)
+    for command in ("env-file", "k8s-secrets"):
+        refused = subprocess.run([ROOT / "dev", command, place], capture_output=True, text=True)
+        if refused.returncode != 3 or "unbound" in refused.stderr or "no-file" not in refused.stderr:
+            problems.append(f"./dev {command} FOLDER: exits {refused.returncode} and says {refused.stderr.strip()!r}")
+    if place.stat().st_mode & 0o777 != 0o755 or list(place.iterdir()):
+        problems.append("./dev env-file FOLDER: the folder is changed")
 
 
 def check_secrets(folder):

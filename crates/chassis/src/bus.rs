@@ -13,7 +13,7 @@ use async_nats::connection::State;
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::stream::{Config, StorageType};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
+use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerAddr};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,15 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// How long the server may take to confirm.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a silent server is asked whether it is there. One that has not answered three times is
+/// left, so that a server that hangs counts as away within a few seconds.
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// How long the first connection is waited for before it is said that there is none.
+const FIRST_CONNECTION: Duration = Duration::from_secs(3);
+/// Between two looks for the first connection.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Different lines about one outage, at most; a server can send errors of any text.
+const MOST_LINES: usize = 16;
 /// The longest wait between two attempts to connect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 
@@ -42,6 +51,16 @@ pub struct Bus {
     prefix: String,
     /// Families whose stream was seen on this connection.
     ensured: Arc<Mutex<HashSet<Family>>>,
+    link: Arc<Mutex<Link>>,
+}
+
+/// What was said of the connection since there was one.
+#[derive(Debug, Default)]
+struct Link {
+    /// Why there is none.
+    cause: Option<String>,
+    /// What was logged: the same again helps nobody.
+    said: HashSet<String>,
 }
 
 /// Why an event is not on the bus yet.
@@ -85,19 +104,25 @@ impl Bus {
     pub async fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
         let prefix = read_prefix(prefix).map_err(|expected| anyhow!("NATS_PREFIX: {expected}"))?;
         let (options, address) = options(url)?;
+        let link = Arc::<Mutex<Link>>::default();
+        let heard = Arc::clone(&link);
         let client = options
             // The client is there at once and connects in the background (R15).
             .retry_on_initial_connect()
             .connection_timeout(ACK_TIMEOUT)
             .reconnect_delay_callback(reconnect_delay)
-            .event_callback(|event| async move { log_event(&event) })
+            .ping_interval(PING_EVERY)
+            .event_callback(move |event| {
+                locked(&heard).note(&event);
+                std::future::ready(())
+            })
             .connect(address)
             .await
             .context("NATS_URL: cannot connect")?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(ACK_TIMEOUT);
         let ensured = Arc::default();
-        Ok(Self { client, jetstream, prefix, ensured })
+        Ok(Self { client, jetstream, prefix, ensured, link })
     }
 
     /// The prefix of this bus's subjects.
@@ -115,16 +140,37 @@ impl Bus {
         &self.jetstream
     }
 
-    /// Whether there is a connection now; for [`crate::Health`].
+    /// Whether there is a connection now, on which the server has answered within a few seconds.
     ///
     /// # Errors
     ///
-    /// A text that says there is none.
+    /// A text that says there is none, and why, if that is known.
     pub fn probe(&self) -> Result<(), String> {
-        match self.client.connection_state() {
-            State::Connected => Ok(()),
-            _ => Err("NATS is not connected".to_owned()),
+        if self.client.connection_state() == State::Connected {
+            return Ok(());
         }
+        let away = "NATS is not connected";
+        let cause = locked(&self.link).cause.clone();
+        Err(cause.map_or_else(|| away.to_owned(), |cause| format!("{away}: {cause}")))
+    }
+
+    /// The same for [`crate::Health`]: the first connection, which is made while a service starts, is
+    /// waited for a moment unless it is known to fail.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::probe`].
+    pub async fn probe_settled(&self) -> Result<(), String> {
+        let settled = async {
+            while self.client.connection_state() == State::Pending
+                && locked(&self.link).cause.is_none()
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // Whether or not it came to an end, what is known is said.
+        let _ = tokio::time::timeout(FIRST_CONNECTION, settled).await;
+        self.probe()
     }
 
     /// Makes the family's stream unless it is there. Not needed before [`Bus::publish`], which
@@ -212,7 +258,13 @@ impl Bus {
     /// None: what fails is tried again, until `stop`.
     pub async fn provide(self, family: Family, stop: CancellationToken) -> anyhow::Result<()> {
         let mut failures = 0;
-        while let Err(error) = self.ensure_stream(family).await {
+        loop {
+            let ensured = tokio::select! {
+                ensured = self.ensure_stream(family) => ensured,
+                // What is asked may be silent: a stop does not wait for it.
+                () = stop.cancelled() => break,
+            };
+            let Err(error) = ensured else { break };
             // Said once, and not at the first failure, which is usual while everything starts.
             if failures == 1 {
                 warn!("a stream could not be made yet: {error}");
@@ -227,8 +279,7 @@ impl Bus {
     }
 
     fn ensured(&self) -> MutexGuard<'_, HashSet<Family>> {
-        // What was seen stays true after a panic.
-        self.ensured.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.ensured)
     }
 
     /// The family whose stream keeps `subject`; `None` for a subject that is none of ours.
@@ -313,16 +364,55 @@ fn reconnect_delay(attempts: usize) -> Duration {
     (Duration::from_millis(50) * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY)
 }
 
-fn log_event(event: &Event) {
-    match event {
-        Event::Connected => info!("NATS is connected"),
-        other => warn!("NATS: {other}"),
+impl Link {
+    /// Logs an event, unless the same was said since there was a connection.
+    fn note(&mut self, event: &Event) {
+        if matches!(event, Event::Connected) {
+            *self = Self::default();
+            info!("NATS is connected");
+            return;
+        }
+        let words = match event {
+            Event::Disconnected => "the connection is lost".to_owned(),
+            Event::ClientError(ClientError::Other(words)) => words.clone(),
+            Event::ServerError(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        // What a server refuses on a connection is not why there is none.
+        if matches!(event, Event::Disconnected | Event::ClientError(_)) {
+            self.cause = Some(words.clone());
+        }
+        if self.said.len() < MOST_LINES && self.said.insert(words.clone()) {
+            warn!("NATS_URL: NATS: {words}");
+        }
     }
+}
+
+/// What is locked here stays true after a panic.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_there_is_no_connection_is_known_and_said_once() {
+        let mut link = Link::default();
+        let refused = Event::ClientError(ClientError::Other("authorization violation".to_owned()));
+        for _ in 0..3 {
+            link.note(&refused);
+        }
+        assert_eq!(link.cause.as_deref(), Some("authorization violation"));
+        assert_eq!(link.said.len(), 1);
+        link.note(&Event::Connected);
+        assert!(link.cause.is_none() && link.said.is_empty(), "the next outage is said again");
+        for number in 0..100 {
+            link.note(&Event::ClientError(ClientError::Other(number.to_string())));
+        }
+        assert_eq!(link.said.len(), MOST_LINES);
+    }
 
     #[test]
     fn a_password_in_a_url_may_hold_any_character() {

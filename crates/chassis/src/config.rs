@@ -110,14 +110,21 @@ impl Env {
     /// read by its driver.
     pub fn optional_url(&self, names: &str, schemes: &[&str]) -> Option<String> {
         let value = self.optional(names)?;
-        let fits = url::Url::parse(&value).is_ok_and(|url| schemes.contains(&url.scheme()));
-        if fits {
+        let read = url::Url::parse(&value);
+        if read.as_ref().is_ok_and(|url| schemes.contains(&url.scheme())) {
             return Some(value);
         }
-        self.mistake(
-            names,
-            &format!("expected a URL that starts with {}://", schemes.join(":// or ")),
-        );
+        let starts =
+            |scheme: &&str| value.strip_prefix(*scheme).is_some_and(|rest| rest.starts_with("://"));
+        let problem = match read {
+            // The reader's words say which part is wrong, and never what it is.
+            Err(error) if schemes.iter().any(starts) => format!(
+                "is no URL: {error}; in a user's name or a password, % is written %25, / %2F, @ \
+                 %40, : %3A, # %23 and ? %3F"
+            ),
+            _ => format!("expected a URL that starts with {}://", schemes.join(":// or ")),
+        };
+        self.mistake(names, &problem);
         None
     }
 
@@ -179,10 +186,14 @@ impl Env {
     }
 
     /// Notes a mistake that only the caller can see, such as one of two settings that need each
-    /// other.
+    /// other. The same one again, as of the second entry of a list, is noted once.
     pub fn mistake(&self, names: &str, problem: &str) {
         let variable = names.split('|').next().unwrap_or(names).to_owned();
-        self.mistakes.borrow_mut().push(Mistake { variable, problem: problem.to_owned() });
+        let mistake = Mistake { variable, problem: problem.to_owned() };
+        let mut mistakes = self.mistakes.borrow_mut();
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
     }
 
     /// Whether everything that was asked for could be had.

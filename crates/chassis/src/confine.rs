@@ -16,7 +16,7 @@ use landlock::{
 
 use crate::config::Env;
 
-/// Set to `off` to run without confinement, for debugging.
+/// Set to `off` to run without confinement, for debugging. The only other value is `on`.
 pub const SWITCH: &str = "LUMIO_CONFINE";
 
 /// What every program here needs to read or execute: libraries, certificates, name resolution.
@@ -45,6 +45,9 @@ pub enum ConfineError {
     /// The process has other threads already, and they would stay free.
     #[error("the process has {0} threads; confine it before the runtime starts")]
     Threads(usize),
+    /// [`SWITCH`] says neither that the process is to be confined nor that it is not.
+    #[error("expected on or off")]
+    Switch,
     /// A folder to be written is not there, so the rule for it could not be made.
     #[error("{0} is not there; create it first")]
     Missing(PathBuf),
@@ -61,7 +64,7 @@ pub enum ConfineError {
 ///
 /// See [`ConfineError`]; a kernel without Landlock is not an error.
 pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineError> {
-    if Env::process().optional(SWITCH).is_some_and(|value| value.eq_ignore_ascii_case("off")) {
+    if !is_on(&Env::process()).ok_or(ConfineError::Switch)? {
         return Ok(Confinement::Off);
     }
     // Without /proc nothing can be counted; then the caller's word counts.
@@ -74,6 +77,21 @@ pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineEr
         return Err(ConfineError::Missing((*missing).to_owned()));
     }
     restrict(read, write).map_err(ConfineError::Refused)
+}
+
+/// Notes a mistake if [`SWITCH`] is neither `on` nor `off`. Any other word could be meant either way.
+pub fn check_switch(env: &Env) {
+    if is_on(env).is_none() {
+        env.mistake(SWITCH, &ConfineError::Switch.to_string());
+    }
+}
+
+fn is_on(env: &Env) -> Option<bool> {
+    match env.with_default(SWITCH, "on").to_ascii_lowercase().as_str() {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// Rights up to ABI 3: read, execute, write, truncate, link and rename across folders. What is

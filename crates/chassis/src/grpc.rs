@@ -14,7 +14,7 @@ use crate::telemetry;
 use crate::trace::Outgoing;
 
 pub use limits::Limits;
-pub use server::Server;
+pub use server::{LIVE, Server};
 pub use tokens::{Auth, Caller, Tokens, TokensError};
 
 mod idle;

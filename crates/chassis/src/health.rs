@@ -57,10 +57,21 @@ pub struct Check {
     /// Since when it has been so.
     #[serde(serialize_with = "with_milliseconds")]
     pub since: OffsetDateTime,
+    /// The variable that says where it is.
+    #[serde(skip)]
+    pub setting: Option<&'static str>,
 }
 
 fn with_milliseconds<S: Serializer>(at: &OffsetDateTime, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_str(&clock::rfc3339(*at))
+}
+
+/// What a check says before the first answer.
+const NOT_ASKED: &str = "not asked yet";
+
+fn not_asked(needed: bool) -> Check {
+    let detail = Some(NOT_ASKED.to_owned());
+    Check { ok: false, needed, detail, since: clock::now(), setting: None }
 }
 
 impl Default for Health {
@@ -92,17 +103,31 @@ impl Health {
         self.add(name, false)
     }
 
+    /// Names the variable that says where `name` is. What a failure says begins with it.
+    pub fn set_by(&self, name: &str, setting: &'static str) -> &Self {
+        self.change(|snapshot| {
+            let check = snapshot.checks.entry(name.to_owned()).or_insert_with(|| not_asked(false));
+            check.setting = Some(setting);
+        });
+        self
+    }
+
     /// Notes how `name` answered. A name that was never added counts as wanted.
     pub fn set(&self, name: &str, answer: Result<(), String>) {
         // The names are those that the service's own code gives.
         let labels = [KeyValue::new("check", name.to_owned())];
         metrics::health_check().record(u64::from(answer.is_ok()), &labels);
         self.change(|snapshot| {
-            let fresh = Check { ok: false, needed: false, detail: None, since: clock::now() };
-            let check = snapshot.checks.entry(name.to_owned()).or_insert(fresh);
+            let check = snapshot.checks.entry(name.to_owned()).or_insert_with(|| not_asked(false));
             let (ok, detail) = (answer.is_ok(), answer.err());
-            // Only a change is logged: the same answer comes every few seconds.
-            if check.ok != ok {
+            let detail = detail.map(|detail| match check.setting {
+                Some(setting) => format!("{setting}: {detail}"),
+                None => detail,
+            });
+            // What is away from the first moment on is no change, and is said all the same.
+            let is_first = check.detail.as_deref() == Some(NOT_ASKED);
+            // Otherwise only a change is logged: the same answer comes every few seconds.
+            if check.ok != ok || is_first {
                 check.since = clock::now();
                 match &detail {
                     None => info!(check = name, "{name} answers"),
@@ -167,7 +192,7 @@ impl Health {
 
     /// Watches the database as `postgres`, without which the service is not ready.
     pub fn watch_postgres(&self, service: &Service, db: &PgPool) {
-        self.need("postgres");
+        self.need("postgres").set_by("postgres", "DATABASE_URL");
         postgres::explain(service, db);
         let db = db.clone();
         let probe = move || {
@@ -181,9 +206,12 @@ impl Health {
     /// Watches the bus as `nats`, without which the service is only degraded: facts wait in the
     /// outbox.
     pub fn watch_nats(&self, service: &Service, bus: &Bus) {
-        self.want("nats");
+        self.want("nats").set_by("nats", "NATS_URL");
         let bus = bus.clone();
-        let probe = move || std::future::ready(bus.probe());
+        let probe = move || {
+            let bus = bus.clone();
+            async move { bus.probe_settled().await }
+        };
         let watch = self.clone().watch("nats", PROBE_EVERY, service.stop(), probe);
         service.spawn("probe nats", watch);
     }
@@ -201,8 +229,7 @@ impl Health {
     }
 
     fn add(&self, name: &str, needed: bool) -> &Self {
-        let detail = Some("not asked yet".to_owned());
-        let check = Check { ok: false, needed, detail, since: clock::now() };
+        let check = not_asked(needed);
         self.change(|snapshot| drop(snapshot.checks.insert(name.to_owned(), check)));
         self
     }
@@ -243,6 +270,33 @@ mod tests {
         let snapshot = health.snapshot();
         assert!(!snapshot.ready);
         assert_eq!(snapshot.checks["postgres"].detail.as_deref(), Some("away"));
+        health.set_by("postgres", "DATABASE_URL").set("postgres", Err("away".to_owned()));
+        let named = health.snapshot().checks["postgres"].detail.clone();
+        assert_eq!(named.as_deref(), Some("DATABASE_URL: away"));
+    }
+
+    #[test]
+    fn a_check_is_said_at_its_first_answer_and_at_every_change() {
+        let log = crate::telemetry::captured::Log::default();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(log.writer()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let health = Health::new();
+            health.want("nats").set_by("nats", "NATS_URL");
+            for answer in [Err("away"), Err("away"), Ok(()), Ok(()), Err("refused"), Err("away")] {
+                health.set("nats", answer.map_err(str::to_owned));
+            }
+        });
+        let said: Vec<_> = log
+            .lines()
+            .iter()
+            .map(|line| line["fields"]["message"].as_str().unwrap().to_owned())
+            .collect();
+        let expected = [
+            "nats does not answer: NATS_URL: away",
+            "nats answers",
+            "nats does not answer: NATS_URL: refused",
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +31,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+pub mod held;
+
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -37,7 +40,7 @@ pub struct Limits {
     pub head: Duration,
     /// Between two pieces of a request's body.
     pub body_pause: Duration,
-    /// For a request's body as a whole.
+    /// For a request's body as a whole, unless its route allows another time ([`BodyTime`]).
     pub body: Duration,
     /// For taking any byte of an answer.
     pub write_pause: Duration,
@@ -156,10 +159,44 @@ async fn connection(
     }
 }
 
+/// How long a request's body may take as a whole. It is among the request's extensions: a route that
+/// takes large bodies allows more time before it reads one.
+#[derive(Debug, Clone)]
+pub struct BodyTime(Arc<AtomicU64>);
+
+impl BodyTime {
+    fn new(time: Duration) -> Self {
+        let body_time = Self(Arc::default());
+        body_time.allow(time);
+        body_time
+    }
+
+    /// Allows this time from the first look for a piece of the body on.
+    pub fn allow(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(ms, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Whether an error says that a body did not arrive in time.
+pub fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_io = error.downcast_ref::<io::Error>();
+    if of_io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        return true;
+    }
+    error.source().is_some_and(is_late)
+}
+
 /// Gives the request a body that fails when it does not come in time.
-async fn with_bounded_body(limits: Limits, request: Request, next: Next) -> Response {
+async fn with_bounded_body(limits: Limits, mut request: Request, next: Next) -> Response {
+    let time = BodyTime::new(limits.body);
+    request.extensions_mut().insert(time.clone());
     let request = request.map(|body| {
-        let pieces = bounded(body.into_data_stream(), limits.body_pause, limits.body);
+        let pieces = bounded(body.into_data_stream(), limits.body_pause, time);
         Body::from_stream(pieces)
     });
     next.run(request).await
@@ -169,21 +206,60 @@ async fn with_bounded_body(limits: Limits, request: Request, next: Next) -> Resp
 fn bounded<S, E>(
     body: S,
     pause: Duration,
-    whole: Duration,
+    whole: BodyTime,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
-    stream::unfold((body, None::<Instant>), move |(mut body, ends_at)| async move {
-        let ends_at = ends_at.unwrap_or_else(|| Instant::now() + whole);
+    stream::unfold((body, whole, None::<Instant>), move |(mut body, whole, begun)| async move {
+        let begun = begun.unwrap_or_else(Instant::now);
         // Whichever is shorter: the pause, or what is left for the body as a whole.
-        let left = ends_at.saturating_duration_since(Instant::now());
+        let left = whole.get().saturating_sub(begun.elapsed());
         let piece = match timeout(pause.min(left), body.next()).await {
             Ok(piece) => piece?.map_err(io::Error::other),
             Err(_) => Err(late()),
         };
-        Some((piece, (body, Some(ends_at))))
+        Some((piece, (body, whole, Some(begun))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    /// A body of one piece a second, for so many seconds.
+    fn slow(secs: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin {
+        Box::pin(stream::unfold(0, move |sent| async move {
+            sleep(Duration::from_secs(1)).await;
+            (sent < secs).then(|| (Ok(Bytes::from_static(b"x")), sent + 1))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_route_may_allow_a_body_more_time_and_no_pause_is_longer_for_it() {
+        let pause = Duration::from_secs(10);
+        let of = async |secs, allowed: Option<u64>| {
+            let time = BodyTime::new(Duration::from_secs(60));
+            if let Some(secs) = allowed {
+                time.allow(Duration::from_secs(secs));
+            }
+            bounded(slow(secs), pause, time).try_collect::<Vec<_>>().await
+        };
+        assert_eq!(of(50, None).await.unwrap().len(), 50);
+        let late = of(90, None).await.unwrap_err();
+        assert!(is_late(&late), "{late}");
+        assert_eq!(of(90, Some(120)).await.unwrap().len(), 90);
+        assert!(of(130, Some(120)).await.is_err());
+
+        let time = BodyTime::new(Duration::from_secs(3_600));
+        let silent = stream::pending::<io::Result<Bytes>>();
+        let begun = Instant::now();
+        let late = bounded(silent, pause, time).try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(is_late(&io::Error::other(axum::Error::new(late))), "however deep it is");
+        assert_eq!(begun.elapsed(), pause);
+    }
 }

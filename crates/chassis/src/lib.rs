@@ -1,8 +1,9 @@
 //! What every service does the same way. No business word: a sentence that needs "run", "module" or
 //! "verdict" belongs in a service.
 //!
-//! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader
-//! of the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and
+//! Reading order: [`config`] (the only reader of the environment), [`files`] (which it names) and
+//! [`clock`] (the only reader of the clock), [`process`] and [`service`] (start, signals, stop),
+//! [`output`] (what commands print), [`postgres`], [`bus`] and
 //! [`outbox`] (facts leave in the order in which they became true), [`retention`] (and are counted
 //! as long as their entity is there), [`http`] (no client holds a server up), [`grpc`] (who may
 //! call, and the trace that goes along), [`trace`] (spans and durations of calls), [`telemetry`],
@@ -10,8 +11,10 @@
 //! test can make it die).
 
 pub mod config;
+pub mod files;
 pub mod clock;
 pub mod process;
+pub mod output;
 pub mod service;
 pub mod postgres;
 pub mod bus;

@@ -371,7 +371,12 @@ async fn publish_batch(
         if aside.has(kind) {
             continue;
         }
-        outcome = publish_one(bus, &event.subject, &event.event_id, event.body).await;
+        outcome = tokio::select! {
+            published = publish_one(bus, &event.subject, &event.event_id, event.body) => published,
+            // The bus may be silent: a stop does not wait for it. What was not confirmed is
+            // published again, which its id makes harmless.
+            () = stop.cancelled() => break,
+        };
         match &outcome {
             Ok(()) => confirmed.push(event.id),
             Err(error @ BusError::NoStream { .. }) => {

@@ -54,6 +54,11 @@ const PROVEN_FOR: Duration = Duration::from_secs(1);
 /// Between two attempts at the start.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
+/// The database does not answer yet: nothing is known, and another attempt may succeed.
+#[derive(Debug, thiserror::Error)]
+#[error("DATABASE_URL: the database at {0} does not answer")]
+struct Away(String);
+
 /// Connects to the database at `url`, waiting up to 20 s for one that is only just starting. A
 /// database that refuses the user, or is not there by that name, is an error at once.
 ///
@@ -116,10 +121,11 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
                 info!("connected to Postgres at {place}");
                 return Ok(pool);
             }
-            Err(error) if is_final(&error) || Instant::now() >= give_up_at => {
+            Err(error) if is_final(&error) => {
                 let text = format!("DATABASE_URL: cannot use the database at {place}");
                 return Err(error).context(text);
             }
+            Err(error) if Instant::now() >= give_up_at => return Err(error).context(Away(place)),
             Err(error) => warn!("Postgres at {place} does not answer yet: {error}"),
         }
         sleep(RETRY_EVERY).await;
@@ -268,6 +274,17 @@ pub async fn probe(db: &PgPool) -> Result<(), String> {
     sqlx::query!("SELECT 1 AS one").fetch_one(db).await.map(drop).map_err(|error| error.to_string())
 }
 
+/// Whether a start was refused by a database that does not answer, or not now: nothing is known, and
+/// another attempt may succeed.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    let passes = |error: &sqlx::Error| {
+        let passing = [Kind::Outage, Kind::Exhausted, Kind::Timeout, Kind::Lock];
+        passing.contains(&kind(error)) && !is_final(error)
+    };
+    let mut of_statements = error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    error.is::<Away>() || of_statements.any(passes)
+}
+
 /// Whether waiting cannot help: wrong credentials (class 28) or no such database (3D000).
 fn is_final(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
@@ -277,6 +294,20 @@ fn is_final(error: &sqlx::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_that_finds_no_database_says_that_nothing_is_known() {
+        let lost = || sqlx::Error::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let away = anyhow::Error::new(lost()).context(Away("host:5432/name".to_owned()));
+        assert!(is_away(&away));
+        assert!(format!("{away:#}").starts_with("DATABASE_URL: the database at host:5432/name"));
+        assert!(is_away(&away.context("a context of a service")));
+        // Lost while the schema was brought up to date.
+        assert!(is_away(&anyhow::Error::new(MigrateError::from(lost())).context("DATABASE_URL")));
+        assert!(!is_away(&anyhow!("DATABASE_URL: expected postgres://")));
+        assert!(!is_away(&anyhow::Error::new(MigrateError::VersionMissing(7))));
+        assert!(!is_away(&anyhow::Error::new(sqlx::Error::RowNotFound)));
+    }
 
     #[test]
     fn a_bound_gives_way_only_to_one_of_its_own_name() {

@@ -26,9 +26,9 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::Env;
 use crate::confine::{self, confine};
-use crate::service::{Service, listen};
+use crate::service::{Place, Service, Signals, listen};
 use crate::telemetry::{self, Telemetry};
-use crate::{bus, http, postgres, refill};
+use crate::{bus, clock, files, http, output, postgres, print_line, refill};
 
 /// The port on which Prometheus may read metrics; not set, they are not served.
 pub const METRICS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
@@ -38,12 +38,18 @@ pub const METRICS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 /// Connections to it at one time; a few readers keep one each.
 const METRICS_CONNECTIONS: usize = 64;
 
+/// How long calls of the system may take to return once all tasks have ended.
+const LAST_CALLS: Duration = Duration::from_millis(500);
+
 /// A start that failed: a setting is wrong (C1).
 const EXIT_USAGE: u8 = 3;
 /// The service ended by a failure (C1).
 const EXIT_FAILED: u8 = 1;
 /// Nothing is known; another attempt may succeed (C1).
 const EXIT_UNKNOWN: u8 = 2;
+
+/// What a shell adds to the number of the signal that ended a process.
+const EXIT_SIGNAL: i32 = 128;
 
 /// The version of the JSON that commands print, answers and failures. It changes when a member is
 /// removed or changes its meaning; new members may come at any time.
@@ -68,6 +74,7 @@ impl Settings {
         if LevelFilter::from_str(&log_level).is_err() {
             env.mistake(log_setting, "expected error, warn, info, debug or trace");
         }
+        confine::check_switch(env);
         Self { log_level, telemetry: exports(env), metrics: metrics_address(env) }
     }
 }
@@ -87,16 +94,60 @@ pub struct Process {
     pub grace: Duration,
 }
 
-/// Runs a service until a signal or a failure. `start` begins its tasks; what it refuses is
-/// printed on one line of standard error, and the process exits with 3. A service that fails
-/// later exits with 1.
-pub fn run(process: Process, start: impl AsyncFnOnce(&Service) -> anyhow::Result<()>) -> ExitCode {
+/// Runs a service until one of `signals` or a failure. `start` begins its tasks; what it refuses is
+/// printed on one line of standard error, and the process exits with 3, or with 2 if nothing is
+/// known because something does not answer (C1). A service that fails later exits with 1. One that
+/// is asked to stop while it starts has done no work, and exits with 0.
+pub fn run(
+    process: Process,
+    signals: Signals,
+    start: impl AsyncFnOnce(&Service) -> anyhow::Result<()>,
+) -> ExitCode {
     let name = process.name;
-    match enter(process, start) {
+    match enter(process, signals, start) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => report(name, &error, EXIT_FAILED),
+        Err(error) if postgres::is_away(&error) => report(name, &error, EXIT_UNKNOWN),
         Err(error) => report(name, &error, EXIT_USAGE),
     }
+}
+
+/// Lets SIGTERM and SIGINT end this process, for commands that are no service. Every process but the
+/// first one of a container or of a machine ends by them anyway; that one would ignore them. It
+/// exits as a shell reports a process that a signal ended. What a command has begun in a database is
+/// rolled back, as after any crash.
+pub fn end_by_signals() {
+    if std::process::id() != 1 {
+        return;
+    }
+    // Without them the command works, and nobody could be told anything better.
+    let Ok(mut signals) = Signals::listen() else { return };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        let code = match runtime.block_on(signals.next()) {
+            "SIGINT" => EXIT_SIGNAL + 2,
+            _ => EXIT_SIGNAL + 15,
+        };
+        std::process::exit(code);
+    });
+}
+
+/// Makes a file in `folder`, which the operator set by `setting`, and removes it again. The rights of
+/// a folder do not tell: the system's own may look writable, and a disk may be read-only or full.
+///
+/// # Errors
+///
+/// When that cannot be done; the text names the setting.
+pub fn check_writable(setting: &str, folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join(format!(".lumio-start-{}", clock::new_uuid().simple()));
+    let made = std::fs::write(&file, "written to see whether it can be").and_then(|()| {
+        // On a disk, and not only in memory.
+        std::fs::File::open(&file)?.sync_all()
+    });
+    let removed = std::fs::remove_file(&file);
+    made.and(removed)
+        .with_context(|| format!("{setting}: no file can be made in {}", folder.display()))
 }
 
 /// Brings the schema of `DATABASE_URL` up to date and ends: for a job that runs before the service
@@ -110,6 +161,7 @@ pub fn migrate(
     env: Env,
     migrate: impl AsyncFnOnce(&PgPool) -> Result<(), MigrateError>,
 ) -> ExitCode {
+    end_by_signals();
     let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
     let exports = exports(&env);
     if let Err(error) = env.finish() {
@@ -130,7 +182,7 @@ pub fn migrate(
         };
         match migrate(&db).await {
             Ok(()) => {
-                println!("the schema of {name} is up to date");
+                print_line!("the schema of {name} is up to date");
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -147,6 +199,7 @@ pub fn migrate(
 /// Exit code 0: they were published, or counted. 2: the database or the bus did not answer; what
 /// was published until then stays, and beginning again is harmless. 3: a setting is wrong (C1).
 pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
+    end_by_signals();
     let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
     let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
     let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
@@ -160,7 +213,7 @@ pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
     let nats_prefix = nats_prefix.as_deref().unwrap_or(wire::event::DEFAULT_PREFIX);
     match runtime.block_on(order.carry_out(&database_url, &nats_url, nats_prefix)) {
         Ok(done) => {
-            println!("{done}");
+            print_line!("{done}");
             ExitCode::SUCCESS
         }
         Err(error) => report(name, &error, EXIT_UNKNOWN),
@@ -180,11 +233,12 @@ pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
         Ok(arguments) => return Ok(arguments),
         Err(error) => error,
     };
-    // Nothing can be done if even this cannot be printed.
-    let _ = error.print();
     if !error.use_stderr() {
+        output::note(error.print());
         return Err(ExitCode::SUCCESS);
     }
+    // Nothing can be done if even this cannot be printed.
+    let _ = error.print();
     if wants_json(&given) {
         // The library's words come with a prefix and the usage, which the document has no place for.
         let text = error.render().to_string();
@@ -279,10 +333,17 @@ fn without_environment(command: Command) -> Command {
 fn exports(env: &Env) -> telemetry::Settings {
     let settings = telemetry::Settings::from_env(env);
     let is_encrypted = settings.endpoint.as_deref().is_some_and(|url| url.starts_with("https://"));
-    if let Some(path) = settings.certificate.as_deref().filter(|_| is_encrypted)
-        && let Err(error) = std::fs::read(path)
-    {
-        env.mistake(telemetry::CERTIFICATE, &format!("the file cannot be read: {error}"));
+    if let Some(path) = settings.certificate.as_deref().filter(|_| is_encrypted) {
+        match files::read(path) {
+            Err(error) => {
+                env.mistake(telemetry::CERTIFICATE, &format!("the file cannot be read: {error}"));
+            }
+            Ok(pem) => {
+                if let Err(expected) = telemetry::check_certificates(&pem) {
+                    env.mistake(telemetry::CERTIFICATE, expected);
+                }
+            }
+        }
     }
     settings
 }
@@ -301,6 +362,7 @@ fn metrics_address(env: &Env) -> Option<SocketAddr> {
 /// The outer error is one of the start, the inner one of the service.
 fn enter(
     process: Process,
+    mut signals: Signals,
     start: impl AsyncFnOnce(&Service) -> anyhow::Result<()>,
 ) -> anyhow::Result<anyhow::Result<()>> {
     let Settings { log_level, telemetry: exports, metrics } = process.settings;
@@ -313,27 +375,28 @@ fn enter(
         .with_context(|| format!("{}: cannot confine this process", confine::SWITCH))?;
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let telemetry = telemetry::init_with(process.name, &log_level, || Ok(exports))?;
         confinement.log();
 
         let service = Service::default();
-        let started = async {
+        let starting = async {
             serve_metrics(&service, &telemetry, metrics)?;
             start(&service).await
         };
-        if let Err(error) = started.await {
-            // What has begun ends in order, and what it logged is exported.
-            service.stop().cancel();
-            let _ = service.finish(process.grace).await;
-            telemetry.flush();
-            return Err(error);
-        }
-
-        let ended = service.run(process.grace).await;
+        let started = service.start(&mut signals, process.grace, starting).await;
+        let ended = match started {
+            Ok(true) => Ok(service.run_until(&mut signals, process.grace).await),
+            Ok(false) => Ok(Ok(())),
+            Err(refusal) => Err(refusal),
+        };
+        // What was logged until the end is exported, too.
         telemetry.flush();
-        Ok(ended)
-    })
+        ended
+    });
+    // Such as a look-up of a name that nobody answers: all tasks have ended by now.
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
 }
 
 /// Serves `/metrics` on an address of its own, which is not the one that callers reach.
@@ -343,7 +406,7 @@ fn serve_metrics(
     address: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
-    let listener = listen(address, METRICS_PORT)?;
+    let listener = listen(address, Place { host: METRICS_HOST, port: METRICS_PORT })?;
     info!("metrics are served on http://{address}/metrics");
     let telemetry = telemetry.clone();
     let metrics = move || async move {
@@ -372,17 +435,29 @@ mod tests {
             (telemetry::ENDPOINT, "collector:4317"),
             (METRICS_PORT, "0"),
             (METRICS_HOST, "here"),
+            (confine::SWITCH, "maybe"),
         ]);
         let error = error.unwrap_err();
-        for name in ["ECHO_LOG_LEVEL", telemetry::ENDPOINT, METRICS_PORT, METRICS_HOST] {
+        let names = [telemetry::ENDPOINT, METRICS_PORT, METRICS_HOST, confine::SWITCH];
+        for name in names.into_iter().chain(["ECHO_LOG_LEVEL"]) {
             assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
         }
         let absent = (telemetry::CERTIFICATE, "/absent.pem");
         let encrypted = (telemetry::ENDPOINT, "https://collector:4317");
         let error = mistakes(&[absent, encrypted]).unwrap_err();
         assert!(error.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: the file cannot be"), "{error}");
+        let none = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let error = mistakes(&[(telemetry::CERTIFICATE, none), encrypted]).unwrap_err();
+        assert!(error.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: expected a file of"), "{error}");
         assert_eq!(mistakes(&[absent]), Ok(()), "nothing is exported, so that nothing reads it");
         assert_eq!(mistakes(&[]), Ok(()));
+        for wrong in ["maybe", "false", "0", "no", "true"] {
+            let error = mistakes(&[(confine::SWITCH, wrong)]).unwrap_err();
+            assert_eq!(error, "LUMIO_CONFINE: expected on or off", "{wrong}");
+        }
+        for right in ["on", "OFF", ""] {
+            assert_eq!(mistakes(&[(confine::SWITCH, right)]), Ok(()), "{right}");
+        }
     }
 
     /// The environment of a test always has a path.
@@ -396,6 +471,17 @@ mod tests {
 
     fn words(arguments: &[&str]) -> Vec<OsString> {
         arguments.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_folder_in_which_no_file_can_be_made_is_refused_by_its_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        check_writable("SCRATCH", folder.path()).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing is left");
+        for folder in ["/proc", "/no/such/folder"] {
+            let error = check_writable("SCRATCH", Path::new(folder)).unwrap_err().to_string();
+            assert!(error.starts_with("SCRATCH: no file can be made in /"), "{error}");
+        }
     }
 
     #[test]

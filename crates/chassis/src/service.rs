@@ -1,11 +1,14 @@
 //! The life of a process: tasks, signals, an orderly stop, and the truth about how it ended.
 //!
-//! The first SIGTERM or SIGINT asks every task to stop, a second one ends the process at once. A
+//! The first SIGTERM or SIGINT asks every task to stop, a second one ends the process at once. They
+//! are heard from the first moment of a process on ([`Signals::listen`]), also while it starts: the
+//! first process of a container has no default for them, and would not notice them. A
 //! task that fails stops the others too, and the process then ends with an error: a restart is
 //! better than a service that does half its work, and an orchestrator must not see a clean stop.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,30 +42,47 @@ struct Tasks {
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
+/// The settings that say where a service listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The variable that names the address.
+    pub host: &'static str,
+    /// The variable that names the port.
+    pub port: &'static str,
+}
+
+impl From<&'static str> for Place {
+    /// One variable names both.
+    fn from(setting: &'static str) -> Self {
+        Self { host: setting, port: setting }
+    }
+}
+
 /// An address that is kept from others, on which connections are still refused: whoever waits for a
 /// port to open finds a service that has started.
 #[derive(Debug)]
 pub struct Bound {
     socket: TcpSocket,
     address: SocketAddr,
-    setting: &'static str,
+    place: Place,
 }
 
-/// Takes `address`, which the operator set by `setting`.
+/// Takes `address`, which the operator set by `place`.
 ///
 /// # Errors
 ///
 /// When the address cannot be had; the text names the setting.
-pub fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<Bound> {
-    let bind = || -> std::io::Result<_> {
+pub fn bind(address: SocketAddr, place: impl Into<Place>) -> anyhow::Result<Bound> {
+    let place = place.into();
+    let bind = || -> io::Result<_> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Or a restart would have to wait for the connections of the process before.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok((socket.local_addr()?, socket))
     };
-    let (address, socket) = bind().with_context(|| occupied(setting, address))?;
-    Ok(Bound { socket, address, setting })
+    let (address, socket) = bind().map_err(|error| refused(error, place, address))?;
+    Ok(Bound { socket, address, place })
 }
 
 impl Bound {
@@ -77,21 +97,34 @@ impl Bound {
     ///
     /// When another process came first; the text names the setting.
     pub fn listen(self) -> anyhow::Result<TcpListener> {
-        self.socket.listen(BACKLOG).with_context(|| occupied(self.setting, self.address))
+        let (place, address) = (self.place, self.address);
+        self.socket.listen(BACKLOG).map_err(|error| refused(error, place, address))
     }
 }
 
-/// A listener on `address`, which the operator set by `setting`.
+/// A listener on `address`, which the operator set by `place`.
 ///
 /// # Errors
 ///
 /// When the address cannot be had; the text names the setting.
-pub fn listen(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListener> {
-    bind(address, setting)?.listen()
+pub fn listen(address: SocketAddr, place: impl Into<Place>) -> anyhow::Result<TcpListener> {
+    bind(address, place)?.listen()
 }
 
-fn occupied(setting: &str, address: SocketAddr) -> String {
-    format!("{setting}: cannot listen on {address}; stop what holds it or choose another")
+/// Which setting is wrong, and what to do about it.
+fn refused(error: io::Error, place: Place, address: SocketAddr) -> anyhow::Error {
+    let Place { host, port } = place;
+    let text = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{port}: cannot listen on {address}; stop what holds it or choose another")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{port}: this user may not listen on {address}; choose a port from 1024 on")
+        }
+        // Such as one of another machine, or of another family than the system has.
+        _ => format!("{host}: cannot listen on {address}; name an address of this machine"),
+    };
+    anyhow::Error::new(error).context(text)
 }
 
 impl Service {
@@ -134,12 +167,57 @@ impl Service {
     /// The first failure of a task; or that tasks were still running after `grace`; or that a
     /// second signal cut the stop short.
     pub async fn run(self, grace: Duration) -> anyhow::Result<()> {
-        let mut signals = Signals::new()?;
+        self.run_until(&mut Signals::new()?, grace).await
+    }
+
+    /// The same with signals that were listened for before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::run`].
+    pub async fn run_until(self, signals: &mut Signals, grace: Duration) -> anyhow::Result<()> {
         tokio::select! {
             name = signals.next() => info!("{name}: stopping, at most {} s", grace.as_secs()),
             () = self.stop.cancelled() => {}
             () = self.tasks.all_gone() => {}
         }
+        self.end(signals, grace).await
+    }
+
+    /// Begins the service by `start`, and stops it again if a signal comes meanwhile. Whether it has
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// What `start` refused; its tasks are stopped then.
+    pub async fn start(
+        &self,
+        signals: &mut Signals,
+        grace: Duration,
+        start: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<bool> {
+        let refused = tokio::select! {
+            // First, so that a signal that came before the start is not followed by one.
+            biased;
+            name = signals.next() => {
+                info!("{name}: stopping before the start has ended");
+                None
+            }
+            started = start => match started {
+                Ok(()) => return Ok(true),
+                Err(refusal) => Some(refusal),
+            },
+        };
+        // What has begun ends in order.
+        let ended = self.clone().end(signals, grace).await;
+        match refused {
+            Some(refusal) => Err(refusal),
+            None => ended.map(|()| false),
+        }
+    }
+
+    /// Stops the tasks and waits for them, unless a signal says not to.
+    async fn end(self, signals: &mut Signals, grace: Duration) -> anyhow::Result<()> {
         tokio::select! {
             ended = self.clone().finish(grace) => ended,
             name = signals.next() => {
@@ -212,12 +290,28 @@ impl Tasks {
     }
 }
 
-struct Signals {
+/// The signals that ask a process to end.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
+    /// Listens from now on, outside of any runtime and without starting a thread: the first thing
+    /// that a process does. A signal that comes before somebody waits for it is kept.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn listen() -> anyhow::Result<Self> {
+        // Signals are registered with a runtime, and whichever one runs later hands them on.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("cannot listen for signals")?;
+        let _entered = runtime.enter();
+        Self::new()
+    }
+
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         let (terminate, interrupt) =
@@ -225,7 +319,8 @@ impl Signals {
         Ok(Self { terminate, interrupt })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

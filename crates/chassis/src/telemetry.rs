@@ -22,8 +22,11 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{Registry as Prometheus, TextEncoder};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, info_span};
@@ -34,7 +37,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::Env;
+use crate::files;
 
+mod attributes;
+#[cfg(test)]
+pub(crate) mod captured;
 mod log_format;
 mod statements;
 
@@ -44,10 +51,13 @@ pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 pub const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 /// The variable that gives a service another name, such as one for each deployment.
 pub const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+/// The variable that gives the process further attributes.
+pub const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Libraries whose debug output drowns ours.
 const QUIET: &str = concat!(
-    "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,",
+    // What happens to the connection is said by `crate::bus`.
+    "async_nats=off,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,",
     "rustls=warn,sqlx=warn,tonic=warn,tower=warn",
 );
 
@@ -73,6 +83,8 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     /// The name of the service, in place of its own.
     pub service_name: Option<String>,
+    /// Further attributes of the process.
+    pub attributes: Vec<KeyValue>,
 }
 
 impl Settings {
@@ -82,6 +94,7 @@ impl Settings {
             endpoint: env.optional_url(ENDPOINT, &["http", "https"]),
             certificate: env.optional(CERTIFICATE).map(PathBuf::from),
             service_name: env.optional(SERVICE_NAME),
+            attributes: env.parse(ATTRIBUTES, attributes::read).unwrap_or_default(),
         }
     }
 }
@@ -194,7 +207,8 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
 
 impl Telemetry {
     fn new(service: &'static str, settings: &Settings) -> anyhow::Result<Self> {
-        let resource = resource(settings.service_name.clone().unwrap_or_else(|| service.into()));
+        let name = settings.service_name.clone().unwrap_or_else(|| service.into());
+        let resource = resource(name, settings.attributes.clone());
         let prometheus = Prometheus::new();
         let reader = opentelemetry_prometheus::exporter().with_registry(prometheus.clone());
         let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
@@ -227,7 +241,9 @@ impl Telemetry {
     /// All metrics as Prometheus reads them (text format 0.0.4).
     pub fn prometheus(&self) -> String {
         // A metric that cannot be written is left out; the others count.
-        TextEncoder::new().encode_to_string(&self.prometheus.gather()).unwrap_or_default()
+        let mut families = self.prometheus.gather();
+        attributes::name_labels(&mut families);
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 
     /// Sends what is still waiting to be exported. Waits a few seconds at most.
@@ -238,9 +254,12 @@ impl Telemetry {
     }
 }
 
-/// Who reports: the service, its version, and this process of it.
-fn resource(service: String) -> Resource {
-    Resource::builder()
+/// Who reports: the service, its version, and this process of it. `further` attributes are read by
+/// the settings and not by the library, which would leave out what it cannot read without a word.
+fn resource(service: String, further: Vec<KeyValue>) -> Resource {
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(further)
         .with_service_name(service)
         .with_attributes([
             KeyValue::new("service.version", crate::version()),
@@ -256,9 +275,23 @@ fn tls(certificate: Option<&Path>) -> anyhow::Result<ClientTlsConfig> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ClientTlsConfig::new().with_webpki_roots();
     let Some(path) = certificate else { return Ok(tls) };
-    let pem = std::fs::read(path)
+    let pem = files::read(path)
         .with_context(|| format!("{CERTIFICATE}: cannot read {}", path.display()))?;
+    check_certificates(&pem).map_err(|expected| anyhow!("{CERTIFICATE}: {expected}"))?;
     Ok(tls.ca_certificate(Certificate::from_pem(pem)))
+}
+
+/// Whether `pem` holds certificates: the exporter would take any text, and trust nobody by it.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn check_certificates(pem: &[u8]) -> Result<(), &'static str> {
+    let mut found = CertificateDer::pem_slice_iter(pem).peekable();
+    if found.peek().is_some() && found.all(|certificate| certificate.is_ok()) {
+        return Ok(());
+    }
+    Err("expected a file of certificates (PEM)")
 }
 
 fn log_layer<S>() -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
@@ -308,19 +341,42 @@ mod tests {
             (ENDPOINT, "https://collector:4317"),
             (SERVICE_NAME, "lumio-runner-eu"),
             (CERTIFICATE, "/etc/ca.pem"),
+            (ATTRIBUTES, "deployment.environment.name=a%20b"),
         ]);
         let settings = Settings::from_env(&env);
         assert_eq!(settings.endpoint.as_deref(), Some("https://collector:4317"));
         assert_eq!(settings.service_name.as_deref(), Some("lumio-runner-eu"));
+        assert_eq!(settings.attributes[0].value.as_str(), "a b");
 
         let env = Env::from_map([(ENDPOINT, "collector:4317")]);
         assert_eq!(Settings::from_env(&env).endpoint, None);
         assert!(env.finish().unwrap_err().to_string().starts_with(ENDPOINT));
+        let env = Env::from_map([(ATTRIBUTES, "a=1,b")]);
+        assert!(Settings::from_env(&env).attributes.is_empty(), "all of it, or nothing");
+        assert!(env.finish().unwrap_err().to_string().starts_with(ATTRIBUTES));
+    }
+
+    #[test]
+    fn prometheus_can_read_the_name_of_every_attribute() {
+        let attributes = attributes::read("2x=1,a-b=2,é=3").unwrap();
+        let settings = Settings { attributes, ..Settings::default() };
+        let telemetry = Telemetry::new("test", &settings).unwrap();
+        let text = telemetry.prometheus();
+        let line = text.lines().find(|line| line.starts_with("target_info{")).unwrap();
+        for label in ["key_2x=\"1\"", "a_b=\"2\"", "_=\"3\"", "service_name=\"test\""] {
+            assert!(line.contains(label), "{label} in {line}");
+        }
     }
 
     #[test]
     fn certificates_that_cannot_be_read_are_named() {
         let error = tls(Some(Path::new("/absent.pem"))).unwrap_err();
         assert!(format!("{error:#}").starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read"));
+        let broken = "-----BEGIN CERTIFICATE-----\n%\n-----END CERTIFICATE-----\n";
+        for text in ["", "no certificate", broken] {
+            assert!(check_certificates(text.as_bytes()).is_err(), "{text}");
+        }
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        assert_eq!(check_certificates(made.cert.pem().as_bytes()), Ok(()));
     }
 }

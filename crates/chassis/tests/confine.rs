@@ -11,6 +11,7 @@ use std::{env, fs};
 use chassis::Env;
 use chassis::confine::{ConfineError, Confinement, confine};
 use chassis::process::{self, Process, Settings};
+use chassis::service::Signals;
 use chassis::telemetry::{CERTIFICATE, ENDPOINT};
 
 fn main() -> ExitCode {
@@ -59,7 +60,8 @@ fn service() -> ExitCode {
     env.finish().unwrap();
     let (read, write, grace) = (Vec::new(), Vec::new(), Duration::from_secs(1));
     let process = Process { name: "confined", settings, read, write, grace };
-    process::run(process, async |_| Ok(()))
+    // No thread comes of it, which would stay free.
+    process::run(process, Signals::listen().unwrap(), async |_| Ok(()))
 }
 
 fn child(folder: &Path) {

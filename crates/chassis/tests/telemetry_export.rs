@@ -127,6 +127,7 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
         endpoint: Some(endpoint),
         certificate: Some(path),
         service_name: Some("lumio-test".to_owned()),
+        ..Settings::default()
     };
     let telemetry = telemetry::init_with("chassis", "warn", || Ok(settings)).unwrap();
 

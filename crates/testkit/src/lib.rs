@@ -9,6 +9,7 @@
 pub use collector::Collector;
 pub use database::{PostgresServer, TestDb, postgres};
 pub use examples::assert_every_command_shows_an_example;
+pub use full_disk::assert_full_disk_is_no_success;
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::{install, program};
@@ -21,6 +22,7 @@ mod collector;
 mod database;
 mod examples;
 pub mod faulty_model;
+mod full_disk;
 mod message_bus;
 mod moto;
 pub mod openai;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::process::{self, Process};
-use chassis::{Bus, Env, postgres, refill};
+use chassis::service::Signals;
+use chassis::{Bus, Env, output, postgres, print_line, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 use wire::RunId;
@@ -19,6 +20,7 @@ use crate::auth::caller::Scope;
 use crate::auth::session;
 use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
+use crate::model::run::Snapshot;
 use crate::operations::by_hand::Ending;
 use crate::operations::{account, prune};
 use crate::view::RunView;
@@ -426,6 +428,10 @@ enum OutputFormat {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    output::settle(NAME, carry_out())
+}
+
+fn carry_out() -> ExitCode {
     let cli: Cli = match process::arguments() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -460,12 +466,14 @@ pub fn main() -> ExitCode {
         Command::SignerKeys { output } => block_on(signer_keys(output)),
         Command::CrashPoints => {
             for (name, what) in crash::POINTS {
-                println!("{name:<26} {what}");
+                print_line!("{name:<26} {what}");
             }
             ExitCode::SUCCESS
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+            output::print(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
     }
@@ -480,6 +488,10 @@ fn migrate() -> ExitCode {
 }
 
 fn serve(role: Option<Role>) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return refused(&error, 2),
+    };
     let config = match Config::load(role) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
@@ -493,7 +505,7 @@ fn serve(role: Option<Role>) -> ExitCode {
         write: config.signer_paths.clone(),
         grace: GRACE,
     };
-    process::run(process, async |service| crate::start(service, config).await.map(drop))
+    process::run(process, signals, async |service| crate::start(service, config).await.map(drop))
 }
 
 /// Lists the token's keys.
@@ -510,13 +522,13 @@ async fn signer_keys(output: OutputFormat) -> ExitCode {
             print_list(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
         Ok(keys) if keys.is_empty() => {
-            println!("the token has no Ed25519 key");
+            print_line!("the token has no Ed25519 key");
             ExitCode::SUCCESS
         }
         Ok(keys) => {
             let rows: Vec<_> =
                 keys.iter().map(|key| [key.account.clone(), plain(&key.label)]).collect();
-            println!("{}", table(["account", "label"], &rows));
+            print_line!("{}", table(["account", "label"], &rows));
             ExitCode::SUCCESS
         }
         Err(words) => refused(&anyhow::anyhow!(words).context("nothing is known"), 2),
@@ -553,7 +565,7 @@ async fn gaps(acknowledge: bool, output: OutputFormat) -> ExitCode {
             return code;
         }
     } else if gaps.is_empty() {
-        println!("no ledger's events were lost");
+        print_line!("no ledger's events were lost");
     } else {
         let row = |gap: &sight::store::Gap| {
             let state = if gap.acknowledged { "noted" } else { "open" };
@@ -561,7 +573,7 @@ async fn gaps(acknowledge: bool, output: OutputFormat) -> ExitCode {
             [state.to_owned(), first, last, gap.found_at.clone()]
         };
         let rows: Vec<_> = gaps.iter().map(row).collect();
-        println!("{}", table(["state", "first ledger", "last ledger", "found"], &rows));
+        print_line!("{}", table(["state", "first ledger", "last ledger", "found"], &rows));
     }
     let is_open = gaps.iter().any(|gap| !gap.acknowledged) && !acknowledge;
     if is_open { ExitCode::from(1) } else { ExitCode::SUCCESS }
@@ -576,7 +588,7 @@ async fn refill_stream(order: &refill::Order) -> ExitCode {
     let Config { database_url, nats_url, policy, .. } = &config;
     match order.carry_out(database_url, nats_url, &policy.nats_prefix).await {
         Ok(done) => {
-            println!("{done}");
+            print_line!("{done}");
             ExitCode::SUCCESS
         }
         Err(error) => refused(&error, 2),
@@ -634,14 +646,14 @@ fn print_account(account: &account::Account) {
         };
         let (broken, unknown) =
             (here(account::FindingKind::Broken), here(account::FindingKind::Unknown));
-        println!("{place:?}: {compared} compared, {broken} broken, {unknown} unknown");
+        print_line!("{place:?}: {compared} compared, {broken} broken, {unknown} unknown");
     }
     for finding in &account.findings {
         let run = finding.run.map(|run| format!(" run {run}:")).unwrap_or_default();
-        println!("{:?} ({:?}):{run} {}", finding.verdict, finding.place, finding.text);
+        print_line!("{:?} ({:?}):{run} {}", finding.verdict, finding.place, finding.text);
     }
     if account.findings.is_empty() {
-        println!("everything agrees");
+        print_line!("everything agrees");
     }
 }
 
@@ -655,7 +667,7 @@ async fn prune_runs(
     let before = chassis::clock::now() - older_than;
     if !confirm {
         let would = prune::count(db, before).await?;
-        println!("{would} would be removed; --confirm removes them");
+        print_line!("{would} would be removed; --confirm removes them");
         return Ok(());
     }
     let mut export: Box<dyn std::io::Write + Send> = match export {
@@ -667,7 +679,7 @@ async fn prune_runs(
         }
     };
     let done = prune::prune(db, before, &mut *export).await?;
-    println!("{done} were removed");
+    print_line!("{done} were removed");
     Ok(())
 }
 
@@ -701,7 +713,7 @@ async fn revoke(subject: &str) -> ExitCode {
     };
     match revoked.await {
         Ok(count) => {
-            println!("{count} sessions were ended");
+            print_line!("{count} sessions were ended");
             ExitCode::SUCCESS
         }
         Err(error) => refused(&error.context("nothing is known; try again"), 2),
@@ -725,15 +737,17 @@ async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
     let db = postgres::connect(url).await?;
     match command {
         RunsCommand::List => {
-            let (runs, _) = Page::read(None, None)?.fetch(&db, &Scope::default(), None).await?;
-            let views: Vec<_> = runs.iter().map(RunView::from).collect();
-            println!("{}", serde_json::to_string_pretty(&views)?);
+            // Somebody reads what a command prints: the page is whole, however large it is.
+            let show = |run: &Snapshot| Ok((RunView::from(run), 0));
+            let page = Page::read(None, None)?;
+            let (views, _) = page.fetch(&db, &Scope::default(), None, show).await?;
+            print_line!("{}", serde_json::to_string_pretty(&views)?);
         }
         RunsCommand::Show { id } => {
             let snapshot = runs::store::load(&mut *db.acquire().await?, id).await?;
             let Some(snapshot) = snapshot else { return Ok(false) };
             let view = RunView::from(&snapshot);
-            println!("{}", serde_json::to_string_pretty(&process::answer(&view))?);
+            print_line!("{}", serde_json::to_string_pretty(&process::answer(&view))?);
         }
         RunsCommand::Prune(PruneArguments { older_than, export, confirm }) => {
             prune_runs(&db, older_than, export.as_deref(), confirm).await?;
@@ -765,7 +779,7 @@ fn print_list<T: Serialize>(list: &[T]) -> Result<(), ExitCode> {
 fn print_document(document: &impl Serialize) -> Result<(), ExitCode> {
     match serde_json::to_string_pretty(document) {
         Ok(text) => {
-            println!("{text}");
+            print_line!("{text}");
             Ok(())
         }
         Err(error) => Err(refused(&error.into(), 1)),
@@ -782,6 +796,7 @@ fn plain(text: &str) -> String {
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    process::end_by_signals();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.context("the runtime can't start") {
         Ok(runtime) => runtime.block_on(work),

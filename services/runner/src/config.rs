@@ -200,7 +200,9 @@ impl Config {
             registry,
             http: SocketAddr::new(bind, env.number("RUNNER_PORT|PORT", 4000, 0..=u16::MAX)),
             grpc: grpc(&env, bind),
-            cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
+            cors_origin: env
+                .parse("RUNNER_CORS_ORIGIN", cors_origin)
+                .unwrap_or_else(|| ANY_ORIGIN.to_owned()),
             console_dir: env.parse("RUNNER_CONSOLE_DIR", console_folder),
             console_connect: console_connect(&env),
             browser_rpc_url: browser_rpc_url(&env),
@@ -230,6 +232,8 @@ impl Config {
 }
 
 const RPC: &str = "http://localhost:8000";
+/// Every origin may call.
+const ANY_ORIGIN: &str = "*";
 /// Most stroops that a runner asks for a run: 1,000 XLM.
 const LARGEST_FEE: u64 = 10_000_000_000;
 /// Most stroops that a run can be asked to come to: what the vault counts (V19).
@@ -278,7 +282,7 @@ fn token(env: &Env) -> Token {
     let pin = match (env.optional(pkcs11::PIN), env.optional(TOKEN_PIN_FILE)) {
         (Some(pin), None) => pin,
         // Editors and `echo` end a file with a line break, which is no part of a PIN.
-        (None, Some(file)) => match std::fs::read_to_string(&file) {
+        (None, Some(file)) => match chassis::files::read_to_string(Path::new(&file)) {
             Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
             Err(error) => {
                 env.mistake(TOKEN_PIN_FILE, &format!("the file cannot be read: {error}"));
@@ -451,22 +455,34 @@ fn console_folder(text: &str) -> Result<PathBuf, &'static str> {
     Err("has no index.html; name the folder that the console was built into")
 }
 
+/// From where browsers may call. A list, or a text that no browser ever sends, would let in nobody.
+fn cors_origin(text: &str) -> Result<String, &'static str> {
+    if text == ANY_ORIGIN || is_origin(text, &["http", "https"]) {
+        return Ok(text.to_owned());
+    }
+    Err("expected * or one origin as browsers send it, such as https://app.example")
+}
+
+/// Whether this is an origin alone, in the form that browsers have for it: `scheme://host[:port]`.
+fn is_origin(text: &str, schemes: &[&str]) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        let is_known = schemes.contains(&url.scheme());
+        is_known && url.host().is_some() && text == format!("{}://{}", url.scheme(), host(&url))
+    })
+}
+
 /// Where pages of the console may connect to, such as a wallet's relay: `scheme://host[:port]`.
 fn console_connect(env: &Env) -> Vec<String> {
     const NAME: &str = "RUNNER_CONSOLE_CONNECT";
-    let origin = |text: String| {
-        let url = url::Url::parse(&text).ok();
-        let origin = url.filter(|url| {
-            let known = matches!(url.scheme(), "http" | "https" | "ws" | "wss");
-            // What it says must be the origin alone: a policy with a path means something else.
-            known && url.host().is_some() && text == format!("{}://{}", url.scheme(), host(url))
-        });
-        if origin.is_none() {
+    let is_usable = |text: &String| {
+        // What it says must be the origin alone: a policy with a path means something else.
+        let is_usable = is_origin(text, &["http", "https", "ws", "wss"]);
+        if !is_usable {
             env.mistake(NAME, "expected origins such as wss://relay.example between commas");
         }
-        origin.map(|_| text)
+        is_usable
     };
-    env.list(NAME).into_iter().filter_map(origin).collect()
+    env.list(NAME).into_iter().filter(is_usable).collect()
 }
 
 /// Host and port of an address, as its origin has them.

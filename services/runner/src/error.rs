@@ -81,6 +81,16 @@ pub enum Error {
         /// When the next one is taken, in seconds.
         retry_after_secs: u64,
     },
+    /// Refused for now: what is missing is there again after a time that is known, about.
+    #[error("{detail}")]
+    Later {
+        /// Which kind of refusal.
+        problem: Problem,
+        /// What happened this time.
+        detail: String,
+        /// When to try again, in seconds.
+        retry_after_secs: u64,
+    },
     /// An invariant of this code does not hold.
     #[error("{0}")]
     Broken(String),
@@ -92,11 +102,17 @@ impl Error {
         Self::Refused { problem, detail: detail.into(), issues: Vec::new() }
     }
 
+    /// A refusal that ends by itself after about so many seconds.
+    pub fn later(problem: Problem, detail: impl Into<String>, retry_after_secs: u64) -> Self {
+        Self::Later { problem, detail: detail.into(), retry_after_secs }
+    }
+
     /// When the same request may succeed, in seconds, if it may.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::QueueFull { retry_after_secs, .. }
-            | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
+            | Self::TooManyRequests { retry_after_secs, .. }
+            | Self::Later { retry_after_secs, .. } => Some(*retry_after_secs),
             Self::IntakePaused { .. } => Some(PAUSED_RETRY_AFTER_SECS),
             _ => None,
         }
@@ -126,6 +142,7 @@ impl Error {
             Self::Refused { problem, detail, issues } => {
                 return (problem, problem.body(detail).with_issues(issues));
             }
+            Self::Later { problem, detail, .. } => return (problem, problem.body(detail)),
             Self::QueueFull { waiting, retry_after_secs } => {
                 let text = format!(
                     "{waiting} runs wait, and no more can be served before their deadlines; try \

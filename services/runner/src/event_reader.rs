@@ -75,7 +75,13 @@ impl EventReader {
         self.rpc.expect_network(self.followed.network);
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
-            let pause = match self.lead(&stop, &mut failures).await {
+            let led = tokio::select! {
+                led = self.lead(&mut failures) => led,
+                // The node may be silent: a stop does not wait for it. It can be cut off anywhere, as
+                // by a crash: the position moves with what was read, in one transaction.
+                () = stop.cancelled() => return Ok(()),
+            };
+            let pause = match led {
                 Ok(()) => LEAD_EVERY,
                 Err(error @ Error::NetworkReset(_)) => {
                     tracing::error!("{error}");
@@ -125,9 +131,8 @@ impl EventReader {
         Ok(newest)
     }
 
-    /// Reads as the database's one reader until `stop` or a failure; answers at once if another one
-    /// reads.
-    async fn lead(&self, stop: &CancellationToken, failures: &mut u32) -> Result<()> {
+    /// Reads as the database's one reader until a failure; answers at once if another one reads.
+    async fn lead(&self, failures: &mut u32) -> Result<()> {
         // Out of the pool, so that dropping it closes it and the lock goes with it.
         let mut conn = self.db.acquire().await?.detach();
         if !store::try_lock(&mut conn).await? {
@@ -137,7 +142,7 @@ impl EventReader {
         tracing::debug!("this process reads the contracts' events");
         let mut reactions = Reactions::default();
         let (mut landmark, mut checked_at) = (None, None::<Instant>);
-        while !stop.is_cancelled() {
+        loop {
             if checked_at.is_none_or(|at| at.elapsed() >= HISTORY_EVERY) {
                 landmark = self.check_history(landmark).await?;
                 checked_at = Some(Instant::now());
@@ -147,12 +152,8 @@ impl EventReader {
                 tracing::info!("the contracts' events are read again");
             }
             *failures = 0;
-            tokio::select! {
-                () = sleep(self.poll) => {}
-                () = stop.cancelled() => {}
-            }
+            sleep(self.poll).await;
         }
-        Ok(conn.close().await?)
     }
 
     /// Reads what there is to read now.

@@ -3,13 +3,21 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http;
+use chassis::http::held::Held;
+use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt as _};
+use prost::Message as _;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 use wire::Problem;
 use wire::event::CloudEvent;
@@ -22,11 +30,13 @@ use wire::pb::runner::v1::{
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::gateway::answers::{PAGE_SET_ASIDE, Reserved};
 use crate::gateway::commands::Key;
 use crate::gateway::feed::StoredEvent;
+use crate::gateway::limits::ClientAddress;
 use crate::gateway::market::{MOST_AGENTS, QuoteView};
 use crate::gateway::page::{self, Page};
-use crate::gateway::streams::Piece;
+use crate::gateway::streams::{Piece, Reader};
 use crate::gateway::{Gateway, create_request, inputs, store};
 use crate::model::run::{self, Snapshot, draw_seed};
 use crate::model::state;
@@ -72,9 +82,17 @@ impl Runner for Grpc {
         let limit = request.limit.clamp(0, 500).to_string();
         let limit = (request.limit > 0).then_some(limit.as_str());
         let page = Page::read(limit, Some(&request.cursor))?;
-        let (runs, next) = page.fetch(&self.0.commands.db, &scope, None).await?;
-        let runs = runs.iter().map(message).collect();
-        Ok(Response::new(ListRunsResponse { runs, next_cursor: next.unwrap_or_default() }))
+        let reserved = self.0.answers.reserve(None, PAGE_SET_ASIDE).await?;
+        let show = |run: &Snapshot| {
+            let run = message(run);
+            let length = run.encoded_len();
+            Ok((run, length))
+        };
+        let (runs, next) = page.fetch(&self.0.commands.db, &scope, None, show).await?;
+        let list = ListRunsResponse { runs, next_cursor: next.unwrap_or_default() };
+        let mut answer = Response::new(list);
+        answer.extensions_mut().insert(Arc::new(reserved));
+        Ok(answer)
     }
 
     async fn retry_run(&self, request: Request<RetryRunRequest>) -> Result<Response<Run>, Status> {
@@ -106,7 +124,7 @@ impl Runner for Grpc {
         let WatchRunRequest { id, after } = request.into_inner();
         let found = self.0.commands.find(run_id(&id)?).await?;
         caller.may_see(&found.run)?;
-        let (db, by) = (&self.0.commands.db, (caller, self.0.access.clone()));
+        let (db, by) = (&self.0.commands.db, self.reader(caller));
         let pieces = self.0.streams.open_run(found.run.id, cursor(after)?, by, db)?;
         Ok(Response::new(events(pieces, deadline)))
     }
@@ -121,7 +139,7 @@ impl Runner for Grpc {
         let WatchRunsRequest { after, user } = request.into_inner();
         let user = user.as_deref().map(page::user).transpose()?;
         let after = after.map(cursor).transpose()?;
-        let (db, by) = (&self.0.commands.db, (caller, self.0.access.clone()));
+        let (db, by) = (&self.0.commands.db, self.reader(caller));
         let pieces = self.0.streams.open_all(user.as_deref(), after, by, db).await?;
         Ok(Response::new(events(pieces, deadline)))
     }
@@ -222,9 +240,48 @@ impl Grpc {
         self.0.market.quote(&read).await
     }
 
+    /// Who reads a stream. A service calls for many users, so that its address counts for nothing.
+    fn reader(&self, caller: Caller) -> Reader {
+        Reader { caller, address: ClientAddress(None), access: self.0.access.clone() }
+    }
+
     /// Who calls: a service of the operator's, or a user on whose behalf a service calls.
     async fn caller<T: Sync>(&self, request: &Request<T>) -> Result<Caller> {
         Caller::of_grpc(&self.0.access, request.metadata()).await
+    }
+}
+
+/// The service with answers that give back what was set aside for them when their last byte is
+/// gone, however long their client takes.
+#[derive(Debug, Clone)]
+pub struct Counted<S>(pub S);
+
+impl<S: NamedService> NamedService for Counted<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Counted<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            let Some(reserved) = answer.extensions_mut().remove::<Arc<Reserved>>() else {
+                return Ok(answer);
+            };
+            Ok(answer.map(|body| Body::new(Held::new(body, reserved))))
+        })
     }
 }
 

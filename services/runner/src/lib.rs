@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::service::{Bound, bind};
+use chassis::service::{Bound, Place, bind};
 use chassis::{Bus, Health, Service, outbox, postgres};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -37,6 +37,7 @@ use crate::config::{Addresses, Config, Role};
 use crate::event_reader::EventReader;
 use crate::gates::Gates;
 use crate::gateway::accept::Acceptor;
+use crate::gateway::answers::Answers;
 use crate::gateway::commands::RunCommands;
 use crate::gateway::console::Console;
 use crate::gateway::intake::Intake;
@@ -47,7 +48,7 @@ use crate::gateway::rules::Hosts;
 use crate::gateway::streams::Streams;
 use crate::gateway::summary::About;
 use crate::gateway::{Gateway, Reach};
-use crate::grpc::Grpc;
+use crate::grpc::{Counted, Grpc};
 use crate::model::state::Lane;
 use crate::probes::ProbeTargets;
 use crate::runs::sending;
@@ -113,9 +114,10 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     }
     // The ports first, so that a second instance ends before it touches the database. Whoever waits
     // for them to open finds a database that is migrated.
-    let http = bind(config.http, "RUNNER_PORT")?;
+    let place = |port| Place { host: "RUNNER_BIND", port };
+    let http = bind(config.http, place("RUNNER_PORT"))?;
     let grpc = match config.grpc.take().filter(|_| config.role != Role::Engine) {
-        Some((address, tokens)) => Some((bind(address, "RUNNER_GRPC_PORT")?, tokens)),
+        Some((address, tokens)) => Some((bind(address, place("RUNNER_GRPC_PORT"))?, tokens)),
         None => None,
     };
     // Two pools: requests of clients never wait for the engine's connections, nor the engine for
@@ -154,6 +156,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         gates: gates.clone(),
         about: about(&config, &last_poll),
         streams: Streams::new(service.stop()),
+        answers: Answers::default(),
         market: market(&config, gates.clone())?,
         reconciliation: Reconciliation::new(bus.clone()),
         browser_rpc_url: config.browser_rpc_url.clone(),
@@ -258,7 +261,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     if let Some((bound, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
             .max_decoding_message_size(gateway::create_request::MAX_BODY_BYTES);
-        let server = chassis::grpc::Server::new(&tokens, &health).add_service(runner);
+        let server = chassis::grpc::Server::new(&tokens, &health).add_service(Counted(runner));
         service.spawn("grpc", server.serve(bound.listen()?, service.stop()));
     }
     tracing::info!("the gateway listens on {}", started.http);

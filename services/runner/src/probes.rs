@@ -75,7 +75,7 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
     health.watch_nats(service, bus);
     // Nothing is read of another network, whichever node has the turn.
     rpc.expect_network(followed.network);
-    health.want("rpc");
+    health.want("rpc").set_by("rpc", "RUNNER_RPC_URL");
 
     let clock_rpc = rpc.clone();
     let probe = move || {
@@ -228,7 +228,8 @@ fn moving(load: &Load) -> Result<(), String> {
 }
 
 fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
-    health.want("module-gate").want("oracle-gate");
+    health.want("module-gate").set_by("module-gate", "RUNNER_MODULE_GATE_URL");
+    health.want("oracle-gate").set_by("oracle-gate", "RUNNER_ORACLE_GATE_URL");
     let module = gates.clone();
     let probe = move || {
         let gates = module.clone();

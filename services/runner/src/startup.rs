@@ -41,13 +41,18 @@ pub async fn check(chain: &ChainClient) -> anyhow::Result<bool> {
 ///
 /// As [`check`].
 pub async fn wait(chain: &ChainClient, stop: &CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() && !check(chain).await? {
-        tokio::select! {
-            () = sleep(RETRY) => {}
-            () = stop.cancelled() => {}
+    let answered = async {
+        while !check(chain).await? {
+            sleep(RETRY).await;
         }
+        Ok(())
+    };
+    tokio::select! {
+        answered = answered => answered,
+        // The node may be silent: a stop does not wait for it. What is written here is complete with
+        // each statement.
+        () = stop.cancelled() => Ok(()),
     }
-    Ok(())
 }
 
 /// A node on another network would turn its answers against what is known of this one. One that is

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::Env;
+use crate::files;
 
 /// A file with more bytes is not read.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -58,7 +59,7 @@ impl Env {
         if metadata.len() > MAX_BYTES {
             return Err(EnvFileError::TooLarge(path.to_owned()));
         }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = files::read_to_string(path).map_err(unreadable)?;
         for variable in dotenvy::from_read_iter(text.as_bytes()) {
             let (name, value) = variable.map_err(|error| malformed(path, &text, &error))?;
             self.variables.entry(name).or_insert(value);

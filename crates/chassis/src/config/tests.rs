@@ -28,6 +28,34 @@ fn every_mistake_is_reported_at_once_by_name_and_without_values() {
 }
 
 #[test]
+fn a_url_that_is_none_is_told_apart_from_another_scheme() {
+    let wrong = |value: &str| {
+        let env = Env::from_map([("NATS_URL", value)]);
+        assert_eq!(env.required_url("NATS_URL", &["nats", "tls"]), "");
+        env.finish().unwrap_err().to_string()
+    };
+    for url in ["nats://runner:hunter2/x@host:4222", "nats://host:99999", "tls://[::1"] {
+        let error = wrong(url);
+        assert!(error.starts_with("NATS_URL: is no URL: ") && error.contains("%2F"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for url in ["http://host", "host:4222", "natshost"] {
+        let error = wrong(url);
+        assert_eq!(error, "NATS_URL: expected a URL that starts with nats:// or tls://", "{url}");
+    }
+}
+
+#[test]
+fn a_mistake_that_is_made_twice_is_told_once() {
+    let env = Env::from_map([("RPC", "localhost:8000")]);
+    env.url("RPC", "http://localhost", &["http"]);
+    env.url("RPC", "http://localhost", &["http"]);
+    env.mistake("RPC", "another one");
+    let mistakes = env.finish().unwrap_err().0;
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+}
+
+#[test]
 fn the_first_name_that_is_set_counts() {
     let env = Env::from_map([("OLD", "1"), ("NEW", "")]);
     assert_eq!(env.required("NEW|OLD"), "1");

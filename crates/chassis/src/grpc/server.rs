@@ -1,4 +1,8 @@
 //! A gRPC server: services behind tokens, health and reflection open, every call in a span.
+//!
+//! grpc.health.v1 answers two questions (R15). The empty name and the names of the services say
+//! whether work may come. [`LIVE`] says only that the process serves: an orchestrator that restarts
+//! what is not alive must not restart a service whose database is away.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,6 +27,8 @@ use super::{Auth, Tokens};
 use crate::health::Health;
 use crate::trace;
 
+/// The name under which grpc.health.v1 says that the process serves, whether or not it is ready.
+pub const LIVE: &str = "live";
 /// How often a connection that says nothing is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long open calls may take after a stop. Clients call again (R11); a stop must not wait for
@@ -78,6 +84,7 @@ impl Server {
     /// When the transport fails.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let (reporter, health_service) = tonic_health::server::health_reporter();
+        reporter.set_service_status(LIVE, ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

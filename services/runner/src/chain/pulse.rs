@@ -116,7 +116,12 @@ impl ChainClient {
                 cadence = Cadence::default();
                 continue;
             }
-            let pause = match self.rpc.clock().await {
+            let asked = tokio::select! {
+                asked = self.rpc.clock() => asked,
+                // The node may be silent: a stop does not wait for it.
+                () = stop.cancelled() => return,
+            };
+            let pause = match asked {
                 // Another node may be behind the one before: whatever is different is looked at,
                 // and what it proves is decided there (R13).
                 Ok(clock) => {

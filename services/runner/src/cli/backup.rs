@@ -1,13 +1,12 @@
 //! `runner export` and `runner restore`.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chassis::postgres;
+use chassis::{files, postgres, print_line};
 
 use super::{OutputFormat, new_file, plain, print_json, refused};
 use crate::config::Config;
@@ -40,7 +39,7 @@ pub(super) async fn export(to: &Path) -> ExitCode {
     match exported.await {
         Ok(tables) => {
             print(&tables, "written from");
-            println!("the export is whole: {}", to.display());
+            print_line!("the export is whole: {}", to.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -66,7 +65,7 @@ pub(super) async fn restore(from: Option<&Path>, output: OutputFormat) -> ExitCo
         Err(error) => return refused(&error.context("nothing was restored; try again"), 2),
     };
     if let Some(from) = from {
-        let opened = File::open(from).with_context(|| format!("--from: {}", from.display()));
+        let opened = files::open(from).with_context(|| format!("--from: {}", from.display()));
         let file = match opened {
             Ok(file) => file,
             Err(error) => return refused(&error, 3),
@@ -105,7 +104,7 @@ fn followed(config: &Config) -> Followed {
 
 fn print(tables: &Tables, what: &str) {
     for (table, rows) in &tables.rows {
-        println!("{rows:>10} rows {what} {table}");
+        print_line!("{rows:>10} rows {what} {table}");
     }
 }
 
@@ -116,13 +115,13 @@ fn say(judged: &Judged, output: OutputFormat) -> ExitCode {
         }
     } else {
         let Judged { opened_since, resumed, unknown, reconciliation } = judged;
-        println!("{opened_since} runs were opened after the export: workers go on with them");
-        println!("{resumed} runs were not opened: workers take them");
+        print_line!("{opened_since} runs were opened after the export: workers go on with them");
+        print_line!("{resumed} runs were not opened: workers take them");
         for finding in &reconciliation.findings {
             let run = finding.run.map(|run| run.to_string()).unwrap_or_default();
-            println!("{run:<36} {}: {}", plain(&finding.text), plain(&finding.action));
+            print_line!("{run:<36} {}: {}", plain(&finding.text), plain(&finding.action));
         }
-        println!("{unknown} runs wait for an operator: see `runner dead-letters list`");
+        print_line!("{unknown} runs wait for an operator: see `runner dead-letters list`");
     }
     let is_known = judged.unknown == 0 && judged.reconciliation.is_clean();
     if is_known { ExitCode::SUCCESS } else { ExitCode::from(2) }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chassis::postgres;
+use chassis::{postgres, print_line};
 use clap::Subcommand;
 use serde_json::json;
 use stellar::Address;
@@ -195,7 +195,7 @@ impl ChannelContext {
         let rows = all.iter().zip(balances);
         let rows: Vec<_> =
             rows.map(|(channel, balance)| row(channel, balance, self.least)).collect();
-        println!("{}", table(["account", "state", "use", "stroops", "paid by"], &rows));
+        print_line!("{}", table(["account", "state", "use", "stroops", "paid by"], &rows));
         Ok(())
     }
 
@@ -408,6 +408,6 @@ fn say(output: OutputFormat, account: &str, what: &str) -> Result<(), CommandErr
         let value = json!({ "account": account, "outcome": what });
         return print_json(&value).map_err(|_| cannot("it cannot be printed".to_owned()));
     }
-    println!("{account} {what}");
+    print_line!("{account} {what}");
     Ok(())
 }

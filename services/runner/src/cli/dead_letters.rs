@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chassis::print_line;
 use wire::RunId;
 
 use super::proof::{ProofContext, say, unknown};
@@ -62,7 +63,7 @@ async fn each(
         }
         if ids.is_empty() {
             if output == OutputFormat::Text {
-                println!("there are no dead letters");
+                print_line!("there are no dead letters");
             }
             return ExitCode::SUCCESS;
         }
@@ -90,13 +91,13 @@ fn list(rows: &[WorkView], output: OutputFormat) -> ExitCode {
         return print_list(rows).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        println!("there are no dead letters");
+        print_line!("there are no dead letters");
         return ExitCode::SUCCESS;
     }
-    println!("{:<36} {:<12} {:<8} since, why", "run", "phase", "escrow");
+    print_line!("{:<36} {:<12} {:<8} since, why", "run", "phase", "escrow");
     for row in rows {
         let why = row.operator_reason.as_ref().or(row.error.as_ref());
-        println!(
+        print_line!(
             "{} {:<12} {:<8} {} {}",
             row.id,
             row.phase,
@@ -105,6 +106,8 @@ fn list(rows: &[WorkView], output: OutputFormat) -> ExitCode {
             plain(why.map_or("its escrow is open", String::as_str)),
         );
     }
-    println!("`runner dead-letters show ID` says what is proven about one, and what can be done");
+    print_line!(
+        "`runner dead-letters show ID` says what is proven about one, and what can be done"
+    );
     ExitCode::SUCCESS
 }

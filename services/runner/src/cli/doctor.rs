@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use chassis::print_line;
+
 use super::{OutputFormat, plain, print_list, refused};
 use crate::config::Config;
 use crate::operations::doctor::{self, Condition};
@@ -27,7 +29,7 @@ pub(super) async fn run(output: OutputFormat) -> ExitCode {
                     Condition::Unknown => "unknown",
                     Condition::Bad => "BAD",
                 };
-                println!("{mark:<8} {:<10} {}", check.name, plain(&check.text));
+                print_line!("{mark:<8} {:<10} {}", check.name, plain(&check.text));
             }
         }
     }

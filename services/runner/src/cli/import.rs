@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use chassis::postgres;
+use chassis::{files, postgres, print_line};
 
 use super::{OutputFormat, database_url, print_json, refused};
 use crate::operations::import::{self, Imported};
@@ -15,7 +15,7 @@ pub(super) async fn run(file: &Path, confirm: bool, output: OutputFormat) -> Exi
         Ok(url) => url,
         Err(code) => return code,
     };
-    let text = std::fs::read_to_string(file);
+    let text = files::read_to_string(file);
     let text = match text.with_context(|| format!("cannot read {}", file.display())) {
         Ok(text) => text,
         Err(error) => return refused(&error, 3),
@@ -25,7 +25,7 @@ pub(super) async fn run(file: &Path, confirm: bool, output: OutputFormat) -> Exi
         Err(error) => return refused(&error.context("nothing was imported"), 1),
     };
     if !confirm {
-        println!("{} runs would be imported; --confirm imports them", rows.len());
+        print_line!("{} runs would be imported; --confirm imports them", rows.len());
         return ExitCode::SUCCESS;
     }
     let mut imported = Imported::default();
@@ -44,6 +44,6 @@ pub(super) async fn run(file: &Path, confirm: bool, output: OutputFormat) -> Exi
     if output == OutputFormat::Json {
         return print_json(&imported).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
-    println!("{finalized} finalized and {failed} failed runs were imported; {known} were here");
+    print_line!("{finalized} finalized and {failed} failed runs were imported; {known} were here");
     ExitCode::SUCCESS
 }

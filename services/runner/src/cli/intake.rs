@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chassis::postgres;
+use chassis::{postgres, print_line};
 
 use super::proof::unknown;
 use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_list, refused, table};
@@ -29,14 +29,14 @@ pub(super) async fn run(command: IntakeCommand) -> ExitCode {
     match order {
         Order::Pause(scope, reason) => match intake::pause(&db, &scope, &reason, BY).await {
             Ok(()) => {
-                println!("{scope} are paused; `runner intake resume` accepts them again");
+                print_line!("{scope} are paused; `runner intake resume` accepts them again");
                 ExitCode::SUCCESS
             }
             Err(error) => unknown(&error.into()),
         },
         Order::Resume(scope) => match intake::resume(&db, &scope, BY).await {
             Ok(true) => {
-                println!("{scope} are accepted again, unless another pause covers them");
+                print_line!("{scope} are accepted again, unless another pause covers them");
                 ExitCode::SUCCESS
             }
             Ok(false) => {
@@ -74,7 +74,7 @@ fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
         return print_list(pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
     }
     if pauses.is_empty() {
-        println!("nothing is paused");
+        print_line!("nothing is paused");
         return ExitCode::SUCCESS;
     }
     let row = |pause: &PauseView| {
@@ -86,6 +86,6 @@ fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
         [whose, chassis::clock::rfc3339(pause.paused_at), by, plain(&pause.reason)]
     };
     let rows: Vec<_> = pauses.iter().map(row).collect();
-    println!("{}", table(["whose", "since", "by", "why"], &rows));
+    print_line!("{}", table(["whose", "since", "by", "why"], &rows));
     ExitCode::SUCCESS
 }

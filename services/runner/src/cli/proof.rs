@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::postgres;
+use chassis::{postgres, print_line};
 use serde_json::json;
 use wire::RunId;
 
@@ -80,18 +80,18 @@ pub(super) async fn reconcile(repair: bool, output: OutputFormat) -> ExitCode {
 
 fn print(done: &Reconciliation, repair: bool) {
     for (what, count) in &done.compared {
-        println!("{count:>8} {what} compared");
+        print_line!("{count:>8} {what} compared");
     }
     if done.findings.is_empty() {
-        println!("everything agrees");
+        print_line!("everything agrees");
         return;
     }
-    println!("{:<20} {:<37} {:<12} text, action", "finding", "run", "proof");
+    print_line!("{:<20} {:<37} {:<12} text, action", "finding", "run", "proof");
     for finding in &done.findings {
         let kind = serde_json::to_value(finding.kind).unwrap_or_default();
         let run = finding.run.map(|run| run.to_string());
         let run = run.or_else(|| finding.vault_run_id.map(|id| format!("{:.16}…", id.to_string())));
-        println!(
+        print_line!(
             "{:<20} {:<37} {:<12} {}\n{:>20} {}",
             kind.as_str().unwrap_or_default(),
             run.or_else(|| finding.user.clone()).unwrap_or_default(),
@@ -102,9 +102,9 @@ fn print(done: &Reconciliation, repair: bool) {
         );
     }
     let repaired = done.findings.iter().filter(|finding| finding.repaired).count();
-    println!("{} findings, {repaired} repaired", done.findings.len());
+    print_line!("{} findings, {repaired} repaired", done.findings.len());
     if !repair {
-        println!("--repair does what the vault's state proves");
+        print_line!("--repair does what the vault's state proves");
     }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn say(id: RunId, outcome: &Outcome, output: OutputFormat) -> u8 {
                 return 1;
             }
         }
-        OutputFormat::Text if code == 0 => println!("run {id}: {}", plain(text)),
+        OutputFormat::Text if code == 0 => print_line!("run {id}: {}", plain(text)),
         OutputFormat::Text => {
             refused(&anyhow::anyhow!("run {id}: {}", plain(text)), code);
         }

@@ -32,6 +32,27 @@ fn the_least_is_two_keys_a_database_and_a_bus() {
 }
 
 #[test]
+fn browsers_may_call_from_one_origin_or_from_everywhere() {
+    assert_eq!(read(&[]).unwrap().cors_origin, "*");
+    for right in ["*", "https://app.example", "http://localhost:5173", "http://[::1]:1"] {
+        assert_eq!(read(&[("RUNNER_CORS_ORIGIN", right)]).unwrap().cors_origin, right);
+    }
+    let list = "https://a.example,https://b.example";
+    for wrong in [list, "foo", "null", "https://a.example/", "https://a.example:443", "ws://a"] {
+        let error = read(&[("RUNNER_CORS_ORIGIN", wrong)]).unwrap_err();
+        assert!(error.starts_with("RUNNER_CORS_ORIGIN: expected * or one origin"), "{error}");
+    }
+}
+
+#[test]
+fn a_mistake_is_told_once() {
+    for (name, value) in [("RUNNER_RPC_URL", "localhost:8000"), ("RUNNER_CONSOLE_CONNECT", "a,b")] {
+        let error = read(&[(name, value)]).unwrap_err();
+        assert_eq!(error.matches(name).count(), 1, "{error}");
+    }
+}
+
+#[test]
 fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
     let error = read(&[
         ("RUNNER_SECRET", "SNOTASECRET"),

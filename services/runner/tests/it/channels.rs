@@ -204,6 +204,13 @@ async fn a_node_that_is_behind_does_not_say_which_channels_there_are() {
 }
 
 #[test]
+fn an_answer_that_a_full_disk_does_not_take_is_no_success() {
+    for command in [&["crash-points"][..], &["completions", "bash"], &["--help"]] {
+        testkit::assert_full_disk_is_no_success(env!("CARGO_BIN_EXE_runner"), command, 2);
+    }
+}
+
+#[test]
 fn the_help_has_examples_and_exit_codes() {
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_runner"))
         .args(["channels", "--help"])

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::eventually;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use wire::pb::runner::v1::runner_client::RunnerClient;
 use wire::pb::runner::v1::{
@@ -272,6 +272,16 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
     let foreign =
         raw(gateway, "GET /runs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert_eq!(refused(&foreign.await), (421, "MISDIRECTED_REQUEST".to_owned()));
+    // A target that names its server goes before the header.
+    for (target, host, status) in
+        [("evil.example", "localhost", "421"), ("localhost", "evil.example", "200")]
+    {
+        let head = format!(
+            "GET http://{target}/runs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = raw(gateway, &head).await;
+        assert_eq!(answer.get(9..12), Some(status), "{target}, {host}: {answer}");
+    }
 
     // Too large, and said so before it is sent.
     let head = format!(
@@ -323,7 +333,7 @@ async fn a_browser_is_told_what_it_may_send() {
                      Access-Control-Request-Headers: authorization\r\nConnection: close\r\n\r\n";
     let answer = raw(&runner.gateway, preflight).await.to_lowercase();
     for expected in
-        ["access-control-allow-origin: *", "authorization", "access-control-max-age: 3600"]
+        ["access-control-allow-origin: *", "authorization", "if-none-match", "max-age: 3600"]
     {
         assert!(answer.contains(expected), "{answer}");
     }
@@ -438,6 +448,69 @@ async fn no_request_takes_much_memory() {
 
     let taken = (peak(&process) - before) / 1024;
     assert!(taken < 64, "{taken} MiB were taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_their_lists_take_little_memory_however_many_they_are() {
+    let fixture = Fixture::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let process = spawn(&fixture, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, \
+                input_digest, \
+            seed, status, phase, attempt, traceparent, created_at, updated_at) \
+         SELECT gen_random_uuid(), $1, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
+            ('{\"a\":\"' || repeat('x', 16000) || '\"}')::json, '', \
+            decode(repeat('00', 32), 'hex'), 1, \
+            'failed', 'done', 1, '', now(), now() FROM generate_series(1, 300)";
+    let user = fixture.user.address().to_string();
+    sqlx::query(text).bind(&user).execute(&fixture.db.pool).await.unwrap();
+    let text = "INSERT INTO attempts (run_id, number, nonce, created_at) \
+         SELECT id, 1, decode(md5(id::text) || md5(id::text), 'hex'), now() FROM runs";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+
+    // A page ends by its size, and the list goes on.
+    let (mut path, mut seen) = ("/runs".to_owned(), 0);
+    loop {
+        let answer = gateway.get(&path).await;
+        let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let body = answer.text().await.unwrap();
+        assert!(body.len() < 1_100_000, "{} bytes", body.len());
+        seen += serde_json::from_str::<Vec<Value>>(&body).unwrap().len();
+        let Some(link) = link else { break };
+        link.trim_start_matches('<').split('>').next().unwrap().clone_into(&mut path);
+    }
+    assert_eq!(seen, 300);
+
+    let before = peak(&process);
+    let mut unread = Vec::new();
+    for _ in 0..150 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(gateway.address().parse().unwrap()).await.unwrap();
+        stream.write_all(request("GET", "/runs", "", "").as_bytes()).await.unwrap();
+        unread.push(stream);
+    }
+    // The head says that an answer was made; the rest stays where it is.
+    let heads = unread.iter_mut().map(|stream| async move {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        String::from_utf8_lossy(&head[9..]).into_owned()
+    });
+    let statuses = futures::future::join_all(heads).await;
+    let count = |wanted: &str| statuses.iter().filter(|status| *status == wanted).count();
+    let (served, refused) = (count("200"), count("503"));
+    assert_eq!(served + refused, statuses.len(), "{statuses:?}");
+    assert!((8..=32).contains(&served), "{served} of one address have an answer");
+    let taken = (peak(&process) - before) / 1024;
+    assert!(taken < 128, "{taken} MiB were taken");
+
+    // What is small is answered meanwhile, and the others when those are gone.
+    assert_eq!(gateway.get("/summary").await.status(), 200);
+    drop(unread);
+    eventually(|| async { gateway.get("/runs").await.status() == 200 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use wire::pb::runner::v1::{
 use testkit::eventually;
 
 use crate::fixture::{Fixture, Gateway, Running};
+use crate::hostile::{raw, request};
 use crate::retention::command;
 
 const SERVICE_TOKEN: &str = "0123456789abcdef";
@@ -197,6 +198,33 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
     assert_eq!(answer(&running, &signed).await.0, 200);
     let (status, body) = answer(&running, &signed).await;
     assert_eq!((status, &body["code"]), (401, &json!("UNAUTHENTICATED")), "{body}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_reads_every_answer_of_the_login_and_every_refusal() {
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[("RUNNER_ADDRESS_RATE_LIMIT", "1")]).await;
+    let path = format!("/auth?account={}", fixture.user.address());
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let asked = request("GET", &path, "Origin: https://app.example\r\n", "");
+        let answer = raw(&running.gateway, &asked).await.to_lowercase();
+        for expected in ["access-control-allow-origin: *", "ratelimit-reset", "traceparent"] {
+            assert!(answer.contains(expected), "{answer}");
+        }
+        statuses.push(answer[9..12].to_owned());
+    }
+    assert_eq!(statuses, ["200", "429"], "the address has asked for too much");
+
+    let preflight = "Origin: https://app.example\r\nAccess-Control-Request-Method: GET\r\n\
+                     Access-Control-Request-Headers: authorization,traceparent\r\n";
+    let asked = request("OPTIONS", "/auth/session", preflight, "");
+    let answer = raw(&running.gateway, &asked).await.to_lowercase();
+    let allowed = answer.lines().find(|line| line.starts_with("access-control-allow-headers:"));
+    for header in ["authorization", "content-type", "traceparent", "tracestate"] {
+        assert!(allowed.is_some_and(|line| line.contains(header)), "{header}: {answer}");
+    }
     running.stop().await;
 }
 

@@ -1,5 +1,13 @@
 //! A failed start names the setting that is wrong.
 
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
 use crate::crashing::free_port;
 use crate::fixture::Fixture;
 
@@ -20,10 +28,14 @@ async fn what_is_wrong_is_named() {
     let error = refused(&fixture, &[("RUNNER_AGENT_REGISTRY_ID", &absent)]).await;
     assert!(error.starts_with("RUNNER_AGENT_REGISTRY_ID: "), "{error}");
 
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let error = refused(&fixture, &[("RUNNER_PORT", &port)]).await;
     assert!(error.starts_with("RUNNER_PORT: "), "{error}");
+    // Of a block that is kept for documents (RFC 5737), so that no machine has it.
+    let elsewhere = [("RUNNER_BIND", "203.0.113.5"), ("RUNNER_ALLOW_INSECURE_BIND", "true")];
+    let error = refused(&fixture, &elsewhere).await;
+    assert!(error.starts_with("RUNNER_BIND: "), "{error}");
     let mut url: Vec<_> = fixture.db.url.splitn(2, '?').collect();
     let elsewhere = url[0].rsplit_once('/').unwrap().0.to_owned() + "/no_such_database";
     url[0] = &elsewhere;
@@ -36,7 +48,7 @@ async fn no_port_is_open_before_the_database_is_ready() {
     let fixture = Fixture::new().await;
     let port = free_port().await;
     // A server that takes connections and never answers.
-    let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://lumio@{}/lumio", database.local_addr().unwrap());
     let more = [("RUNNER_PORT", port.as_str()), ("DATABASE_URL", &url)];
     let mut starting = std::pin::pin!(fixture.try_start(&more));
@@ -45,8 +57,52 @@ async fn no_port_is_open_before_the_database_is_ready() {
         asked = database.accept() => drop(asked.unwrap()),
     }
     // The start is still there, and waits for the database.
-    let refused = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap_err();
+    let refused = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+/// The address of a way to the node at `url` on which nothing passes any more once it hangs.
+async fn hanging(url: &str) -> (String, CancellationToken) {
+    let address = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("http://{}", listener.local_addr().unwrap());
+    let hangs = CancellationToken::new();
+    let hung = hangs.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (hung, address) = (hung.clone(), address.clone());
+            tokio::spawn(async move {
+                let mut node = TcpStream::connect(address).await.unwrap();
+                tokio::select! {
+                    biased;
+                    () = hung.cancelled() => {}
+                    _ = copy_bidirectional(&mut client, &mut node) => return,
+                }
+                // Neither of them is told.
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    (way, hangs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_holds_no_stop_up() {
+    let fixture = Fixture::new().await;
+    let (url, hangs) = hanging(&fixture.localnet.url()).await;
+    let runner = fixture.start(&[("RUNNER_RPC_URL", &url)]).await;
+    hangs.cancel();
+    testkit::eventually(async || {
+        let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
+        health["checks"]["rpc"]["ok"] == false
+    })
+    .await;
+
+    // Every task that asks the node waits for it by now: one request may take longer than this.
+    let since = Instant::now();
+    runner.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,57 @@
+//! What commands print. A command whose answer was not written whole has not succeeded, whatever else
+//! it did: who reads the answer would go on with a part of it.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// Why standard output could not be written the first time that it was tried in vain. A process has
+/// one standard output, and a command goes on with what it does: so this is kept to the end.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// All was well but for standard output: another attempt may succeed (C1).
+const UNWRITABLE: u8 = 2;
+
+/// Writes a text to standard output as it is, at once.
+pub fn print(text: &str) {
+    note(io::stdout().write_all(text.as_bytes()));
+}
+
+/// Prints a line as `println!` does, which would panic where standard output cannot be written.
+#[macro_export]
+macro_rules! print_line {
+    ($($words:tt)*) => { $crate::output::line(format_args!($($words)*)) };
+}
+
+/// Writes a line to standard output, at once.
+pub fn line(words: fmt::Arguments<'_>) {
+    print(&format!("{words}\n"));
+}
+
+/// Keeps for [`settle`] that standard output could not be written. A reader that has gone away wanted
+/// no more of it, which is no failure.
+pub fn note(written: io::Result<()>) {
+    // What stays in the buffer would be written when nobody can tell any more whether it was.
+    let written = written.and_then(|()| io::stdout().flush());
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first failure counts: those that follow have the same cause.
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// The exit code of the program `name`. Success needs all of standard output to be written; what is
+/// bad or unknown stays so.
+pub fn settle(name: &str, code: ExitCode) -> ExitCode {
+    let Some(why) = UNWRITTEN.get() else { return code };
+    let done = code == ExitCode::SUCCESS;
+    let words = if done { "the command was carried out, but " } else { "" };
+    // Where standard error cannot be written either, the exit code alone tells of it.
+    let _ = writeln!(
+        io::stderr(),
+        "{name}: {words}standard output is not whole, because it cannot be written: {why}"
+    );
+    if done { ExitCode::from(UNWRITABLE) } else { code }
+}
