@@ -142,12 +142,6 @@ fn is_bucket(profile: &Profile) -> bool {
 fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credentials>)> {
     let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store);
     let location = location.map_err(|wrong| env.mistake(blamed(env, &wrong), &wrong)).ok();
-    // A host in it would be taken for the first folder of a relative path.
-    let in_url = profile.oracle_root.strip_prefix("file://");
-    if in_url.is_some_and(|path| !path.starts_with('/')) {
-        env.mistake(ROOT, "expected a path, or file:/// with an absolute path behind it");
-        return None;
-    }
     if !is_bucket(profile) {
         return Some((location?, None));
     }

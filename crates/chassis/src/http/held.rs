@@ -2,6 +2,9 @@
 //!
 //! A server takes pieces out of a body long before it writes them: a body that is over says nothing
 //! about how much of it is still in memory. What counts memory has to last as long as the bytes.
+//!
+//! A server may copy what it takes, and drop it before it is written. So a body is given out in small
+//! pieces: a server takes no more than its own buffer has room for, and the rest stays counted.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,17 +13,22 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
+/// Most bytes of one piece.
+const PIECE: usize = 16 * 1024;
+
 /// A body, and something that lasts as long as the body and every piece of it.
 #[derive(Debug)]
 pub struct Held<B, H> {
     body: B,
+    /// What the body gave and nobody has taken yet.
+    rest: Bytes,
     held: Arc<H>,
 }
 
 impl<B, H> Held<B, H> {
     /// `body`, which holds `held`.
     pub const fn new(body: B, held: Arc<H>) -> Self {
-        Self { body, held }
+        Self { body, rest: Bytes::new(), held }
     }
 }
 
@@ -48,17 +56,32 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let hold = |bytes| Bytes::from_owner(Piece { bytes, _held: Arc::clone(&self.held) });
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(hold))))
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                ended => return Poll::Ready(ended),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        let piece = Piece { bytes: self.rest.split_to(length), _held: Arc::clone(&self.held) };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (of_body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
@@ -68,6 +91,23 @@ mod tests {
     use futures::StreamExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_large_body_comes_in_small_pieces_and_is_held_until_the_last_is_taken() {
+        let held = Arc::new(());
+        let gone = Arc::downgrade(&held);
+        let body = Held::new(AnyBody::from(vec![7; 3 * PIECE + 1]), held);
+        assert_eq!(body.size_hint().exact(), Some(3 * PIECE as u64 + 1));
+        let mut pieces = AnyBody::new(body).into_data_stream();
+        for expected in [PIECE, PIECE, PIECE] {
+            assert_eq!(pieces.next().await.unwrap().unwrap().len(), expected);
+            assert!(gone.upgrade().is_some());
+        }
+        assert_eq!(pieces.next().await.unwrap().unwrap().len(), 1);
+        assert!(pieces.next().await.is_none());
+        drop(pieces);
+        assert!(gone.upgrade().is_none());
+    }
 
     #[tokio::test]
     async fn what_is_held_lasts_until_the_last_byte_is_gone() {

@@ -55,7 +55,12 @@ impl StoreLocation {
         if let Some(rest) = root.strip_prefix("s3://") {
             return S3Location::parse(rest, wiring).map(Self::S3);
         }
-        match root.strip_prefix("file://").unwrap_or(root) {
+        let in_url = root.strip_prefix("file://");
+        // A host in a URL would be taken for the first folder of a relative path.
+        if in_url.is_some_and(|path| !path.starts_with('/')) {
+            return Err("oracle_root is neither a path nor file:/// with an absolute path".into());
+        }
+        match in_url.unwrap_or(root) {
             "" => Err("oracle_root is empty".to_owned()),
             // The text is not repeated: it may be a secret.
             path if path.contains("://") => {
@@ -240,5 +245,8 @@ mod tests {
     fn a_folder_is_a_path_or_a_file_url() {
         let location = StoreLocation::parse("file:///srv/x", &S3Settings::default()).unwrap();
         assert_eq!(location.folder(), Some(Path::new("/srv/x")));
+        for relative in ["file://host/x", "file://x", "file://"] {
+            assert!(StoreLocation::parse(relative, &S3Settings::default()).is_err(), "{relative}");
+        }
     }
 }

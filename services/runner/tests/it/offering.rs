@@ -6,7 +6,7 @@ use stellar::Keypair;
 use stellar::vault::{GrantLimits, Policy};
 use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic_types::StatusExt as _;
 use wire::Problem;
 use wire::pb::runner::v1 as pb;
@@ -245,11 +245,17 @@ async fn as_many_inputs_are_received_at_once_as_there_are_places_and_the_next_is
     gateway.up().await;
     let begun = "POST /inputs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: 100\r\n\r\n[";
-    let mut senders = Vec::new();
-    for _ in 0..32 {
-        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let begin = async |address: u8| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, address], 0).into()).unwrap();
+        let mut stream = socket.connect(gateway.address().parse().unwrap()).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();
-        senders.push(stream);
+        stream
+    };
+    // An address has a quarter of the places, whatever its accounts are.
+    let mut senders = Vec::new();
+    for number in 0..32 {
+        senders.push(begin(2 + number / 8).await);
     }
     eventually(|| async { gateway.post("/inputs", &json!({})).await.status() == 503 }).await;
     let problem = document(gateway.post("/inputs", &json!({})).await, 503).await;
