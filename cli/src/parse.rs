@@ -204,7 +204,7 @@ mod tests {
             assert!(moment(text).is_err(), "{text}");
         }
         assert_eq!(status("failed").unwrap(), "failed");
-        assert!(status("fialed").unwrap_err().contains("`finalized`"));
+        assert!(status("broken").unwrap_err().contains("`finalized`"));
         assert!(name("order 12").is_ok() && name(&"x".repeat(256)).is_ok());
         assert!(idempotency_key(&"é".repeat(255)).is_ok());
         for text in ["", "a\nb", &"é".repeat(257)] {

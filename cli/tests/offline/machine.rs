@@ -230,5 +230,5 @@ fn wrong_values_of_options_are_wrong_usage() {
     let wrong = ["run", "start", "--user", USER, "--agent", "1", "--budgets", &budgets];
     assert!(machine.fails(3, &wrong).contains("--budgets"));
     assert!(machine.fails(3, &["verify", RUN, "--seed", too_large]).contains("--seed"));
-    assert!(machine.fails(3, &["run", "list", "--status", "fialed"]).contains("--status"));
+    assert!(machine.fails(3, &["run", "list", "--status", "broken"]).contains("--status"));
 }

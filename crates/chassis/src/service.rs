@@ -41,6 +41,9 @@ struct Tasks {
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+/// Bytes that the system keeps of what a connection was sent and has not taken. Left to itself it
+/// keeps megabytes, which count as this process's memory where that is limited.
+const SEND_BUFFER: u32 = 128 * 1024;
 
 /// The settings that say where a service listens.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,8 @@ pub fn bind(address: SocketAddr, place: impl Into<Place>) -> anyhow::Result<Boun
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Or a restart would have to wait for the connections of the process before.
         socket.set_reuseaddr(true)?;
+        // Before the first connection, which has it from here.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         Ok((socket.local_addr()?, socket))
     };
