@@ -196,11 +196,18 @@ check_installing_packages() {
     packages/try-install "${NPM[@]}" || die 1 "the packages do not install"
 }
 
+# What a check that was interrupted has left of its own stack, which the same check would find again.
+forget_stack() {
+    [ ! -e "$1" ] || LUMIO_RUN=$1 ./dev down >/dev/null 2>&1 || true
+    rm -rf "$1" "$1.log"
+}
+
 # The demo, and what the README says to type.
 check_readme() {
     step "README: ./dev demo, then its commands twice, in sh"
     find_python
     # The servers of the tests have their own ports; the stack chooses free ones.
+    forget_stack "$DEV_HOME/readme-run"
     env -u DATABASE_URL -u NATS_URL PYTHON="${PYTHON[*]}" tests/deploy/readme.sh "$DEV_HOME/readme-run" ||
         die 1 "the README's commands do not work"
     rm -rf "$DEV_HOME/readme-run"
@@ -211,6 +218,7 @@ check_modules_page() {
     step "docs/modules.md: every command of it, from nothing to a published module"
     find_npm
     find_python
+    forget_stack "$DEV_HOME/modules-run"
     env -u DATABASE_URL -u NATS_URL NPM="${NPM[*]}" PYTHON="${PYTHON[*]}" tests/deploy/modules.sh "$DEV_HOME/modules-run" ||
         die 1 "the commands of docs/modules.md do not work"
     rm -rf "$DEV_HOME/modules-run"
