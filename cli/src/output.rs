@@ -84,7 +84,8 @@ pub fn print(text: &str) {
 /// Keeps for [`settle`] that standard output could not be written. A reader that has gone away wanted
 /// no more of it, which is no failure.
 pub fn note(written: io::Result<()>) {
-    // What stays in the buffer would be written when nobody can tell any more whether it was.
+    // What is left in the buffer would be written after the last moment at which a failure can be
+    // reported.
     let written = written.and_then(|()| io::stdout().flush());
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -99,7 +100,7 @@ pub fn note(written: io::Result<()>) {
 pub fn settle(exit_code: u8) -> u8 {
     let Some(why) = UNWRITTEN.get() else { return exit_code };
     let done = if exit_code == 0 { "the command was carried out, but " } else { "" };
-    // Where standard error cannot be written either, the exit code alone tells of it.
+    // Where standard error cannot be written either, the exit code alone reports it.
     let _ = writeln!(
         io::stderr(),
         "lumio: {done}standard output is not whole, because it cannot be written: {why}"

@@ -257,13 +257,9 @@ fn require_small_extensions(mut file: &File) -> Result<()> {
         }
         // Headers are found by the sizes before them. A size that an extension gives in place of the
         // header's would lead the reader that unpacks to other headers than those looked at here.
-        let extensions = entry.pax_extensions().map_err(broken)?;
-        let keys = extensions
-            .into_iter()
-            .flatten()
-            .map(|extension| extension.map(|e| e.key_bytes().to_vec()));
-        for key in keys {
-            let key = key.map_err(broken)?;
+        for extension in entry.pax_extensions().map_err(broken)?.into_iter().flatten() {
+            let extension = extension.map_err(broken)?;
+            let key = extension.key_bytes();
             if key == b"size" || key.starts_with(b"GNU.sparse") {
                 return Err(CliError::bad(
                     "the bundle's archive gives the size of a file beside its header",

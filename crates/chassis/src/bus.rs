@@ -59,7 +59,7 @@ pub struct Bus {
 struct Link {
     /// Why there is none.
     cause: Option<String>,
-    /// What was logged: the same again helps nobody.
+    /// What was logged; the same line is not logged again.
     said: HashSet<String>,
 }
 

@@ -120,7 +120,7 @@ pub fn end_by_signals() {
     if std::process::id() != 1 {
         return;
     }
-    // Without them the command works, and nobody could be told anything better.
+    // Without them the command works, and there is nothing better to report.
     let Ok(mut signals) = Signals::listen() else { return };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -134,20 +134,21 @@ pub fn end_by_signals() {
 }
 
 /// Makes a file in `folder`, which the operator set by `setting`, and removes it again. The rights of
-/// a folder do not tell: the system's own may look writable, and a disk may be read-only or full.
+/// a folder do not say whether that works: the system's own may look writable, and a disk may be read-only or full.
 ///
 /// # Errors
 ///
 /// When that cannot be done; the text names the setting.
 pub fn check_writable(setting: &str, folder: &Path) -> anyhow::Result<()> {
     let file = folder.join(format!(".lumio-start-{}", clock::new_uuid().simple()));
-    let made = std::fs::write(&file, "written to see whether it can be").and_then(|()| {
+    let tried = std::fs::File::create_new(&file).and_then(|mut made| {
+        let written = made.write_all(b"written to see whether it can be");
         // On a disk, and not only in memory.
-        std::fs::File::open(&file)?.sync_all()
+        let written = written.and_then(|()| made.sync_all());
+        let removed = std::fs::remove_file(&file);
+        written.and(removed)
     });
-    let removed = std::fs::remove_file(&file);
-    made.and(removed)
-        .with_context(|| format!("{setting}: no file can be made in {}", folder.display()))
+    tried.with_context(|| format!("{setting}: no file can be made in {}", folder.display()))
 }
 
 /// Brings the schema of `DATABASE_URL` up to date and ends: for a job that runs before the service

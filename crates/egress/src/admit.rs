@@ -34,7 +34,7 @@ pub(crate) struct Asking {
     pub(crate) identity: wire::Digest,
     /// The record of a stream was not asked for by the module.
     pub(crate) hides: bool,
-    /// Whose limit stands in the request.
+    /// Whose limit is written into the request.
     pub(crate) limited_by: LimitedBy,
 }
 

@@ -145,6 +145,8 @@ pub(crate) struct Watch {
 }
 
 const MAX_SHOWN_ARGUMENTS: usize = 32;
+/// The Landlock ABI that confines signals.
+const SIGNALS_CONFINED: u32 = 6;
 const CONTINUE: Decision = Decision::Answer(Answer::Continue);
 
 fn error(number: i32) -> Decision {

@@ -455,7 +455,7 @@ fn console_folder(text: &str) -> Result<PathBuf, &'static str> {
     Err("has no index.html; name the folder that the console was built into")
 }
 
-/// From where browsers may call. A list, or a text that no browser ever sends, would let in nobody.
+/// The origin whose pages may call. A list, or a text that no browser sends, would match no page.
 fn cors_origin(text: &str) -> Result<String, &'static str> {
     if text == ANY_ORIGIN || is_origin(text, &["http", "https"]) {
         return Ok(text.to_owned());

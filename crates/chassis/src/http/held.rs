@@ -20,7 +20,7 @@ const PIECE: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Held<B, H> {
     body: B,
-    /// What the body gave and nobody has taken yet.
+    /// What the body gave and the server has not taken yet.
     rest: Bytes,
     held: Arc<H>,
 }

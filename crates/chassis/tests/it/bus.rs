@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::bus::{BusError, MAX_EVENT_BYTES};
-use chassis::service::listen;
 use chassis::{Bus, telemetry};
 use futures::StreamExt as _;
 use testkit::NatsServer;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 use wire::event::Family;
 
@@ -49,38 +45,13 @@ async fn facts_put_while_the_bus_is_away_are_published_when_it_is_back() {
     testkit::eventually(async || published(&db.pool).await == 2).await;
 }
 
-/// The address of a way to `server` on which nothing passes any more once it hangs: connections stay
-/// open, and new ones are taken, as by a process that was stopped.
-fn hanging(server: &NatsServer) -> (String, CancellationToken) {
-    let upstream: url::Url = server.url.parse().unwrap();
-    let port = upstream.port().unwrap();
-    let listener = listen(testkit::ANY_PORT, "PORT").unwrap();
-    let url = format!("nats://{}", listener.local_addr().unwrap());
-    let hangs = CancellationToken::new();
-    let hung = hangs.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let hung = hung.clone();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::select! {
-                    biased;
-                    () = hung.cancelled() => {}
-                    _ = copy_bidirectional(&mut client, &mut server) => return,
-                }
-                // Neither of them is told.
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    (url, hangs)
-}
-
 #[tokio::test]
 async fn a_bus_that_hangs_counts_as_away_within_seconds_and_holds_no_stop_up() {
     let (db, server) = (database().await, NatsServer::start().await);
-    let (url, hangs) = hanging(&server);
+    let upstream: url::Url = server.url.parse().unwrap();
+    let upstream = format!("127.0.0.1:{}", upstream.port().unwrap());
+    let (address, hangs) = testkit::hanging(&upstream).await;
+    let url = format!("nats://{address}");
     let bus = Bus::connect(&url, "hangs").await.unwrap();
     bus.probe_settled().await.unwrap();
 

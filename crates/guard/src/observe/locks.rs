@@ -8,7 +8,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{CONTINUE, Decision, Observer, StoppedCall, error};
+use super::{CONTINUE, Decision, Observer, SIGNALS_CONFINED, StoppedCall, error};
 use crate::calls::{F_SETDELEG, F_SETOWN_EX};
 use crate::emulate::Handle;
 use crate::emulate::locks::{Extent, LockOrder, RANGE_BYTES};
@@ -18,8 +18,6 @@ use crate::resolved_policy::PathZone;
 use crate::sys::Answer;
 use crate::view::{Destination, Found};
 
-/// The Landlock ABI that confines signals.
-const SIGNALS_CONFINED: u32 = 6;
 /// Who is logged in: the C library locks them while it reads them.
 const LOGINS: [&str; 3] = ["/run/utmp", "/var/run/utmp", "/var/log/wtmp"];
 

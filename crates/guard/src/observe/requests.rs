@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{CONTINUE, Decision, Observer, StoppedCall, error};
+use super::{CONTINUE, Decision, Observer, SIGNALS_CONFINED, StoppedCall, error};
 use crate::calls::{INTERFACE_REQUESTS, OWNER_REQUESTS};
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
@@ -26,8 +26,6 @@ const HARMLESS: [u32; 9] = [
     0xc004_6686,
     0xc028_6687,
 ];
-/// The Landlock ABI that confines signals.
-const SIGNALS_CONFINED: u32 = 6;
 /// The Landlock ABI that confines requests on devices.
 const DEVICES_CONFINED: u32 = 5;
 

@@ -15,7 +15,7 @@ use soroban_env_host::xdr::{
     TransactionV0Ext, TrustLineAsset, Uint256,
 };
 
-use crate::harness::{Client, Key, START, client, i128, result_of, symbol, xdr};
+use crate::harness::{Client, Key, START, client, i128, options, result_of, symbol, xdr};
 
 async fn apply(client: &Client, source: &Key, bodies: Vec<OperationBody>) -> Value {
     let tx = client.transaction(source, bodies, None).await;
@@ -46,20 +46,6 @@ fn trust(issuer: &Key, limit: i64) -> OperationBody {
 fn pay(to: &Key, issuer: &Key, amount: i64) -> OperationBody {
     let asset = Asset::CreditAlphanum4(usd(issuer));
     OperationBody::Payment(PaymentOp { destination: to.muxed(), asset, amount })
-}
-
-fn options() -> SetOptionsOp {
-    SetOptionsOp {
-        inflation_dest: None,
-        clear_flags: None,
-        set_flags: None,
-        master_weight: None,
-        low_threshold: None,
-        med_threshold: None,
-        high_threshold: None,
-        home_domain: None,
-        signer: None,
-    }
 }
 
 async fn held(client: &Client, owner: &Key, issuer: &Key) -> Option<i64> {

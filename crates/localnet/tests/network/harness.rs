@@ -12,11 +12,11 @@ use soroban_env_host::xdr::{
     HashIdPreimageSorobanAuthorization, HostFunction, Int128Parts, InvokeContractArgs,
     InvokeHostFunctionOp, LedgerEntryData, LedgerKey, LedgerKeyAccount, LedgerKeyContractData,
     Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp, Preconditions, PublicKey,
-    ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal, SequenceNumber, Signature,
-    SignatureHint, SorobanAuthorizationEntry, SorobanCredentials, SorobanTransactionData,
-    TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt, TransactionMeta,
-    TransactionResult, TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
-    TransactionV1Envelope, Uint256, WriteXdr,
+    ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal, SequenceNumber, SetOptionsOp,
+    Signature, SignatureHint, SorobanAuthorizationEntry, SorobanCredentials,
+    SorobanTransactionData, TimeBounds, TimePoint, Transaction, TransactionEnvelope,
+    TransactionExt, TransactionMeta, TransactionResult, TransactionSignaturePayload,
+    TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
 };
 use soroban_localnet::{Builder, Lifetimes, Network};
 use tokio::time::Instant;
@@ -46,6 +46,21 @@ pub async fn client() -> Client {
 pub async fn client_of(builder: Builder) -> Client {
     let network = builder.start().await.unwrap();
     Client { network, http: reqwest::Client::new() }
+}
+
+/// A change of an account that changes nothing yet.
+pub fn options() -> SetOptionsOp {
+    SetOptionsOp {
+        inflation_dest: None,
+        clear_flags: None,
+        set_flags: None,
+        master_weight: None,
+        low_threshold: None,
+        med_threshold: None,
+        high_threshold: None,
+        home_domain: None,
+        signer: None,
+    }
 }
 
 pub fn xdr<T: ReadXdr>(value: &Value) -> T {

@@ -7,21 +7,12 @@ use soroban_env_host::xdr::{
     Transaction, TransactionEnvelope, TransactionMeta, Uint256,
 };
 
-use crate::harness::{Client, Key, client, xdr};
+use crate::harness::{Client, Key, client, options, xdr};
 
 /// Lets a hash stand for a signature of the account.
 async fn authorise(client: &Client, owner: &Key, hash: [u8; 32]) {
-    let op = SetOptionsOp {
-        inflation_dest: None,
-        clear_flags: None,
-        set_flags: None,
-        master_weight: None,
-        low_threshold: None,
-        med_threshold: None,
-        high_threshold: None,
-        home_domain: None,
-        signer: Some(Signer { key: SignerKey::PreAuthTx(Uint256(hash)), weight: 1 }),
-    };
+    let signer = Signer { key: SignerKey::PreAuthTx(Uint256(hash)), weight: 1 };
+    let op = SetOptionsOp { signer: Some(signer), ..options() };
     let tx = client.transaction(owner, vec![OperationBody::SetOptions(op)], None).await;
     assert_eq!(client.apply(&client.sign(tx, &[owner])).await["status"], "SUCCESS");
     assert_eq!(signers(client, owner).await, (1, 1));

@@ -326,7 +326,7 @@ fn is_gone(path: &Path) -> bool {
 }
 
 /// Takes out the option by which a varied attempt shifts the clock: it is the gate's, not the
-/// program's. Node hands it on to the programs that it forks.
+/// program's. Node passes it to the programs that it forks.
 fn without_clock(words: &mut Vec<String>) {
     let is_clock = |pair: &[String]| pair[0] == "--require" && pair[1].ends_with(CLOCK_FILE);
     while let Some(at) = words.windows(2).position(is_clock) {

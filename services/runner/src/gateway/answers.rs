@@ -74,7 +74,7 @@ impl Default for Answers {
 }
 
 impl Answers {
-    /// Sets bytes aside for an answer to this address; to nobody's, if it has none. More than an
+    /// Sets bytes aside for an answer to this address, and of no address's share if there is none. More than an
     /// address may have is taken for all that it may have.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Reserved {
     }
 }
 
-/// Counts what is answered. Stands inside of what limits requests.
+/// Counts the bytes of answers. This layer lies within those that limit requests.
 pub async fn bound(
     State(answers): State<Answers>,
     ClientAddress(address): ClientAddress,

@@ -40,7 +40,7 @@ pub async fn answer(
     drop(input);
     let retained = Retains(MOST_RETAINED.saturating_add(run.len()));
     let stream = gates.bundle(snapshot.key()).await?;
-    // Only what the answer is like is asked for: nothing is brought that nobody takes.
+    // Only the headers are asked for, so that no file is fetched.
     let mut answer = if *method == Method::HEAD {
         Response::default()
     } else {

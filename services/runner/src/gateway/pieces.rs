@@ -42,7 +42,7 @@ impl Pieces {
     }
 }
 
-/// Nobody reads any more: the client hung up. Nothing is wrong here.
+/// The client has closed the connection. Nothing is wrong here.
 #[derive(Debug, thiserror::Error)]
 #[error("its reader is gone")]
 struct ReaderGone;

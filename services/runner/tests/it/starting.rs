@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::crashing::free_port;
 use crate::fixture::Fixture;
@@ -61,36 +59,12 @@ async fn no_port_is_open_before_the_database_is_ready() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
-/// The address of a way to the node at `url` on which nothing passes any more once it hangs.
-async fn hanging(url: &str) -> (String, CancellationToken) {
-    let address = url.trim_start_matches("http://").to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let way = format!("http://{}", listener.local_addr().unwrap());
-    let hangs = CancellationToken::new();
-    let hung = hangs.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let (hung, address) = (hung.clone(), address.clone());
-            tokio::spawn(async move {
-                let mut node = TcpStream::connect(address).await.unwrap();
-                tokio::select! {
-                    biased;
-                    () = hung.cancelled() => {}
-                    _ = copy_bidirectional(&mut client, &mut node) => return,
-                }
-                // Neither of them is told.
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    (way, hangs)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_hangs_holds_no_stop_up() {
     let fixture = Fixture::new().await;
-    let (url, hangs) = hanging(&fixture.localnet.url()).await;
+    let node = fixture.localnet.url();
+    let (address, hangs) = testkit::hanging(node.trim_start_matches("http://")).await;
+    let url = format!("http://{address}");
     let runner = fixture.start(&[("RUNNER_RPC_URL", &url)]).await;
     hangs.cancel();
     testkit::eventually(async || {

@@ -91,8 +91,7 @@ fn attempts_that_cannot_be_looked_for_make_the_sum_at_least() {
     // The node keeps nothing from when the run was asked for, and the list begins after that.
     fixture.facts.oldest_time = OPENED + 30;
     fixture.facts.attempts.remove(0);
-    let list = fixture.facts.receipts.as_mut().unwrap();
-    list.before = list.receipts.remove(0).hash;
+    fixture.forget_first_receipt();
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
     assert_eq!(proof.state(Name::Attempts), Some(LinkState::Unknown));
@@ -109,8 +108,7 @@ fn attempts_that_cannot_be_looked_for_make_the_sum_at_least() {
     let mut other = Fixture::new();
     other.rename("01a3185c-4830-4000-8000-00000000000a");
     assert_eq!((honest.judge().exit_code(), other.judge().exit_code()), (0, 0));
-    let list = other.facts.receipts.as_mut().unwrap();
-    list.before = list.receipts.remove(0).hash;
+    other.forget_first_receipt();
     assert_eq!(other.judge().exit_code(), 2);
 }
 
@@ -149,8 +147,7 @@ fn a_node_that_hides_an_earlier_attempt_proves_no_sum() {
 #[test]
 fn a_node_that_lacks_a_settlement_between_others_proves_no_sum() {
     let mut fixture = Fixture::new();
-    let list = fixture.facts.receipts.as_mut().unwrap();
-    list.before = list.receipts.remove(0).hash;
+    fixture.forget_first_receipt();
     fixture.breaks(&[]);
     fixture.facts.unseen = Some(1);
     let proof = fixture.judge();
@@ -162,8 +159,7 @@ fn a_node_with_every_ledger_has_every_receipt() {
     let mut fixture = Fixture::new();
     fixture.facts.oldest_ledger = 2;
     fixture.breaks(&[]);
-    let list = fixture.facts.receipts.as_mut().unwrap();
-    list.before = list.receipts.remove(0).hash;
+    fixture.forget_first_receipt();
     assert_eq!(fixture.judge().exit_code(), 2);
     fixture.facts.account = None;
     fixture.facts.receipts = None;
@@ -173,8 +169,7 @@ fn a_node_with_every_ledger_has_every_receipt() {
 #[test]
 fn a_settlement_whose_opening_is_missing_could_be_the_runs_own() {
     let mut fixture = Fixture::new();
-    let list = fixture.facts.receipts.as_mut().unwrap();
-    list.before = list.receipts.remove(0).hash;
+    fixture.forget_first_receipt();
     fixture.breaks(&[]);
     fixture.facts.unexplained = vec![Settlement { number: 7, finalized_at: OPENED + 5 }];
     let proof = fixture.judge();
