@@ -35,6 +35,7 @@ package() {
     for name in runner oracle-gate module-gate; do
         systemd_unit "$name" | install -D -m 644 /dev/stdin "$stage/usr/lib/systemd/system/lumio-$name.service"
     done
+    install -D -m 644 /dev/stdin "$stage/usr/lib/sysusers.d/lumio.conf" <<<'u lumio - "Lumio gates" /var/lib/lumio'
     tarball "$stage" "$out/lumio-$version-linux-$architecture.tar.gz" "lumio-$version"
     debian_package "$stage" "$out/lumio_${version}_$architecture.deb" "$version" "$architecture"
     rm -rf "$stage"
@@ -65,6 +66,13 @@ Description: paid runs of AI agents with receipts that anybody can check
  and a local Stellar network (lumio-localnet). No service is started: each
  has a unit, lumio-NAME.service, which reads /etc/lumio/NAME.env.
 TEXT
+    # The gates' user, where no systemd makes it. It stays when the package goes: files are its own.
+    install -m 755 /dev/stdin "$1/DEBIAN/postinst" <<'TEXT'
+#!/bin/sh
+set -e
+getent passwd lumio >/dev/null ||
+    useradd --system --user-group --no-create-home --home-dir /var/lib/lumio --shell /usr/sbin/nologin lumio
+TEXT
     # The best compression of unoptimised programs takes longer than all the rest.
     local compression=()
     [ "${LUMIO_PROFILE:-release}" != dev ] || compression=(-Zgzip -z1)
@@ -86,7 +94,11 @@ library_packages() {
     printf '%s\n' "${packages[@]}" | sort -u | paste -sd, | sed 's/,/, /g'
 }
 
+# The gates share a store, so they have one user and one folder. The runner's user is another: module-gate
+# runs modules, and the runner has the keys.
 systemd_unit() {
+    local user=User=lumio state=lumio
+    [ "$1" != runner ] || user=DynamicUser=yes state=lumio-runner
     cat <<TEXT
 [Unit]
 Description=Lumio $1
@@ -99,9 +111,10 @@ $([ "$1" != runner ] || echo 'Environment=RUNNER_CONSOLE_DIR=/usr/share/lumio/co
 EnvironmentFile=/etc/lumio/$1.env
 ExecStart=/usr/bin/$1 serve
 Restart=on-failure
-DynamicUser=yes
-StateDirectory=lumio
-WorkingDirectory=/var/lib/lumio
+$user
+StateDirectory=$state
+StateDirectoryMode=0750
+WorkingDirectory=/var/lib/$state
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes

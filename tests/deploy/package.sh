@@ -28,10 +28,14 @@ for bin in /usr/bin /opt/lumio/bin; do
     "$bin/lumio-localnet" --help >/dev/null
 done
 # A service without settings names them and ends, rather than failing to load.
-! env -i PATH=/usr/bin runner serve 2>/tmp/said
+if env -i PATH=/usr/bin runner serve 2>/tmp/said; then exit 1; fi
 grep -q 'DATABASE_URL' /tmp/said
 grep -q '<div id="root"' /usr/share/lumio/console/index.html /opt/lumio/share/lumio/console/index.html
 grep -q '^Environment=RUNNER_CONSOLE_DIR=/usr/share/lumio/console$' /usr/lib/systemd/system/lumio-runner.service
+# The gates share a store and so a user, which systemd finds; the runner with its keys has another.
+getent passwd lumio >/dev/null
+for gate in oracle-gate module-gate; do grep -q '^User=lumio$' /usr/lib/systemd/system/lumio-$gate.service; done
+if grep -q '^User=' /usr/lib/systemd/system/lumio-runner.service; then exit 1; fi
 apt-get remove -y -qq lumio >/dev/null
 [ ! -e /usr/bin/lumio ]
 TEXT

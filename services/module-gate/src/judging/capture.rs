@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use guard::{Category, Effect, Multiset, Report};
 use seal::tree::{Limits, Tree, TreeError};
+use walkdir::WalkDir;
 use wire::digest::Digest;
 use wire::statement::Code;
 
@@ -20,6 +21,8 @@ use crate::sandbox::workspace::Layout;
 
 /// How large a captured folder may be.
 const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
+/// Most files and folders below a captured folder.
+const MAX_BELOW: usize = 4 * outputs::MAX_FILES;
 /// Most bytes of one file that are kept, so that a difference can be shown.
 const MAX_KEPT: usize = 4 << 20;
 /// What replaces the part of a path that an attempt made and left no trace of.
@@ -56,6 +59,9 @@ pub struct Content {
     pub link: Option<PathBuf>,
     /// The bytes of a file that is not too large to be shown.
     pub bytes: Option<Vec<u8>>,
+    /// Everything below a captured folder with its permissions, ordered by path: the digest has
+    /// neither folders nor more of a mode than whether the owner may execute.
+    pub below: Vec<(PathBuf, u32)>,
 }
 
 /// File or folder.
@@ -123,6 +129,7 @@ pub fn capture(
             mode: output.mode & 0o700,
             link: None,
             bytes: (output.content.len() <= MAX_KEPT).then_some(output.content),
+            below: Vec::new(),
         };
         (output.path, content)
     };
@@ -145,7 +152,8 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
 
     // The guard has proven that nothing outside was written, yet a link may point anywhere.
     let Ok(found) = named.canonicalize() else {
-        return Ok(Err("is not there".to_owned()));
+        let reason = if named.is_symlink() { "is a link that leads nowhere" } else { "is not there" };
+        return Ok(Err(reason.to_owned()));
     };
     if !found.starts_with(module) {
         return Ok(Err("leads out of the module".to_owned()));
@@ -157,13 +165,18 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
         mode: metadata.permissions().mode() & 0o7777,
         link: fs::read_link(&named).ok(),
         bytes: None,
+        below: Vec::new(),
     };
 
     if metadata.is_dir() {
-        return Ok(match Tree::from_dir(&found, &CAPTURED) {
-            Ok(tree) => Ok(Content { digest: Some(tree.digest()), ..content }),
-            Err(TreeError::Empty) => Ok(content),
-            Err(error) => Err(format!("is a folder that cannot be captured: {error}")),
+        content.digest = match Tree::from_dir(&found, &CAPTURED) {
+            Ok(tree) => Some(tree.digest()),
+            Err(TreeError::Empty) => None,
+            Err(error) => return Ok(Err(format!("is a folder that cannot be captured: {error}"))),
+        };
+        return Ok(match below(&found) {
+            Ok(below) => Ok(Content { below, ..content }),
+            Err(reason) => Err(format!("is a folder that cannot be captured: {reason}")),
         });
     }
     if !metadata.is_file() {
@@ -184,6 +197,24 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The files and folders below `folder` with their permissions, ordered by path.
+///
+/// # Errors
+/// In words: there are too many, or one cannot be looked at.
+fn below(folder: &Path) -> Result<Vec<(PathBuf, u32)>, String> {
+    let mut below = Vec::new();
+    for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| error.to_string())?;
+        if below.len() == MAX_BELOW {
+            return Err(format!("it has more than {MAX_BELOW} files and folders"));
+        }
+        let mode = entry.metadata().map_err(|error| error.to_string())?.permissions().mode();
+        let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        below.push((path.to_owned(), mode & 0o7777));
+    }
+    Ok(below)
 }
 
 /// The effects that are compared, all but reads: those that can be shown, and the digest of all.

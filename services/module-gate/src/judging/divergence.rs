@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -310,6 +311,9 @@ fn content_difference(
             format!("its mode is {:o} and then {:o}", one.mode, two.mode),
         ));
     }
+    if let Some(detail) = difference_below(&one.below, &two.below, mode_mask) {
+        return Some(Difference::in_words(field, detail));
+    }
     if one.digest == two.digest {
         return None;
     }
@@ -323,6 +327,35 @@ fn content_difference(
             "its content differs and is too large to be shown".to_owned(),
         )),
     }
+}
+
+/// The first name that only one of two captured folders has, or whose permissions differ.
+fn difference_below(
+    one: &[(PathBuf, u32)],
+    two: &[(PathBuf, u32)],
+    mode_mask: u32,
+) -> Option<String> {
+    let (first, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (one.iter().cloned().collect(), two.iter().cloned().collect());
+    for path in first.keys().chain(other.keys()) {
+        let name = quoted(path);
+        match (first.get(path), other.get(path)) {
+            (Some(_), None) => return Some(format!("only the first attempt left {name} in it")),
+            (None, _) => return Some(format!("the first attempt did not leave {name} in it")),
+            (Some(one), Some(two)) if one & mode_mask != two & mode_mask => {
+                return Some(format!("the mode of {name} in it is {one:o} and then {two:o}"));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A path that the module chose, in quotation marks and with everything escaped that is not
+/// printable (R18).
+fn quoted(path: &Path) -> String {
+    let text: String = path.to_string_lossy().chars().flat_map(escape).collect();
+    format!("\"{text}\"")
 }
 
 /// What is in only one of two sorted lists, each as often as it does.

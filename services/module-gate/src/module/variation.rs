@@ -14,7 +14,9 @@ use crate::module::spec::Case;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variation {
-    /// The date and the time of day. Only where the program is JavaScript.
+    /// The date and the time of day. Only where the program is JavaScript: its own and its workers'
+    /// `Date`. In a context of `node:vm` a replaced `Date` would become a member of the program's
+    /// own object, and programs that it starts have the host's clock.
     Time,
     /// `TZ`, chosen so that the local date is another one too.
     Timezone,
@@ -24,7 +26,8 @@ pub enum Variation {
     Path,
     /// Where `HOME` and `TMPDIR` lie.
     Home,
-    /// The order in which folders list their entries. Needs a file system in memory.
+    /// The order in which the module's folders list their entries. Needs a file system in memory,
+    /// which may be smaller than what a run leaves in other folders.
     DirectoryOrder,
     /// How many processors the program may use. Needs more than one.
     Processors,

@@ -77,7 +77,8 @@ fn a_captured_file_that_was_never_made_is_no_pass() {
 
 #[test]
 fn a_captured_folder_is_compared_file_by_file() {
-    let fills = "import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'; \
+    let fills = "import { randomBytes } from 'node:crypto'; \
+        import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'; \
         mkdirSync('out/sub', { recursive: true });";
     let with = |more: &str| captured(&["FS:write"], &format!("{fills} {more}"));
     for same in ["", "writeFileSync('out/sub/a', 'same'); writeFileSync('out/b', '');"] {
@@ -87,6 +88,10 @@ fn a_captured_folder_is_compared_file_by_file() {
     for different in [
         "writeFileSync('out/sub/a', String(process.hrtime.bigint()));",
         "writeFileSync('out/' + process.hrtime.bigint(), '');",
+        "mkdirSync('out/' + process.hrtime.bigint());",
+        // 32 bits by chance, so that no two attempts are alike.
+        "for (const [at, bits] of randomBytes(4).entries()) \
+           { writeFileSync(`out/${at}`, ''); chmodSync(`out/${at}`, 0o400 | (bits & 0o377)); }",
     ] {
         let (code, text) = with(different);
         assert_eq!(code, "E_ORACLE_NONDETERMINISM", "{text}");
@@ -140,7 +145,7 @@ fn what_cannot_be_read_like_a_file_is_no_pass() {
             "import { symlinkSync } from 'node:fs'; symlinkSync('/etc/hostname', 'out');",
             "leads out",
         ),
-        ("import { symlinkSync } from 'node:fs'; symlinkSync('out', 'out');", "is not there"),
+        ("import { symlinkSync } from 'node:fs'; symlinkSync('out', 'out');", "leads nowhere"),
         (
             "import { execFileSync } from 'node:child_process'; execFileSync('mkfifo', ['out']);",
             "neither file nor folder",
