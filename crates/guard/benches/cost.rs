@@ -72,7 +72,7 @@ fn main() {
         eprintln!("there is no Node that every user can reach: nothing was measured");
         return;
     };
-    // In memory where that is possible: ext4 looks for an inode that nobody has used for five
+    // In memory where that is possible: ext4 looks for an inode that has not been used for five
     // seconds, which after many removals takes longer than all that is measured here.
     let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
     let fixture = fixture_in(node, &memory.unwrap_or_else(std::env::temp_dir));

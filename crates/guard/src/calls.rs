@@ -8,6 +8,8 @@ mod condition;
 mod metadata;
 mod refused;
 
+use std::collections::BTreeSet;
+
 use libc::c_long;
 
 pub(crate) use crate::observe::ObjectKind;
@@ -93,7 +95,7 @@ pub(crate) enum Shape {
     Ioctl,
     /// A file without a name, of nothing but memory.
     MemoryFile,
-    /// `fcntl`: whom a descriptor's signals go to, locks on parts of a file, leases.
+    /// `fcntl`: whom a descriptor's signals go to, locks on parts of a file, leases, hints.
     Control,
     /// A lock on a whole file.
     Lock,
@@ -114,7 +116,8 @@ pub(crate) enum Shape {
     Bind,
     /// Where sockets of the network exist, one that was never bound gets an address by this.
     Listen,
-    /// `setsockopt`, stopped at the names of options that lead a connection another way.
+    /// `setsockopt`, stopped at the names of options that lead a connection another way, join a
+    /// group of receivers, or have the kernel give the socket a name.
     SocketOption,
     /// `sendto`, stopped only where it has an address.
     SendTo,
@@ -223,13 +226,19 @@ pub(crate) const IP_OPTIONS: i32 = libc::IP_OPTIONS;
 /// The interface that a socket's packets leave by, by its name and by its number.
 pub(crate) const BIND_TO_DEVICE: i32 = libc::SO_BINDTODEVICE;
 pub(crate) const BIND_TO_INTERFACE: i32 = 62;
+/// The credentials of senders, as numbers and as a handle of their process. A local socket without
+/// a name that has one of these options gets an abstract name when it is connected or used to send.
+pub(crate) const PASS_CREDENTIALS: i32 = libc::SO_PASSCRED;
+pub(crate) const PASS_PROCESS_HANDLE: i32 = libc::SO_PASSPIDFD;
 
 /// The receiver of a descriptor's signals, in memory.
 pub(crate) const F_SETOWN_EX: i32 = 15;
 /// A lease on a directory, of newer kernels.
 pub(crate) const F_SETDELEG: i32 = 1_040;
+/// The expected lifetime of a file's data, which is kept with the file.
+pub(crate) const F_SET_RW_HINT: i32 = 1_036;
 /// What `fcntl` is stopped at.
-const CONTROLS: [u32; 8] = [
+const CONTROLS: [u32; 9] = [
     libc::F_SETOWN as u32,
     F_SETOWN_EX as u32,
     libc::F_SETLK as u32,
@@ -238,14 +247,18 @@ const CONTROLS: [u32; 8] = [
     libc::F_OFD_SETLKW as u32,
     libc::F_SETLEASE as u32,
     F_SETDELEG as u32,
+    F_SET_RW_HINT as u32,
 ];
 // One number on every machine, and not known to every C library.
 const GETXATTRAT: c_long = 464;
 const LISTXATTRAT: c_long = 465;
-/// Options by which a socket joins a group of receivers: the kernel says so on the network.
-pub(crate) const JOINS: [i32; 6] = [20, 27, 35, 39, 42, 46];
-/// Requests about the host's interfaces, routes and neighbours, which every socket answers: from the
-/// first number on, below the second one.
+/// Options by which a socket joins a group of receivers, which the kernel announces on the network:
+/// of the level `IPPROTO_IP`, and of `IPPROTO_IPV6`. The same numbers mean other things at the
+/// other level.
+pub(crate) const MULTICAST_JOIN_OPTIONS: [i32; 4] = [35, 39, 42, 46];
+pub(crate) const MULTICAST_JOIN_OPTIONS_IPV6: [i32; 4] = [20, 27, 42, 46];
+/// Requests about the host's interfaces, routes and neighbours, which every socket answers: from
+/// the first number on, below the second one.
 pub(crate) const INTERFACE_REQUESTS: (u32, u32) = (0x8910, 0x8a00);
 /// `PRIO_USER` and `IOPRIO_WHO_USER`: all processes of a user, outside the tree too.
 pub(crate) const PRIORITY_OF_USER: u32 = 2;
@@ -283,7 +296,7 @@ pub(crate) fn table(options: Options) -> Vec<Call> {
     rows.extend(sockets(options));
     rows.extend(refused::rows());
     if options.denies {
-        rows.extend(looks());
+        rows.extend(path_probes());
         let (first, end) = INTERFACE_REQUESTS;
         rows.push(row(libc::SYS_ioctl, "ioctl", Stop::Between(1, first, end), Shape::Ioctl));
     }
@@ -384,18 +397,18 @@ fn processes(options: Options) -> Vec<Call> {
             if options.abi < 6 { Refuse(libc::EPERM) } else { Shape::SignalHandle },
         ),
     ]);
-    rows.extend(controls());
+    rows.extend(fcntl_and_locks());
     rows.extend(settings());
     rows
 }
 
 /// What reaches beyond a descriptor without a path.
-fn controls() -> Vec<Call> {
+fn fcntl_and_locks() -> Vec<Call> {
     let mut rows: Vec<Call> = CONTROLS
         .into_iter()
         .map(|command| row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, command), Shape::Control))
         .collect();
-    // Giving a lock up takes it from nobody.
+    // Unlocking affects no other process, so `LOCK_UN` does not stop.
     let locks = Stop::Bits(1, (libc::LOCK_SH | libc::LOCK_EX) as u32);
     rows.push(row(libc::SYS_flock, "flock", locks, Shape::Lock));
     let restrict = libc::SYS_landlock_restrict_self;
@@ -404,9 +417,9 @@ fn controls() -> Vec<Call> {
 }
 
 /// Ways to learn of files by their paths without opening them. No Landlock right confines them.
-fn looks() -> Vec<Call> {
-    // As on a file system without attributes: programs go on without them. By a descriptor they can
-    // be read, which whoever has opened the file for reading may.
+fn path_probes() -> Vec<Call> {
+    // As on a file system without attributes: programs go on without them. `fgetxattr` stays
+    // allowed: its caller has opened the file already.
     let absent = |number, name| {
         let stop = Stop::Fail(libc::EOPNOTSUPP as u16);
         row(number, name, stop, Shape::Refuse(libc::EOPNOTSUPP))
@@ -466,8 +479,12 @@ fn sockets(options: Options) -> Vec<Call> {
     ];
     if options.listens {
         rows.push(row(libc::SYS_listen, "listen", Stop::Always, Listen));
-        let joins = JOINS.into_iter();
-        for name in joins.chain([IP_OPTIONS, BIND_TO_DEVICE, BIND_TO_INTERFACE]) {
+        let joins = BTreeSet::from_iter(
+            MULTICAST_JOIN_OPTIONS.into_iter().chain(MULTICAST_JOIN_OPTIONS_IPV6),
+        );
+        let ways = [IP_OPTIONS, BIND_TO_DEVICE, BIND_TO_INTERFACE];
+        let credentials = [PASS_CREDENTIALS, PASS_PROCESS_HANDLE];
+        for name in joins.into_iter().chain(ways).chain(credentials) {
             // The level is looked at later: one row compares one register.
             let stop = Stop::Equal(2, name as u32);
             rows.push(row(libc::SYS_setsockopt, "setsockopt", stop, SocketOption));

@@ -113,7 +113,8 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
             while libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0 {
                 capability += 1;
             }
-            // The groups first and the user last: whoever is no longer root may change neither.
+            // The groups first and the user last: a process that is no longer root may change
+            // neither.
             if libc::setgroups(0, ptr::null()) != 0
                 || libc::setresgid(gid, gid, gid) != 0
                 || libc::setresuid(uid, uid, uid) != 0

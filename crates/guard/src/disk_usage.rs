@@ -1,4 +1,5 @@
-//! What a command keeps on disk: the growth of the trees it may write.
+//! What a command keeps on disk: the growth of the trees it may write, files without a name
+//! included.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -10,6 +11,7 @@ use std::rc::{Rc, Weak};
 use rustix::fs::{CWD, Dir, Mode, open, openat};
 use rustix::io::Errno;
 
+use crate::nameless_files::NamelessFiles;
 use crate::policy::Limits;
 use crate::resolved_policy::ResolvedPolicy;
 use crate::snapshot::{DIRECTORY, TreeSnapshot};
@@ -59,9 +61,14 @@ impl WatchedTrees {
         watched
     }
 
-    /// The limit that the growth exceeds now.
-    pub(crate) fn exceeds(&self, limits: &Limits) -> Option<&'static str> {
-        self.exceeded(limits, &self.measure(self.most(limits), None))
+    /// The limit that the growth exceeds now, together with the files that the processes below
+    /// `reaper` hold without a name. At the end of a run no such file is left.
+    pub(crate) fn exceeds(&self, limits: &Limits, reaper: i32) -> Option<&'static str> {
+        let mut now = self.measure(self.most(limits), None);
+        let nameless = NamelessFiles::held_below(reaper, &self.trees);
+        now.names = now.names.saturating_add(nameless.files);
+        now.bytes = now.bytes.saturating_add(nameless.bytes);
+        self.exceeded(limits, &now)
     }
 
     /// The limit that the growth exceeds at the end. A directory that its owner may not list is

@@ -22,13 +22,22 @@ pub enum GuardError {
         /// The directory.
         path: PathBuf,
     },
-    /// The root holds a pipe or a device that was there before the run: whoever opens it reaches
+    /// The root holds a named pipe or a device that existed before the run: opening it reaches
     /// what is behind it, which is not part of the root.
-    #[error("{path} is a pipe or device, and stood in the root before the run: opening it would \
-        reach outside. Remove it, or choose another root",
+    #[error("{path} is a named pipe or device that existed in the root before the run; opening it \
+        could reach another process or the hardware. Remove it or choose another root",
         path = path.display())]
-    Door {
+    SpecialFileInRoot {
         /// The pipe or device.
+        path: PathBuf,
+    },
+    /// A file system is mounted inside the root or the scratch directory: what is written there
+    /// changes another place as well.
+    #[error("{path} is a mount inside the root or the scratch directory; what is written there \
+        would change another place. Unmount it, choose another root, or let it be written freely",
+        path = path.display())]
+    MountInRoot {
+        /// Where it is mounted.
         path: PathBuf,
     },
     /// The copy of a tree would be part of the tree.

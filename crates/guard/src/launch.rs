@@ -86,7 +86,7 @@ impl Reaper {
         self.word(b"g")
     }
 
-    /// Has the whole tree ended. Where nothing was left of it the reaper has ended by itself
+    /// Has the whole tree ended. Where nothing was left of it the reaper has ended on its own
     /// meanwhile, and its last message says so.
     pub(crate) fn end(&self) -> io::Result<()> {
         match self.word(b"k") {

@@ -63,8 +63,15 @@
 //!   the guard ([`Report::forks`]).
 //! - A stopped call that a signal interrupts before it was looked at fails with `EINTR` where the
 //!   handler was installed without `SA_RESTART`.
-//! - A memory file (`memfd`) that is under way between two processes and open in none is bounded
-//!   only by the limit on file size.
+//! - A call that waits for a lock fails with `EINTR` when a signal is to be handled, also where the
+//!   handler was installed with `SA_RESTART`; and with `EAGAIN` where 256 others wait already.
+//! - A memory file (`memfd`), or a file on disk without a name, that is under way between two
+//!   processes and open in none is bounded only by the limit on file size. A file without a name
+//!   that is mapped and no longer open counts by what is mapped of it, where the host does not let
+//!   the guard look through mappings (`CAP_CHECKPOINT_RESTORE`).
+//! - Where reads are not denied, opening a pipe or terminal outside for reading is charged only as
+//!   far as it is seen: not at all with [`Reads::Ignore`], and with [`Reads::List`] not if the path
+//!   is swapped after it was looked at.
 //! - Extended attributes are compared by the change time of their file.
 //!
 //! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its parts, `calls.rs`; then
@@ -85,6 +92,8 @@ mod fork_events;
 mod judge;
 mod launch;
 mod ledger;
+mod mounts;
+mod nameless_files;
 mod neutral_files;
 mod observe;
 mod overflow;

@@ -11,8 +11,8 @@ use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create,
 
 use crate::system_reads;
 
-/// A file of the network below a process's folder in `/proc`. Java machines, for example, look there
-/// for the version of IP that the host has.
+/// Whether this is a file below `/proc/<pid>/net` or `/proc/net`. Java machines, for example, read
+/// there which versions of IP the host has.
 fn is_network(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).is_some_and(|name| name == "net");
     folder && system_reads::tells_about_host(path)

@@ -49,7 +49,7 @@ use memory::{Memory, Piece};
 #[derive(Debug)]
 pub(crate) enum Decision {
     Answer(Answer),
-    /// The call opens this file instead of the one it names.
+    /// The call gives this open file instead of the one it asks for.
     Open {
         file: OwnedFd,
         close_on_exec: bool,
@@ -101,6 +101,8 @@ pub(crate) struct Observer {
     directory: Option<Arc<Path>>,
     domain: Arc<OwnedFd>,
     own_sockets: OwnSockets,
+    /// Device and inode of the file that the command was given as its input.
+    input: Option<(u64, u64)>,
     /// A process has given itself Landlock rules, which the supervisor does not have.
     restricted: bool,
     started: bool,
@@ -140,6 +142,7 @@ pub(crate) struct Watch {
     pub(crate) directory: Option<Arc<Path>>,
     pub(crate) domain: Arc<OwnedFd>,
     pub(crate) own_sockets: OwnSockets,
+    pub(crate) input: Option<(u64, u64)>,
     pub(crate) transcript_key: [u8; 32],
     pub(crate) env_program: PathBuf,
 }
@@ -178,6 +181,7 @@ impl Observer {
             directory: watch.directory,
             domain: watch.domain,
             own_sockets: watch.own_sockets,
+            input: watch.input,
             restricted: false,
             started: false,
             env_program: watch.env_program,
@@ -204,7 +208,7 @@ impl Observer {
 
     /// The answer to this call. `valid` says whether the call still waits, after its memory was
     /// read. Its effects count only after [`Self::conclude`]. Nothing is done here: what the
-    /// supervisor has to do by itself is in the decision.
+    /// supervisor itself has to do is in the decision.
     pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
         if is_foreign(stopped) {
             self.refused(
@@ -294,7 +298,7 @@ impl Observer {
             Shape::SendTo => self.send_to(seen),
             Shape::Bind => self.bind(seen),
             Shape::Listen => self.listen(seen),
-            Shape::SocketOption => Ok(self.socket_option(seen)),
+            Shape::SocketOption => self.socket_option(seen),
             Shape::Message { many } => self.message(seen, many),
             Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
             Shape::SignalHandle => self.signal_handle(seen),
@@ -313,9 +317,10 @@ impl Observer {
     /// the caller may try again.
     fn unreadable(&mut self, seen: &StoppedCall<'_>, failure: &io::Error) -> Decision {
         match failure.raw_os_error() {
-            Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
-                error(number)
-            }
+            Some(
+                number
+                @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ENOTSOCK),
+            ) => error(number),
             Some(libc::EPERM | libc::EACCES) => {
                 self.ledger.mark_incomplete(|| {
                     format!(
@@ -419,7 +424,7 @@ impl Observer {
         }
     }
 
-    /// The same before the decision is carried out: what the supervisor does by itself counts,
+    /// The same before the decision is carried out: what the supervisor itself does counts,
     /// whatever becomes of the caller meanwhile, and for one that is gone nothing is done, and no
     /// program is started. Whether it waits is asked only where something depends on it.
     pub(crate) fn conclude_before(

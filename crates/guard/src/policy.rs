@@ -105,7 +105,7 @@ pub enum Destinations {
     /// Every address.
     #[default]
     Any,
-    /// No address. Sockets of TCP over IPv4 can be made, and lead to nobody.
+    /// No address. Sockets of TCP over IPv4 can be made, and reach no other process.
     None,
     /// One address: the supervisor connects the command's socket to a proxy of the caller's.
     /// Everything else, other ports of the same machine included, is refused and charged.
@@ -137,10 +137,12 @@ impl fmt::Debug for Proxy {
 /// looking for a `package.json` upwards is what runtimes do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reads {
-    /// Reads are neither looked at nor restricted, and cost nothing.
+    /// Reads are neither looked at nor restricted, and cost nothing. Opening a pipe or terminal
+    /// outside for reading is then not seen either.
     Ignore,
     /// Files opened for reading outside root, scratch and free paths are listed as effects, not
-    /// charged.
+    /// charged. A pipe or terminal there is refused and charged like a write: what is read of it is
+    /// gone for others.
     List,
     /// Only root, scratch, free paths, the program itself, [`crate::system_read_allow`] and these
     /// files or trees can be read. An attempt on anything else that exists is refused and charged
@@ -170,10 +172,11 @@ pub struct Limits {
     pub stderr_bytes: u64,
     /// Size of any one file the command writes, in bytes.
     pub file_bytes: u64,
-    /// Bytes on disk by which root, scratch and free paths may grow together.
+    /// Bytes on disk by which root, scratch and free paths may grow together. Files that are held
+    /// open or mapped there without a name are included.
     pub tree_bytes: u64,
-    /// Names by which they may grow together. A folder that may not be listed at the end holds too
-    /// many.
+    /// Names by which they may grow together; a file without a name counts as one. A folder that may
+    /// not be listed at the end holds too many.
     pub tree_entries: u64,
 }
 

@@ -29,7 +29,7 @@ pub struct Report {
     /// first are always among them.
     pub effects: Vec<Effect>,
     /// Effects that were seen and are not among [`Report::effects`]. They are in the counts and in
-    /// the transcript all the same.
+    /// the transcript anyway.
     #[serde(default)]
     pub effects_omitted: u64,
     /// Those of them that are compared; see [`Report::each_effect`]. Not part of the serialized

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::calls::{self, Options};
-use crate::command::Command;
+use crate::command::{Command, Stdin};
 use crate::confine;
 use crate::disk_usage::WatchedTrees;
 use crate::emulate::sockets::OwnSockets;
@@ -18,6 +18,7 @@ use crate::filter;
 use crate::judge;
 use crate::launch::{self, Failed, Launched, Start};
 use crate::ledger::{Ledger, Touched};
+use crate::mounts;
 use crate::observe::{Observer, Watch};
 use crate::overflow::OmittedEffects;
 use crate::ownership;
@@ -28,6 +29,7 @@ use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
 use crate::resolved_policy::{self, PathZone, ResolvedPolicy};
 use crate::shebang;
 use crate::snapshot::{self, TreeSnapshot, Unreadable};
+use crate::stat::FileStat;
 use crate::supervise::{self, Live, Outcome, Waiting};
 use crate::support::{self, Support};
 use crate::text;
@@ -59,9 +61,13 @@ pub(crate) fn run(
         Ok(places) => places,
         Err(reason) => return Ok(not_started(&support, reason)),
     };
+    let mounted = mounts::first_inside(&resolved).map_err(GuardError::system("list the mounts"))?;
+    if let Some(path) = mounted {
+        return Err(GuardError::MountInRoot { path });
+    }
     let before = TreeSnapshot::take(&resolved.root, &resolved.free, None).map_err(unreadable)?;
-    if let Some(path) = before.door() {
-        return Err(GuardError::Door { path: path.to_owned() });
+    if let Some(path) = before.first_special_file() {
+        return Err(GuardError::SpecialFileInRoot { path: path.to_owned() });
     }
     let watched = WatchedTrees::new(&grow(policy, &resolved), &resolved, &before);
     let forks = supervise::stops_forks(policy);
@@ -125,6 +131,10 @@ pub(crate) fn run(
             .map(Arc::from),
         env_program: resolved.script.first().cloned().unwrap_or_default(),
         own_sockets: OwnSockets::new(before.sockets()),
+        input: match &command.stdin {
+            Stdin::File(path) => FileStat::behind(path).ok().map(|stat| stat.identity()),
+            Stdin::Null | Stdin::Bytes(_) => None,
+        },
         domain,
         transcript_key: policy.transcript_key.unwrap_or_else(transcript::process_key),
     };

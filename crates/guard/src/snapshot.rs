@@ -60,7 +60,7 @@ pub(crate) enum Unreadable {
     Failed(PathBuf, io::Error),
 }
 
-/// How a directory is opened to be listed: a link in its place is none.
+/// How a directory is opened to be listed: a link in its place is not followed.
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -197,12 +197,12 @@ impl TreeSnapshot {
     /// The first pipe with a name, or device. What is behind it is not part of the tree: another
     /// program may hold the other end. Landlock grants folders and what is below them, so it cannot
     /// keep the command from a single file in one.
-    pub(crate) fn door(&self) -> Option<&Path> {
-        let door = |entry: &Entry| {
+    pub(crate) fn first_special_file(&self) -> Option<&Path> {
+        let is_special = |entry: &Entry| {
             let kind = FileType::from_raw_mode(entry.mode);
             matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice)
         };
-        self.iter().find(|(_, entry)| door(entry)).map(|(path, _)| path)
+        self.iter().find(|(_, entry)| is_special(entry)).map(|(path, _)| path)
     }
 
     /// Files that have more names than this tree shows: they have other names outside (M5).

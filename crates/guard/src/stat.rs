@@ -56,6 +56,11 @@ impl FileStat {
         matches!(self.kind(), FileType::CharacterDevice | FileType::BlockDevice)
     }
 
+    /// A pipe with a name, or a device whose input is gone once it is read.
+    pub(crate) fn is_fifo_or_character_device(&self) -> bool {
+        matches!(self.kind(), FileType::Fifo | FileType::CharacterDevice)
+    }
+
     pub(crate) fn mode(&self) -> u32 {
         self.0.st_mode
     }

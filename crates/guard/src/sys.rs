@@ -5,6 +5,7 @@
     reason = "user notification ioctls and process_vm_readv have no safe wrapper"
 )]
 
+use std::cmp::Ordering;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -288,6 +289,21 @@ pub(crate) fn is_there(handle: BorrowedFd<'_>) -> bool {
 fn known(id: u32) -> io::Result<Pid> {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
     id.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// How two threads' tables of open files compare: equal if they share one, else in the kernel's own
+/// order (kcmp(2)). `None` where the kernel does not say.
+pub(crate) fn compare_descriptors(one: u32, other: u32) -> Option<Ordering> {
+    /// `KCMP_FILES` of `linux/kcmp.h`.
+    const FILES: c_long = 2;
+    let (one, other) = (c_long::from(one), c_long::from(other));
+    // SAFETY: the call takes numbers alone and changes nothing.
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, FILES, 0 as c_long, 0 as c_long) } {
+        0 => Some(Ordering::Equal),
+        1 => Some(Ordering::Less),
+        2 => Some(Ordering::Greater),
+        _ => None,
+    }
 }
 
 /// Milliseconds since some moment, never backwards.

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use sha2::{Digest, Sha256};
 
-/// Writes bytes as text that can be turned back: invalid UTF-8, and what a terminal obeys or nobody
-/// sees (R18), as `\xNN` for each byte; a backslash as `\\`.
+/// Writes bytes as reversible text: invalid UTF-8 and control, bidirectional and invisible
+/// characters (R18) become `\xNN` for each byte, and a backslash becomes `\\`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -92,7 +92,7 @@ pub(crate) mod base64 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_a_terminal_obeys_or_nobody_sees_is_spelled_out() {
+    fn control_and_invisible_characters_are_spelled_out() {
         let hidden = ["\u{202e}", "\u{9b}", "\u{85}", "\u{2066}", "\u{200b}", "\u{1b}", "\u{7f}"];
         for hidden in hidden {
             let bytes: String = hidden.bytes().map(|byte| format!("\\x{byte:02x}")).collect();

@@ -12,7 +12,7 @@ use crate::tasks::ProcessInfo;
 
 /// A digest of a multiset: it depends on what was added and how often, not on the order.
 ///
-/// Each item is hashed by itself with a secret key, and the hashes are added up as numbers of 256
+/// Each item is hashed separately with a secret key, and the hashes are added up as numbers of 256
 /// bits. The key is what makes a sum of hashes safe: without it no program can search for two lists
 /// of items with the same sum.
 #[derive(Debug, Clone, PartialEq, Eq)]

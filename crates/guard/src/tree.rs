@@ -1,10 +1,11 @@
 //! The command's process tree, read from `/proc`.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, setpriority_pgrp,
@@ -233,7 +234,7 @@ pub(crate) fn process_of(tid: u32) -> Option<u32> {
 }
 
 /// Children hang on the thread that made them.
-fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")) else {
         return Vec::new();
     };
@@ -264,15 +265,34 @@ fn proportional(pid: u32) -> (u64, u64) {
     )
 }
 
+/// The links of `/proc` to what a process has open. Every thread can have descriptors of its own
+/// (`unshare` with `CLONE_FILES`); what threads share is listed once.
+pub(crate) fn descriptors(pid: u32) -> Vec<PathBuf> {
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    let threads = fs::read_dir(&tasks).into_iter().flatten();
+    let threads = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+    let mut tables: Vec<u32> = Vec::new();
+    for thread in threads {
+        // Where the kernel does not compare them, a table that is shared is listed more than once.
+        let compare = |known: &u32| sys::compare_descriptors(*known, thread);
+        let place = tables.binary_search_by(|known| compare(known).unwrap_or(Ordering::Less));
+        if let Err(place) = place {
+            tables.insert(place, thread);
+        }
+    }
+    let folders = tables.iter().map(|thread| tasks.join(thread.to_string()).join("fd"));
+    let lists = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    lists.flatten().filter_map(|link| Some(link.ok()?.path())).collect()
+}
+
 /// Bytes in open files of nothing but memory, each counted once.
 fn memory_files(pids: &[u32]) -> u64 {
     let mut seen = HashSet::new();
-    let folders = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
-    let files = folders.flatten().filter_map(Result::ok).filter(|file| {
-        fs::read_link(file.path())
+    let files = pids.iter().flat_map(|pid| descriptors(*pid)).filter(|link| {
+        fs::read_link(link)
             .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
     });
-    let found = files.filter_map(|file| fs::metadata(file.path()).ok());
+    let found = files.filter_map(|link| fs::metadata(link).ok());
     found
         .filter(|metadata| seen.insert((metadata.dev(), metadata.ino())))
         .map(|metadata| metadata.blocks() * 512)

@@ -1,5 +1,5 @@
 //! A supervisor that is asked about the same calls and lets every one of them go on unseen: what
-//! being asked costs by itself. x86-64 only.
+//! being asked costs alone. x86-64 only.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -1,7 +1,7 @@
 //! Locks that the supervisor takes for the command, on a duplicate of its descriptor.
 //!
 //! `flock` and locks of open files (`F_OFD_SETLK`) belong to the open file, which the duplicate
-//! shares: they are the command's own, end with its last descriptor, and it gives them up by itself.
+//! shares: they are the command's own, end with its last descriptor, and it unlocks them itself.
 #![expect(unsafe_code, reason = "a copy of the caller's structure is handed to the kernel")]
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Bytes of a `struct flock` of both supported machines.
 pub(crate) const RANGE_BYTES: usize = 32;
-/// How often a lock that another one holds is asked for again.
+/// Pauses between two attempts to take a lock that another process holds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -27,20 +27,20 @@ pub(crate) enum Extent {
 
 /// One lock, ready to be taken.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LockOrder {
+pub(crate) struct LockRequest {
     pub(crate) extent: Extent,
-    /// The caller waits until nobody else has it.
+    /// The caller waits while another process holds it.
     pub(crate) waits: bool,
 }
 
-impl LockOrder {
-    /// Takes it. Where it has to wait it asks again and again: a wait inside the kernel could be
-    /// ended by nobody, neither by the caller's end nor by its signals. `leaves` says whether the
-    /// caller does not wait any more.
+impl LockRequest {
+    /// Takes it. Where it has to wait, it polls with `LOCK_NB`: the end of the caller or a signal
+    /// for it could not wake a thread of the supervisor that waits inside the kernel. `should_stop`
+    /// tells whether the caller no longer waits.
     ///
     /// # Errors
-    /// The kernel's own; `EINTR` where the caller was called away.
-    pub(crate) fn take(&self, file: &OwnedFd, leaves: impl Fn() -> bool) -> io::Result<i64> {
+    /// The kernel's own; `EINTR` where the caller no longer waits.
+    pub(crate) fn take(&self, file: &OwnedFd, should_stop: impl Fn() -> bool) -> io::Result<i64> {
         let mut pause = FIRST_PAUSE;
         loop {
             let taken = self.try_once(file);
@@ -50,7 +50,7 @@ impl LockOrder {
             if !(self.waits && taken.as_ref().is_err_and(held)) {
                 return taken;
             }
-            if leaves() {
+            if should_stop() {
                 return Err(io::Error::from_raw_os_error(libc::EINTR));
             }
             thread::sleep(pause);
@@ -74,9 +74,9 @@ impl LockOrder {
     }
 }
 
-/// Whether a signal waits for a thread that has a handler for it: without the supervisor it would
-/// end the thread's wait.
-pub(crate) fn is_called_away(tid: u32) -> bool {
+/// Whether a signal is pending for a thread that has a handler for it: without the supervisor it
+/// would end the thread's wait.
+pub(crate) fn has_pending_handled_signal(tid: u32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::size_of;
 use std::net::SocketAddrV4;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -23,10 +23,10 @@ use std::thread::{self, JoinHandle};
 
 use libc::{c_int, c_uint, c_ulong, c_void};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, Statx, StatxFlags, statx};
-use rustix::net::{Shutdown, getsockname, shutdown, sockopt};
+use rustix::net::{Shutdown, SocketType, getpeername, getsockname, shutdown, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::locks::{self, LockOrder};
+use super::locks::{self, LockRequest};
 use crate::policy::Proxy;
 use crate::sys::{self, Answer};
 use crate::tree;
@@ -142,13 +142,18 @@ pub(crate) enum Action {
     Proxy(Proxy),
     /// The length of the queue.
     Listen(i32),
+    /// An option of the level `SOL_SOCKET` whose value is a number.
+    Option {
+        name: i32,
+        value: i32,
+    },
     /// An address as the command gave it: Landlock decides where a socket file may be made.
     Bind {
         address: Arc<[u8]>,
         own: OwnSockets,
     },
     /// A lock on the file that is held in the socket's place.
-    Lock(LockOrder),
+    Lock(LockRequest),
     /// Notice of what becomes of a file, by the instance that is held in the socket's place.
     Watch {
         target: OwnedFd,
@@ -174,13 +179,14 @@ impl SocketCall {
     /// Makes the call on a thread of its own, which has become the caller as far as the kernel
     /// looks. May take as long as the caller would have waited.
     fn perform(self, given_up: &AtomicBool) -> Answer {
-        if let Action::Lock(order) = &self.action {
-            // A lock belongs to the open file, whoever asks for it: no right of the caller decides.
-            let leaves = || {
+        if let Action::Lock(lock) = &self.action {
+            // A lock belongs to the open file, not to the process that asks for it: no right of the
+            // caller decides.
+            let should_stop = || {
                 let waits = self.caller.is_there() && !given_up.load(Ordering::Relaxed);
-                !waits || locks::is_called_away(self.caller.tid)
+                !waits || locks::has_pending_handled_signal(self.caller.tid)
             };
-            return answer(order.take(&self.socket, leaves));
+            return answer(lock.take(&self.socket, should_stop));
         }
         let dumpable = dumpable();
         let mut lengths = Vec::new();
@@ -222,6 +228,10 @@ impl SocketCall {
                 let result = unsafe { libc::listen(self.socket.as_raw_fd(), *length) };
                 if result < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }
             }
+            Action::Option { name, value } => {
+                set_option(&self.socket, *name, value)?;
+                Ok(0)
+            }
             Action::Bind { address, own } => {
                 let done = self.name(libc::bind, address)?;
                 if let Some(path) = path_in(address) {
@@ -248,7 +258,7 @@ impl SocketCall {
         let done = self.name(libc::connect, &address_of(proxy.listener));
         let under_way = |error: &io::Error| error.raw_os_error() == Some(libc::EINPROGRESS);
         // The kernel has chosen the port by now, also where the connection is still being made. The
-        // proxy serves nobody before it is admitted here.
+        // proxy serves no connection before it is admitted here.
         if done.as_ref().map_or_else(under_way, |_| true) {
             let own = getsockname(&self.socket)?;
             if let Ok(own) = std::net::SocketAddr::try_from(own) {
@@ -379,7 +389,64 @@ pub(crate) fn family(socket: &OwnedFd) -> io::Result<i32> {
 /// It is no socket.
 pub(crate) fn sends_to_network(socket: &OwnedFd) -> io::Result<bool> {
     let local = matches!(family(socket)?, libc::AF_UNIX | libc::AF_NETLINK);
-    Ok(!local && sockopt::socket_type(socket)? != rustix::net::SocketType::STREAM)
+    Ok(!local && !is_stream(socket)?)
+}
+
+/// Whether it carries a stream of bytes.
+///
+/// # Errors
+/// It is no socket.
+pub(crate) fn is_stream(socket: &OwnedFd) -> io::Result<bool> {
+    Ok(sockopt::socket_type(socket)? == SocketType::STREAM)
+}
+
+/// Whether it has a peer.
+pub(crate) fn is_connected(socket: &OwnedFd) -> bool {
+    getpeername(socket).is_ok()
+}
+
+/// Whether a local socket has a name, in the file system or an abstract one.
+///
+/// # Errors
+/// It is no socket.
+pub(crate) fn has_name(socket: &OwnedFd) -> io::Result<bool> {
+    // Nothing but the family where there is none.
+    Ok(getsockname(socket)?.addr_len() as usize > size_of::<libc::sa_family_t>())
+}
+
+/// A socket of UDP that receives nothing. By whatever call anything is sent by one that was never
+/// bound, the kernel gives it a port, at which every machine could reach it.
+///
+/// # Errors
+/// The kernel's own.
+pub(crate) fn deaf_socket(family: c_int, flags: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers; the descriptor it returns belongs to no other code.
+    let socket = unsafe {
+        let socket = libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | flags, 0);
+        if socket < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(socket)
+    };
+    // A program of one instruction, which keeps no byte of any packet.
+    let code = (libc::BPF_RET | libc::BPF_K) as u16;
+    let mut drops = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut drops };
+    set_option(&socket, libc::SO_ATTACH_FILTER, &program)?;
+    // For good: no holder of the socket can take it off or put another in its place.
+    set_option(&socket, libc::SO_LOCK_FILTER, &1)?;
+    Ok(socket)
+}
+
+/// Sets an option of the level `SOL_SOCKET`.
+fn set_option<T>(socket: &OwnedFd, name: c_int, value: &T) -> io::Result<()> {
+    let (value, length) = (ptr::from_ref(value).cast::<c_void>(), size_of::<T>());
+    let length = libc::socklen_t::try_from(length).unwrap_or(0);
+    // SAFETY: the kernel reads a value of the length given, and what a filter program points to,
+    // which lives as long as the caller's value.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, value, length) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The path in an address of a socket file.
@@ -512,4 +579,38 @@ pub(crate) fn working_directory(tid: u32) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let path = format!("/proc/{tid}/cwd");
     Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_deaf_socket_receives_nothing_and_stays_so() {
+        let socket = deaf_socket(libc::AF_INET, libc::SOCK_NONBLOCK).unwrap();
+        let removed = set_option(&socket, libc::SO_DETACH_FILTER, &0).unwrap_err();
+        assert_eq!(removed.raw_os_error(), Some(libc::EPERM));
+        let unlocked = set_option(&socket, libc::SO_LOCK_FILTER, &0).unwrap_err();
+        assert_eq!(unlocked.raw_os_error(), Some(libc::EPERM));
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receiver = UdpSocket::from(socket);
+        // The kernel gives it a port for this.
+        receiver.connect(sender.local_addr().unwrap()).unwrap();
+        sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+        let received = receiver.recv(&mut [0; 1]).unwrap_err();
+        assert_eq!(received.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_local_socket_has_a_name_once_it_is_bound() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let one = OwnedFd::from(one);
+        assert!(!has_name(&one).unwrap() && is_connected(&one) && is_stream(&one).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let bound = std::os::unix::net::UnixDatagram::bind(folder.path().join("s")).unwrap();
+        let bound = OwnedFd::from(bound);
+        assert!(has_name(&bound).unwrap() && !is_connected(&bound) && !is_stream(&bound).unwrap());
+    }
 }

@@ -25,6 +25,8 @@ pub(super) const LAST: Reading = Reading { follow: false, jailed: false };
 pub(super) const FOLLOWED: Reading = Reading { follow: true, jailed: false };
 /// Folders in which Java machines publish their counters; the user's name follows.
 const JAVA_COUNTERS: &str = "hsperfdata_";
+/// Devices that have enough for every reader, beside those that may be written freely.
+const INEXHAUSTIBLE: [&str; 2] = ["/dev/random", "/dev/urandom"];
 const TEMPORARY: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
 impl Observer {
@@ -71,6 +73,9 @@ impl Observer {
         let only_reads = flags & (libc::O_ACCMODE | libc::O_TRUNC | TEMPORARY) == libc::O_RDONLY;
         let directory = stat.is_some_and(FileStat::is_dir) && flags & TEMPORARY == 0;
         if only_reads && !exclusive {
+            if self.takes_input(&path, &found) {
+                return Ok(self.write(seen, PathZone::Outside, &[&path]));
+            }
             if let Some(neutral) = self.neutral(&path, &found) {
                 let user = rustix::process::geteuid().as_raw();
                 let group = rustix::process::getegid().as_raw();
@@ -143,6 +148,26 @@ impl Observer {
         }
     }
 
+    /// The zone of what others can see of a thing without reading it: locks, times, hints. A device
+    /// that may be written freely keeps nothing that is written, but these it keeps.
+    pub(super) fn kept_zone(&self, path: &Path, found: &Found) -> PathZone {
+        match found {
+            Found::Here(stat) if stat.is_device() => PathZone::Outside,
+            found => self.zone(path, found),
+        }
+    }
+
+    /// Records a change that no command gets, as any other of the same thing.
+    pub(super) fn refused_change(&mut self, seen: &StoppedCall<'_>, zone: PathZone, path: &Path) {
+        let charge = match zone {
+            PathZone::Free => return,
+            PathZone::Outside => Charge::Outside,
+            PathZone::Own if self.policy.declares(Capability::FsWrite) => Charge::Listed,
+            PathZone::Own => Charge::Undeclared,
+        };
+        self.record(seen, Category::FsWrite, charge, seen.show(path), false);
+    }
+
     pub(super) fn write(
         &mut self,
         seen: &StoppedCall<'_>,
@@ -193,6 +218,17 @@ impl Observer {
             self.ledger.touched.name(path);
         }
         CONTINUE
+    }
+
+    /// A pipe or terminal outside: what is read of it is gone for others, and the writer of a pipe
+    /// learns of the reader. Opening one is therefore charged like a write.
+    fn takes_input(&self, path: &Path, found: &Found) -> bool {
+        let Found::Here(stat) = found else { return false };
+        stat.is_fifo_or_character_device()
+            // It may open its own input again, as by `/dev/stdin`.
+            && self.input != Some(stat.identity())
+            && !INEXHAUSTIBLE.iter().any(|device| path == Path::new(device))
+            && self.zone(path, found) == PathZone::Outside
     }
 
     /// The neutral file that is opened in place of this one: only where the true one is denied.

@@ -1,5 +1,5 @@
-//! Locks and leases. One on a file outside keeps other programs from it, or makes them wait: it is
-//! charged like a write there (M3).
+//! Locks, leases and hints. A lock on a file outside keeps other programs from it, or makes them
+//! wait: it is charged like a write there (M3), also on a device that may be written freely.
 //!
 //! What belongs to the open file the supervisor takes itself, on a duplicate of the descriptor, so
 //! that the file which was judged is the one that is locked. What belongs to the process
@@ -9,17 +9,17 @@ use std::io;
 use std::path::Path;
 
 use super::{CONTINUE, Decision, Observer, SIGNALS_CONFINED, StoppedCall, error};
-use crate::calls::{F_SETDELEG, F_SETOWN_EX};
+use crate::calls::{F_SET_RW_HINT, F_SETDELEG, F_SETOWN_EX};
 use crate::emulate::Handle;
-use crate::emulate::locks::{Extent, LockOrder, RANGE_BYTES};
+use crate::emulate::locks::{Extent, LockRequest, RANGE_BYTES};
 use crate::emulate::sockets::Action;
 use crate::report::{Category, Charge};
 use crate::resolved_policy::PathZone;
 use crate::sys::Answer;
 use crate::view::{Destination, Found};
 
-/// Who is logged in: the C library locks them while it reads them.
-const LOGINS: [&str; 3] = ["/run/utmp", "/var/run/utmp", "/var/log/wtmp"];
+/// The records of who is logged in: the C library locks them while it reads them.
+const LOGIN_RECORDS: [&str; 3] = ["/run/utmp", "/var/run/utmp", "/var/log/wtmp"];
 
 impl Observer {
     /// `fcntl`. Its command is a register.
@@ -29,6 +29,7 @@ impl Observer {
             F_SETOWN_EX if self.abi < SIGNALS_CONFINED => Ok(error(libc::EINVAL)),
             libc::F_SETOWN | F_SETOWN_EX => self.owner(seen),
             libc::F_SETLEASE | F_SETDELEG => self.lease(seen),
+            F_SET_RW_HINT => self.hint(seen),
             libc::F_SETLK | libc::F_SETLKW => self.lock_of_process(seen),
             command => {
                 let mut copy = Vec::with_capacity(RANGE_BYTES);
@@ -37,7 +38,7 @@ impl Observer {
                     return Ok(error(libc::EFAULT));
                 };
                 let waits = command == libc::F_OFD_SETLKW;
-                self.lock_of_file(seen, LockOrder { extent: Extent::Range(range), waits })
+                self.lock_of_file(seen, LockRequest { extent: Extent::Range(range), waits })
             }
         }
     }
@@ -48,7 +49,7 @@ impl Observer {
         match operation & !libc::LOCK_NB {
             whole @ (libc::LOCK_SH | libc::LOCK_EX) => {
                 let waits = operation & libc::LOCK_NB == 0;
-                self.lock_of_file(seen, LockOrder { extent: Extent::Whole(whole), waits })
+                self.lock_of_file(seen, LockRequest { extent: Extent::Whole(whole), waits })
             }
             // The kernel has no such operation either.
             _ => Ok(error(libc::EINVAL)),
@@ -56,20 +57,20 @@ impl Observer {
     }
 
     /// A lock that belongs to the open file.
-    fn lock_of_file(&mut self, seen: &StoppedCall<'_>, order: LockOrder) -> io::Result<Decision> {
+    fn lock_of_file(&mut self, seen: &StoppedCall<'_>, lock: LockRequest) -> io::Result<Decision> {
         let held = match self.hold(seen)? {
             Ok(held) => held,
             Err(decision) => return Ok(decision),
         };
         // What is judged is what is held: its number may be another file's by now.
         if let (Some(path), stat) = Handle::of(held.socket.try_clone()?).place()?
-            && self.zone(&path, &Found::Here(stat)) == PathZone::Outside
+            && self.kept_zone(&path, &Found::Here(stat)) == PathZone::Outside
         {
             let gives_up =
-                matches!(order.extent, Extent::Range(range) if kind(&range) == libc::F_UNLCK);
+                matches!(lock.extent, Extent::Range(range) if kind(&range) == libc::F_UNLCK);
             return Ok(self.lock_outside(seen, &path, gives_up));
         }
-        self.perform_on(seen, held, Action::Lock(order))
+        self.perform_on(seen, held, Action::Lock(lock))
     }
 
     /// A lock that belongs to the process.
@@ -77,17 +78,17 @@ impl Observer {
         let Destination::File { path, found } = seen.view.descriptor(seen.int(0))? else {
             return Ok(CONTINUE);
         };
-        if self.zone(&path, &found) != PathZone::Outside {
+        if self.kept_zone(&path, &found) != PathZone::Outside {
             return Ok(CONTINUE);
         }
         let range = seen.memory.bytes(seen.arg(2), RANGE_BYTES)?;
         Ok(self.lock_outside(seen, &path, kind(&range) == libc::F_UNLCK))
     }
 
-    /// Never taken. Who gives up what nobody could take has done so, and who reads who is logged in
-    /// goes on (M15).
+    /// Never taken. Unlocking succeeds, since no lock can be held; locks on login records succeed
+    /// without effect, so that a program that reads them goes on (M15).
     fn lock_outside(&mut self, seen: &StoppedCall<'_>, path: &Path, gives_up: bool) -> Decision {
-        if gives_up || LOGINS.iter().any(|logins| path == Path::new(logins)) {
+        if gives_up || LOGIN_RECORDS.iter().any(|record| path == Path::new(record)) {
             return Decision::Answer(Answer::Done);
         }
         self.record(seen, Category::FsWrite, Charge::Outside, seen.show(path), false);
@@ -104,6 +105,17 @@ impl Observer {
             && self.zone(&path, &found) == PathZone::Outside
         {
             self.record(seen, Category::FsWrite, Charge::Outside, seen.show(&path), false);
+        }
+        Ok(error(libc::EINVAL))
+    }
+
+    /// How long a file's data is expected to be kept. A descriptor that is open for reading is
+    /// enough to set it, and every other program finds it changed. No command may: programs go on
+    /// without, as on kernels that have no such hints.
+    fn hint(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
+        if let Destination::File { path, found } = seen.view.descriptor(seen.int(0))? {
+            let zone = self.kept_zone(&path, &found);
+            self.refused_change(seen, zone, &path);
         }
         Ok(error(libc::EINVAL))
     }

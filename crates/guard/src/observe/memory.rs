@@ -135,7 +135,7 @@ impl Memory {
     /// They cannot all be read.
     pub(super) fn bytes(&self, address: u64, length: usize) -> io::Result<Arc<[u8]>> {
         let mut bytes: Arc<[u8]> = iter::repeat_n(0, length).collect();
-        let into = Arc::get_mut(&mut bytes).expect("nobody else has what was just made");
+        let into = Arc::get_mut(&mut bytes).expect("what was just made has one owner");
         if sys::read_memory(self.tid, address, into)? < length {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }

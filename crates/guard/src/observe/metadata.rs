@@ -12,6 +12,7 @@ use super::files::{FOLLOWED, LAST};
 use super::{Decision, Observer, StoppedCall, error};
 use crate::calls::{At, Change, Clock, Follow, Target};
 use crate::emulate::{self, Handle, MetadataChange, Order};
+use crate::resolved_policy::PathZone;
 use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Destination, Found};
@@ -46,6 +47,9 @@ impl Observer {
                 Found::Here(_) | Found::Hidden => {}
             }
             let zone = self.zone(path, found);
+            if zone == PathZone::Free && self.kept_zone(path, found) == PathZone::Outside {
+                return Ok(self.of_free_device(seen, path));
+            }
             // Judged by name first, so that what is refused is refused before anything is opened.
             let decision = self.write(seen, zone, &[path]);
             if !matches!(decision, Decision::Answer(Answer::Continue)) {
@@ -62,6 +66,14 @@ impl Observer {
             Err(failure) => return Ok(errno(&failure)),
         };
         Ok(self.change(seen, object, handle, order))
+    }
+
+    /// Devices that may be written freely are not the command's: it may change nothing about them.
+    /// Programs that copy times to whatever they wrote are answered as for a file of another user,
+    /// which these devices are.
+    fn of_free_device(&mut self, seen: &StoppedCall<'_>, path: &Path) -> Decision {
+        self.refused(seen.stopped.tid, seen.call.name, seen.show(path));
+        error(libc::EPERM)
     }
 
     /// Where the handle leads decides; it can no longer be swapped.
@@ -83,7 +95,11 @@ impl Observer {
                 // A swap has led the handle elsewhere than the name that was judged. What it leads
                 // to is what is changed, so that is judged and recorded in place of the name.
                 self.pending.clear();
-                let zone = self.zone(&path, &Found::Here(stat));
+                let found = Found::Here(stat);
+                let zone = self.zone(&path, &found);
+                if zone == PathZone::Free && self.kept_zone(&path, &found) == PathZone::Outside {
+                    return self.of_free_device(seen, &path);
+                }
                 let decision = self.write(seen, zone, &[&path]);
                 if !matches!(decision, Decision::Answer(Answer::Continue)) {
                     return decision;

@@ -4,7 +4,6 @@ use std::io;
 
 use super::{CONTINUE, Decision, Observer, SIGNALS_CONFINED, StoppedCall, error};
 use crate::calls::{INTERFACE_REQUESTS, OWNER_REQUESTS};
-use crate::policy::Capability;
 use crate::report::{Category, Charge};
 use crate::resolved_policy::PathZone;
 use crate::view::{Destination, Found};
@@ -77,13 +76,8 @@ impl Observer {
         }
         // Flags, attributes, snapshots: always refused, and asking for them is a change like any
         // other.
-        let charge = match self.zone(&path, &found) {
-            PathZone::Free => return Ok(error(libc::ENOTTY)),
-            PathZone::Outside => Charge::Outside,
-            PathZone::Own if self.policy.declares(Capability::FsWrite) => Charge::Listed,
-            PathZone::Own => Charge::Undeclared,
-        };
-        self.record(seen, Category::FsWrite, charge, seen.show(&path), false);
+        let zone = self.zone(&path, &found);
+        self.refused_change(seen, zone, &path);
         Ok(error(libc::ENOTTY))
     }
 }

@@ -6,18 +6,22 @@
 //! supervisor then makes the call itself (`emulate/sockets.rs`).
 //!
 //! Where `Network` is declared and a proxy is the only destination, there are sockets of TCP over
-//! IPv4 as well. The address that stands for the proxy is the only one they can be connected to:
+//! IPv4 as well. The placeholder address of the proxy is the only one they can be connected to:
 //! the supervisor makes that connection, to where the proxy really listens, and everything else is
 //! refused as without the declaration.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, StoppedCall, error};
-use crate::calls::{BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS, JOINS};
+use crate::calls::{
+    BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS, MULTICAST_JOIN_OPTIONS,
+    MULTICAST_JOIN_OPTIONS_IPV6, PASS_CREDENTIALS, PASS_PROCESS_HANDLE,
+};
 use crate::emulate::Handle;
 use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
 use crate::policy::{Capability, Destinations, Proxy};
@@ -40,6 +44,10 @@ const HEADER_BYTES: usize = 56;
 const MANY_HEADER_BYTES: u64 = 64;
 /// The longest address the kernel takes.
 const MAX_ADDRESS: u64 = 128;
+/// What the type of a new socket says beside its type.
+const SOCKET_FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+/// An abstract name that a local socket gets without asking for a certain one.
+const CHOSEN_NAME: &str = "unix:@ (a name that the kernel chooses)";
 
 /// Where an address leads, judged on its copy.
 enum Judged {
@@ -61,6 +69,8 @@ enum Meaning<'a> {
     /// The kernel reads no address out of it, and says so.
     Nothing,
     Path(&'a [u8]),
+    /// A family of local sockets without a name: bound to it, a socket gets an abstract name.
+    ChosenName,
     /// The kernel's list of interfaces: no other socket of this family is ever given.
     Interfaces,
     Far(String),
@@ -72,8 +82,9 @@ impl Observer {
     pub(super) fn socket(&mut self, seen: &StoppedCall<'_>) -> Decision {
         let family = seen.int(0);
         if family == libc::AF_NETLINK && seen.int(2) == libc::NETLINK_ROUTE {
-            // By this socket programs list the host's interfaces. Changing anything by it needs a
-            // capability that no guarded command has, and so does writing to other programs (M15).
+            // With this socket programs list the host's interfaces. Changing anything with it needs
+            // a capability that no guarded command has, and so does writing to other programs
+            // (M15).
             let target = "network interfaces (NETLINK_ROUTE)".to_owned();
             return self.charge(seen, Category::FsRead, Charge::Listed, target, None);
         }
@@ -86,9 +97,7 @@ impl Observer {
             return self.network(seen, target);
         }
         if is_plain(family, seen.int(1), seen.int(2)) {
-            // By itself it reaches nobody, and programs make one to find out what the machine can.
-            // Every way to give it an address, a peer or a group is judged when it is tried.
-            return self.charge(seen, Category::Network, Charge::Listed, target, None);
+            return self.plain_socket(seen, target);
         }
         if known {
             return self.network(seen, target);
@@ -99,10 +108,30 @@ impl Observer {
         error(libc::EAFNOSUPPORT)
     }
 
+    /// Creating a socket of TCP or UDP sends nothing, and programs do it to find out what the
+    /// machine can. Every way to give it an address, a peer or a group is judged when it is tried,
+    /// but for one: the kernel gives a socket of UDP a port when anything is sent by it, also by
+    /// `write`, which does not stop. So the command gets one that receives nothing.
+    fn plain_socket(&mut self, seen: &StoppedCall<'_>, target: String) -> Decision {
+        let kind = seen.int(1);
+        let datagrams = kind & !SOCKET_FLAGS == libc::SOCK_DGRAM;
+        if datagrams && self.traced {
+            // A tracer cannot give a descriptor away.
+            return self.network(seen, target);
+        }
+        let listed = self.charge(seen, Category::Network, Charge::Listed, target, None);
+        if !datagrams {
+            return listed;
+        }
+        match sockets::deaf_socket(seen.int(0), kind & libc::SOCK_NONBLOCK) {
+            Ok(file) => Decision::Open { file, close_on_exec: kind & libc::SOCK_CLOEXEC != 0 },
+            Err(failure) => error(failure.raw_os_error().unwrap_or(libc::EAFNOSUPPORT)),
+        }
+    }
+
     /// Only TCP over IPv4 leads to the proxy. Family, type and protocol are registers.
     fn socket_for_the_proxy(&mut self, seen: &StoppedCall<'_>, target: String) -> Decision {
-        const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        let (family, kind) = (seen.int(0), seen.int(1) & !FLAGS);
+        let (family, kind) = (seen.int(0), seen.int(1) & !SOCKET_FLAGS);
         let is_tcp = kind == libc::SOCK_STREAM && matches!(seen.int(2), 0 | libc::IPPROTO_TCP);
         match family {
             libc::AF_INET if is_tcp => {
@@ -140,7 +169,7 @@ impl Observer {
         self.charge(seen, Category::Network, Charge::Undeclared, target, None)
     }
 
-    /// The proxy, if these bytes are the address that stands for it.
+    /// The proxy, if these bytes are its placeholder address.
     fn proxy_at(&self, bytes: &[u8]) -> Option<&Proxy> {
         let Destinations::Proxy(proxy) = &self.policy.destinations else { return None };
         if !self.policy.reaches_some() {
@@ -209,25 +238,59 @@ impl Observer {
     /// packets have to take, or an interface. The supervisor connects the command's own socket,
     /// which would keep them. Level, name and length are registers, so what goes on here cannot
     /// become another call.
-    pub(super) fn socket_option(&mut self, seen: &StoppedCall<'_>) -> Decision {
+    pub(super) fn socket_option(&mut self, seen: &StoppedCall<'_>) -> io::Result<Decision> {
         let (level, name, length) = (seen.int(1), seen.int(2), seen.int(4));
         let shown = match (level, name) {
-            // Taking options away is what careful programs do.
+            (libc::SOL_SOCKET, PASS_CREDENTIALS | PASS_PROCESS_HANDLE) => {
+                return self.pass_credentials(seen, name);
+            }
+            // A length of 0 removes the options, which is harmless.
             (libc::IPPROTO_IP, IP_OPTIONS) if length != 0 => "options of IP packets",
             (libc::SOL_SOCKET, BIND_TO_DEVICE | BIND_TO_INTERFACE) => "an interface of its choice",
-            (libc::IPPROTO_IP | libc::IPPROTO_IPV6, name) if JOINS.contains(&name) => {
+            (libc::IPPROTO_IP, name) if MULTICAST_JOIN_OPTIONS.contains(&name) => {
                 "joining a group of receivers"
             }
-            _ => return CONTINUE,
+            (libc::IPPROTO_IPV6, name) if MULTICAST_JOIN_OPTIONS_IPV6.contains(&name) => {
+                "joining a group of receivers"
+            }
+            _ => return Ok(CONTINUE),
         };
-        self.network(seen, shown.to_owned())
+        Ok(self.network(seen, shown.to_owned()))
+    }
+
+    /// The credentials of senders. A local socket without a name gets an abstract one for this, by
+    /// the next call that connects it or sends by it; `write` is one, and does not stop. So the
+    /// option is charged like that name, and no such socket ever has it. A name is never lost:
+    /// a socket that has one is given the option by the supervisor.
+    fn pass_credentials(&mut self, seen: &StoppedCall<'_>, name: i32) -> io::Result<Decision> {
+        if seen.int(4) < size_of::<i32>() as i32 {
+            return Ok(error(libc::EINVAL));
+        }
+        let mut value = Vec::with_capacity(size_of::<i32>());
+        seen.memory.copy_into(&mut value, seen.arg(3), size_of::<i32>())?;
+        let value = i32::from(value.iter().any(|byte| *byte != 0));
+        let held = match self.hold(seen)? {
+            Ok(held) => held,
+            Err(decision) => return Ok(decision),
+        };
+        let local = sockets::family(&held.socket)? == libc::AF_UNIX;
+        if value == 0 || !local || sockets::has_name(&held.socket)? {
+            return self.perform_on(seen, held, Action::Option { name, value });
+        }
+        if sockets::is_stream(&held.socket)? && sockets::is_connected(&held.socket) {
+            // What is sent by a connected stream gives it no name; connecting it again would. The
+            // answer is that of a kernel without this option.
+            self.refused(seen.stopped.tid, seen.call.name, "credentials of senders".to_owned());
+            return Ok(error(libc::EOPNOTSUPP));
+        }
+        Ok(self.network(seen, CHOSEN_NAME.to_owned()))
     }
 
     /// Records an address that is declared whatever it is. The kernel reads it again, so what is
     /// shown is what was asked for when the guard looked.
     fn show_address(&mut self, seen: &StoppedCall<'_>, bytes: &[u8]) -> io::Result<Decision> {
         match meaning(bytes) {
-            Meaning::Nothing | Meaning::Interfaces => Ok(CONTINUE),
+            Meaning::Nothing | Meaning::ChosenName | Meaning::Interfaces => Ok(CONTINUE),
             Meaning::Far(shown) => Ok(self.network(seen, shown)),
             Meaning::Path(path) => {
                 let place = seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)?;
@@ -247,6 +310,8 @@ impl Observer {
             Meaning::Nothing | Meaning::Interfaces => {
                 return Ok(Judged::Perform(Address { bytes, target: None }));
             }
+            // No socket has such an address, and the kernel says so.
+            Meaning::ChosenName => return Ok(Judged::Answer(error(libc::EINVAL))),
             Meaning::Far(shown) => return Ok(Judged::Answer(self.network(seen, shown))),
             Meaning::Path(path) => path,
         };
@@ -295,6 +360,10 @@ impl Observer {
                 }
             }
             Meaning::Nothing | Meaning::Interfaces => CONTINUE,
+            Meaning::ChosenName => self.network(seen, CHOSEN_NAME.to_owned()),
+            Meaning::Far(shown) if !self.policy.reaches_all() && is_loopback_probe(&bytes) => {
+                self.probe_loopback(seen, &bytes, shown)?
+            }
             Meaning::Far(shown) => self.network(seen, shown),
             // The last name is the new one, so a link there is not followed.
             Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
@@ -317,6 +386,28 @@ impl Observer {
         }
         let own = self.own_sockets.clone();
         self.perform(seen, Action::Bind { address: bytes, own })
+    }
+
+    /// A socket of TCP that is bound to any port of this machine's own addresses: so libraries find
+    /// out whether it has IPv6, some when they are loaded. No other process can tell, as long as
+    /// the socket does not wait for connections, which is judged when it is tried. The answer is
+    /// the same on every host, and nothing is bound (M15).
+    fn probe_loopback(
+        &mut self,
+        seen: &StoppedCall<'_>,
+        bytes: &[u8],
+        shown: String,
+    ) -> io::Result<Decision> {
+        let held = match self.hold(seen)? {
+            Ok(held) => held,
+            Err(decision) => return Ok(decision),
+        };
+        let fits = sockets::family(&held.socket)? == family_of(bytes);
+        if !(fits && sockets::is_stream(&held.socket)?) {
+            return Ok(self.network(seen, shown));
+        }
+        self.record(seen, Category::Network, Charge::Listed, shown, true);
+        Ok(Decision::Answer(Answer::Done))
     }
 
     /// `sendto` with an address. Without one it does not stop: that is said by a register.
@@ -372,7 +463,7 @@ impl Observer {
                     }
                 }
             }
-            // What is declared goes on by itself, so nothing more has to be copied.
+            // What is declared goes on without the supervisor, so nothing more has to be copied.
             if declared {
                 continue;
             }
@@ -466,7 +557,7 @@ impl Observer {
 
 /// TCP or UDP over IP. Others can be connected by an option, or answer by themselves.
 fn is_plain(family: i32, kind: i32, protocol: i32) -> bool {
-    let kind = kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+    let kind = kind & !SOCKET_FLAGS;
     matches!(family, libc::AF_INET | libc::AF_INET6)
         && matches!(
             (kind, protocol),
@@ -513,16 +604,19 @@ fn address_bytes(
     seen.memory.bytes(address, length).map(Ok)
 }
 
+/// The family of an address; none where it is too short for one.
+fn family_of(address: &[u8]) -> i32 {
+    let family = address.first_chunk().map_or(0, |family| u16::from_ne_bytes(*family));
+    i32::from(family)
+}
+
 fn meaning(bytes: &[u8]) -> Meaning<'_> {
-    let (Some(family), Some(rest)) = (bytes.get(..2), bytes.get(2..)) else {
-        return Meaning::Nothing;
-    };
-    let family = i32::from(u16::from_ne_bytes([family[0], family[1]]));
+    let Some(rest) = bytes.get(2..) else { return Meaning::Nothing };
+    let family = family_of(bytes);
     match family {
         libc::AF_UNSPEC => Meaning::Nothing,
         libc::AF_NETLINK => Meaning::Interfaces,
-        // The kernel picks an unused abstract name.
-        libc::AF_UNIX if rest.is_empty() => Meaning::Nothing,
+        libc::AF_UNIX if rest.is_empty() => Meaning::ChosenName,
         libc::AF_UNIX if rest[0] == 0 => {
             Meaning::Far(format!("unix:@{}", text::escape(&rest[1..])))
         }
@@ -531,17 +625,32 @@ fn meaning(bytes: &[u8]) -> Meaning<'_> {
     }
 }
 
-fn far(family: i32, rest: &[u8]) -> String {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+/// An address of IP; `rest` follows its family.
+fn ip_address(family: i32, rest: &[u8]) -> Option<SocketAddr> {
     let port = || rest.get(..2).map(|port| u16::from_be_bytes([port[0], port[1]]));
     let v4 = || <[u8; 4]>::try_from(rest.get(2..6)?).ok().map(Ipv4Addr::from);
     let v6 = || <[u8; 16]>::try_from(rest.get(6..22)?).ok().map(Ipv6Addr::from);
-    let address = match family {
-        libc::AF_INET => v4().zip(port()).map(SocketAddr::from),
-        libc::AF_INET6 => v6().zip(port()).map(SocketAddr::from),
+    let ip = match family {
+        libc::AF_INET => v4().map(IpAddr::from),
+        libc::AF_INET6 => v6().map(IpAddr::from),
         _ => None,
     };
+    ip.zip(port()).map(SocketAddr::from)
+}
+
+fn far(family: i32, rest: &[u8]) -> String {
+    let address = ip_address(family, rest);
     address.map_or_else(|| format!("address family {family}"), |address| address.to_string())
+}
+
+/// Any port of an address of this machine alone, complete as the kernel takes it.
+fn is_loopback_probe(bytes: &[u8]) -> bool {
+    const LENGTHS: [usize; 2] = [16, 24];
+    let rest = bytes.get(2..).unwrap_or_default();
+    ip_address(family_of(bytes), rest).is_some_and(|address| {
+        let length = LENGTHS[usize::from(address.is_ipv6())];
+        address.port() == 0 && address.ip().is_loopback() && bytes.len() >= length
+    })
 }
 
 /// The parts of a message in one piece, up to the room that is left.

@@ -1,6 +1,6 @@
-//! Notice of what becomes of files (`inotify_add_watch`), where reads are denied: it tells the names
-//! that other programs make in a directory, and no Landlock right confines it. The supervisor asks
-//! for it itself, on a duplicate of the command's descriptor and a handle that it has judged.
+//! `inotify_add_watch`, where reads are denied: it reveals the names that other programs create in
+//! a directory, and no Landlock right confines it. The supervisor adds the watch itself, on a
+//! duplicate of the command's descriptor and by a handle that it has judged.
 
 use std::io;
 

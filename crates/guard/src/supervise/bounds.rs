@@ -40,7 +40,7 @@ impl Run<'_> {
         }
         self.made = made;
         self.measured_ms = now;
-        if let Some(name) = self.weigh(now) {
+        if let Some(name) = self.weigh(now, reaper.pid) {
             self.exit = limit(name);
             return;
         }
@@ -66,11 +66,11 @@ impl Run<'_> {
     }
 
     /// Walks through the trees from time to time, the more seldom the longer it takes.
-    fn weigh(&mut self, now: u64) -> Option<&'static str> {
+    fn weigh(&mut self, now: u64, reaper: i32) -> Option<&'static str> {
         if now < self.weighed_ms {
             return None;
         }
-        let exceeded = self.watched.exceeds(&self.policy.limits);
+        let exceeded = self.watched.exceeds(&self.policy.limits, reaper);
         let took = sys::monotonic_ms() - now;
         // At most a twentieth of the time goes into walking.
         self.weighed_ms = now + WEIGH_MS.max(20 * took);

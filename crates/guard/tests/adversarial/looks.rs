@@ -84,7 +84,7 @@ fn a_program_that_is_exchanged_during_the_look_does_not_start() {
     panic!("the program was never exchanged during the look");
 }
 
-/// The supervisor changes metadata by itself, which must not happen unseen.
+/// The supervisor itself changes metadata, which must not happen unseen.
 #[test]
 fn nothing_is_changed_for_a_process_that_has_ended() {
     for _ in 0..20 {

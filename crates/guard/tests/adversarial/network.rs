@@ -91,7 +91,40 @@ pub fn cases() -> Vec<Case> {
         NODE.iter().filter(move |(name, _)| declared.contains(name)).map(|(name, text)| {
             case("E", name, Program::Script(text), &[Network], Expect::Pass).strict().ready(shield)
         });
-    scripts.chain(allowed).chain(families()).chain(services()).chain(own()).chain(reads()).collect()
+    let sockets = families().into_iter().chain(services()).chain(names()).chain(own());
+    scripts.chain(allowed).chain(sockets).chain(reads()).collect()
+}
+
+/// Names and ports that the kernel gives a socket of its own accord.
+fn names() -> Vec<Case> {
+    let charged = Expect::Undeclared(&[Network]);
+    let row = |name, expect| case("G", name, Program::Probe(name, ""), &[], expect);
+    let by_option = |probe, what: &str, option| {
+        let name = format!("{probe}, {what}");
+        case("G", &name, Program::Probe(probe, ""), &[], charged).argument(option)
+    };
+    vec![
+        by_option("chosen_name_by_connect", "credentials", "16"),
+        by_option("chosen_name_by_connect", "handles", "76"),
+        by_option("chosen_name_by_write", "credentials", "16"),
+        by_option("chosen_name_by_write", "handles", "76"),
+        by_option("chosen_name_by_message", "credentials", "16"),
+        by_option("chosen_name_by_message", "handles", "76"),
+        row("chosen_name_by_bind", charged),
+        case(
+            "G",
+            "credentials_on_named_sockets_and_streams",
+            Program::Probe("credentials_on_named_sockets_and_streams", ""),
+            &[FsWrite],
+            Expect::Pass,
+        ),
+        // A tracer cannot exchange the socket.
+        row("port_of_udp_by_write", Expect::Pass).traced(charged),
+        row("loopback_is_probed", Expect::Pass),
+        row("loopback_is_probed_and_used", charged),
+        row("loopback_is_bound_for_datagrams", charged),
+        row("every_address_is_bound", charged),
+    ]
 }
 
 fn shield(setting: &mut Setting) {

@@ -326,7 +326,7 @@ fn no_race_reaches_the_outside() {
     }
 }
 
-/// More effects than are shown: what is left out is compared all the same, and said to be missing.
+/// More effects than are shown: what is left out is compared anyway, and said to be missing.
 #[test]
 fn transcripts_stand_for_all_effects_in_any_order() {
     let run = |script: &str, listed: u32| {

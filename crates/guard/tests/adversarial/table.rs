@@ -20,7 +20,7 @@ owns nothing) and as an ordinary user. Made by
 in five minutes, and checked by `cargo test -p side-effect-guard --test adversarial`, which runs
 those of classes F and G and a third of the others, and with `LUMIO_LONG=1` all of them.
 *Seen* is the verdict on the machine that wrote this table; where one
-word stands for both users, both saw the same. Beside its verdict every case is held to this: \
+word applies to both users, both saw the same. Beside its verdict every case is held to this: \
 nothing outside the root changed, and nothing inside it
 where the change was not declared. *strict* means that reads outside are denied. The C programs \
 are in `crates/guard/tests/adversarial/programs`,

@@ -67,6 +67,26 @@ fn the_list_of_interfaces_is_a_listed_read() {
 }
 
 #[test]
+fn a_library_that_looks_for_ipv6_when_it_is_loaded_is_not_accused() {
+    // As urllib3 does.
+    let look = "import socket; s = socket.socket(socket.AF_INET6); s.bind(('::1', 0)); s.close()";
+    let Some(python) = tool("python3").filter(|path| path.starts_with("/usr")) else {
+        eprintln!("skipped: there is no python3 of the system");
+        return;
+    };
+    let setting = Setting::new();
+    let run = |script: &str| {
+        // It would write what it compiles beside its library.
+        let command = setting.command(&python).env("PYTHONDONTWRITEBYTECODE", "1");
+        setting.run(&command.args(["-c", script]))
+    };
+    assert_pass(&run(look));
+    // To wait for connections there is another matter.
+    let waits = look.replace("s.close()", "s.listen()");
+    assert_undeclared(&run(&waits), guard::Capability::Network);
+}
+
+#[test]
 fn the_name_services_of_the_host_are_not_there() {
     let folder = Path::new("/run/nslcd");
     if folder.exists() || fs::create_dir(folder).is_err() {

@@ -91,6 +91,36 @@ fn the_tree_is_bounded() {
 }
 
 #[test]
+fn files_without_a_name_count_as_growth() {
+    let makes = [
+        // Not every file system has files that never had a name.
+        "f = open(\".\", O_TMPFILE | O_RDWR, 0600); if (f < 0) { f = open(\"a\", O_CREAT | O_RDWR, \
+         0600); unlink(\"a\"); }",
+        "f = open(\"a\", O_CREAT | O_RDWR, 0600); close(open(\"b\", O_CREAT | O_WRONLY, 0600)); \
+         rename(\"b\", \"a\");",
+    ];
+    let holds = [
+        "",
+        "mmap(0, 2 << 20, PROT_READ, MAP_SHARED, f, 0); close(f);",
+        // A thread with descriptors of its own.
+        "pthread_t t; pthread_create(&t, 0, holds, 0); while (!ready) sched_yield(); close(f);",
+    ];
+    for (make, hold) in makes.iter().flat_map(|make| holds.iter().map(move |hold| (make, hold))) {
+        let mut setting = Setting::new().declare(&[FsWrite]);
+        setting.policy.limits.tree_bytes = 1 << 20;
+        let report = setting.c(&format!(
+            "char b[65536]; volatile int ready;
+            void *holds(void *unused) {{ unshare(CLONE_FILES); ready = 1; for (;;) pause(); }}
+            int main() {{ int f; {make} memset(b, 1, sizeof b);
+            for (int i = 0; i < 32; i++) write(f, b, sizeof b);
+            {hold} for (;;) pause(); }}"
+        ));
+        assert_exec(&report);
+        assert_eq!(report.exit, limit("tree_bytes"), "{make} {hold}");
+    }
+}
+
+#[test]
 fn memory_that_processes_share_counts_once_and_all_of_it() {
     let mut setting = Setting::new().declare(&[guard::Capability::ProcessShell]);
     // Children that end while they are added up are counted with other shares than those counted

@@ -1,6 +1,7 @@
 //! Class C: writes outside the root, whatever was declared.
 
 use guard::Capability::{FsWrite, ProcessShell};
+use std::ffi::OsStr;
 use std::fs;
 
 use crate::setting::{Setting, assert_forbidden, assert_pass, no_node};
@@ -77,6 +78,33 @@ fn a_file_that_also_stands_outside_is_outside() {
     fs::hard_link(setting.base.join("victim"), setting.root.join("inner")).unwrap();
     assert_forbidden(&setting.sh("echo 1 > inner"));
     assert_eq!(fs::read_to_string(setting.base.join("victim")).unwrap(), "victim");
+}
+
+#[test]
+fn a_mount_inside_the_root_is_refused_before_the_run() {
+    let mut setting = Setting::new().declare(&[FsWrite]);
+    let (place, source) = (setting.root.join("a mount"), setting.base.join("source"));
+    fs::create_dir(&place).unwrap();
+    fs::create_dir(&source).unwrap();
+    guard::prepare_ownership(&setting.base, guard::Identity::Auto).unwrap();
+    let mount = |program: &str, arguments: &[&OsStr]| {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).output().is_ok_and(|output| output.status.success())
+    };
+    if !mount("mount", &[OsStr::new("--bind"), source.as_os_str(), place.as_os_str()]) {
+        eprintln!("skipped: only root can mount a directory in another place");
+        return;
+    }
+    let command = setting.command("/bin/sh").args(["-c", "echo 1 > 'a mount/f'"]);
+    let refused = guard::run(&command, &setting.policy).map_err(|error| error.to_string());
+    // What may be written freely, the caller has chosen.
+    setting.policy.free_writes.push(place.clone());
+    let allowed = guard::run(&command, &setting.policy);
+    assert!(mount("umount", &[place.as_os_str()]));
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("is a mount inside the root"), "{refused}");
+    assert_pass(&allowed.unwrap());
+    assert_eq!(fs::read_to_string(source.join("f")).unwrap(), "1\n");
 }
 
 #[test]

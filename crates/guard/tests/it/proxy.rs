@@ -9,7 +9,7 @@ use guard::{Charge, Code, Destinations, Proxy, Report, Verdict};
 
 use crate::setting::{Setting, assert_pass, no_node, show, text};
 
-/// Stands for the proxy; nothing listens there.
+/// The placeholder address of the proxy; nothing listens there.
 const SHOWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4280);
 
 /// A listener that answers every connection with a greeting, and what was admitted to it.
@@ -74,7 +74,7 @@ const CONNECT: &str = "int main() { struct sockaddr_in a = {AF_INET, htons(PORT)
     char b[9] = {0}; write(s, \"GET /\", 5); read(s, b, 8); puts(b); return 0; }";
 
 #[test]
-fn the_address_that_stands_for_the_proxy_leads_to_it() {
+fn the_placeholder_address_of_the_proxy_leads_to_it() {
     let service = service();
     let report = setting(&service).c(&CONNECT.replace("PORT", "4280").replace("HOST", "127.0.0.1"));
     assert_pass(&report);
