@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use egress::{Engine, Limits, Plan, Proxy, Route, Source};
+use egress::{Credential, Engine, Limits, Plan, Proxy, Route, Source};
 use futures::future::try_join_all;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -247,6 +247,9 @@ impl Bench<'_> {
 
     fn proxy(&self) -> anyhow::Result<Proxy> {
         let limits = Limits { calls: 1 << 50, concurrency: 1_024, ..Limits::default() };
+        let key = "sk-bench-0123456789-abcdefghijklmnopqrstuvwxyz-0123".to_owned();
+        let credential = Credential::new("authorization", "Bearer ", key.into());
+        let credential = credential.map_err(anyhow::Error::msg)?;
         let route = Route {
             name: "model".to_owned(),
             kind: UpstreamKind::OpenAi,
@@ -255,7 +258,8 @@ impl Bench<'_> {
             methods: Vec::new(),
             paths: Vec::new(),
             keeps_bodies: false,
-            credential: None,
+            // So that answers are searched for it, as those of a real service are.
+            credential: Some(credential),
             limits,
         };
         let client = egress::proxy::client(&route, &[]).map_err(anyhow::Error::msg)?;

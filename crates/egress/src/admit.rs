@@ -1,4 +1,4 @@
-//! What has to hold before a request leaves.
+//! Admission: the checks a request must pass before it is sent to the service.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 use wire::egress::UpstreamKind;
 
 use crate::body::Body;
-use crate::bound::{self, Bound, Unfit};
+use crate::bound::{self, Bound, RequestError};
 use crate::headers;
 use crate::meter::{Asked, Lowered, Refused, Reservation};
 use crate::proxy::Shared;
@@ -20,8 +21,8 @@ use crate::replay::identity;
 use crate::route::{Endpoint, Limits, Route};
 use crate::text::quoted;
 
-/// A request that may leave.
-pub(crate) struct Asking {
+/// A request that may be sent.
+pub(crate) struct AdmittedRequest {
     pub(crate) route: usize,
     pub(crate) endpoint: Endpoint,
     pub(crate) method: Method,
@@ -32,8 +33,8 @@ pub(crate) struct Asking {
     pub(crate) body: Bytes,
     /// Of the body as the module sent it.
     pub(crate) identity: wire::Digest,
-    /// The record of a stream was not asked for by the module.
-    pub(crate) hides: bool,
+    /// The proxy added `include_usage`, so the usage event must not be passed to the module.
+    pub(crate) hide_usage_event: bool,
     /// Whose limit is written into the request.
     pub(crate) limited_by: LimitedBy,
 }
@@ -58,8 +59,8 @@ impl LimitedBy {
         }
     }
 
-    /// What stands against a request that such a limit is too low for. Only the run's own budget is
-    /// named so: who used a budget up pays for it (R10).
+    /// The refusal of a request that this limit is too low for. Only the run's own budget is
+    /// reported as `budget_exhausted`, because the user pays for an exhausted budget (R10).
     fn refusal(self, why: &str) -> Refusal {
         match self {
             Self::Module => Refusal::invalid(why),
@@ -69,28 +70,28 @@ impl LimitedBy {
     }
 }
 
-/// A request, what is reserved for it, and its place among those under way.
-pub(crate) type Leaving = (Asking, Reservation, OwnedSemaphorePermit);
+/// A request, what is reserved for it, and its permit among those under way.
+pub(crate) type Admitted = (AdmittedRequest, Reservation, OwnedSemaphorePermit);
 
-/// Everything that has to hold before a request leaves. `path` is below the service's address, and
-/// `shown` has the query as well.
+/// Makes every check before a request is sent. `path` is below the service's address, and `shown`
+/// has the query as well.
 pub(crate) async fn admit(
     shared: &Shared,
     (index, path): (usize, &str),
     shown: &str,
     head: &request::Parts,
     body: Incoming,
-) -> Result<Leaving, Refusal> {
+) -> Result<Admitted, Refusal> {
     let route = &shared.routes[index];
     let (endpoint, url, headers) = check_head(route, path, head)?;
 
-    // More than the operator allows at once wait for their turn. They wait before their bodies are
-    // read, so that no more of these are in memory than may be under way.
-    let turn = Arc::clone(&shared.places[index]).acquire_owned().await;
-    let turn = turn.map_err(|_| Refusal::limit("the proxy has ended"))?;
+    // Requests above the operator's limit of concurrent ones wait here, before their bodies are
+    // read: no more bodies are in memory than requests may be under way.
+    let permit = Arc::clone(&shared.places[index]).acquire_owned().await;
+    let permit = permit.map_err(|_| Refusal::limit("the proxy has ended"))?;
     let bytes = read(body, &route.limits).await?;
 
-    let mut asking = Asking {
+    let mut request = AdmittedRequest {
         route: index,
         endpoint,
         method: head.method.clone(),
@@ -99,14 +100,14 @@ pub(crate) async fn admit(
         headers,
         identity: identity(&bytes),
         body: bytes,
-        hides: false,
+        hide_usage_event: false,
         limited_by: LimitedBy::Module,
     };
-    let bounded = bounded(route, endpoint, &asking.body)?;
+    let bounded = bounded(route, endpoint, &request.body)?;
     let Some((mut parsed, bound)) = bounded else {
         let asked = Asked { llm_in: 0, llm_out: 0, writes: false };
         let reservation = reserve(shared, index, asked).await?;
-        return Ok((asking, reservation, turn));
+        return Ok((request, reservation, permit));
     };
     let asked = Asked {
         llm_in: bound.input,
@@ -114,16 +115,16 @@ pub(crate) async fn admit(
         writes: bound.writes,
     };
     let reservation = reserve(shared, index, asked).await?;
-    asking.limited_by = LimitedBy::of(&bound, &reservation);
+    request.limited_by = LimitedBy::of(&bound, &reservation);
     match bound::limit(endpoint, &mut parsed, &bound, reservation.llm_out) {
-        Ok(hides) => asking.hides = hides,
+        Ok(hide) => request.hide_usage_event = hide,
         Err(why) => {
             shared.meter.release(reservation);
-            return Err(asking.limited_by.refusal(&why));
+            return Err(request.limited_by.refusal(&why));
         }
     }
-    asking.body = parsed.to_bytes().into();
-    Ok((asking, reservation, turn))
+    request.body = parsed.to_bytes().into();
+    Ok((request, reservation, permit))
 }
 
 /// What a request's head says: the endpoint, the address, and the headers that leave.
@@ -133,9 +134,10 @@ fn check_head(
     head: &request::Parts,
 ) -> Result<(Endpoint, Url, HeaderMap), Refusal> {
     if head.method == Method::CONNECT || headers::asks_for_another_protocol(&head.headers) {
-        return Err(Refusal::forbidden("tunnels and other protocols do not leave"));
+        return Err(Refusal::forbidden("CONNECT and protocol upgrades are not allowed"));
     }
     let endpoint = route.endpoint(&head.method, path).map_err(Refusal::forbidden)?;
+    endpoint.check_query(head.uri.query()).map_err(Refusal::forbidden)?;
     let url = route.target(path, head.uri.query()).map_err(Refusal::forbidden)?;
     let mut headers = headers::leaving(&head.headers, route);
     if route.kind != UpstreamKind::Http && head.method == Method::POST {
@@ -150,28 +152,50 @@ fn bounded(
     endpoint: Endpoint,
     bytes: &[u8],
 ) -> Result<Option<(Body, Bound)>, Refusal> {
-    if !endpoint.is_metered() {
+    if !endpoint.names_a_model() {
         return Ok(None);
     }
     let body = Body::parse(bytes).map_err(|error| {
-        Refusal::invalid(format!("the request cannot be read in one way: {error}"))
+        Refusal::invalid(format!("the body must be one unambiguous JSON object: {error}"))
     })?;
-    let model = body.get("model").and_then(serde_json::Value::as_str);
-    let Some(model) = model else {
-        return Err(Refusal::invalid("the request names no \"model\""));
-    };
-    if !route.models.is_empty() && !route.models.iter().any(|allowed| allowed == model) {
-        let (model, allowed) = (quoted(model), route.models.join(", "));
-        return Err(Refusal::forbidden(format!(
-            "the model {model} is not one that the module declares: {allowed}"
-        )));
+    check_models(route, &body)?;
+    if !endpoint.is_metered() {
+        bound::check_members(&body)?;
+        return Ok(None);
     }
-    let bound = bound::bound(endpoint, &body, &route.limits.allowance);
-    let bound = bound.map_err(|unfit| match unfit {
-        Unfit::Invalid(why) => Refusal::invalid(why),
-        Unfit::Unbounded(why) => Refusal::forbidden(why),
-    })?;
+    let bound = bound::bound(endpoint, &body, &route.limits.allowance)?;
     Ok(Some((body, bound)))
+}
+
+/// Refuses a request that names no model, or any that the module does not declare.
+fn check_models(route: &Route, body: &Body) -> Result<(), Refusal> {
+    if !body.get("model").is_some_and(Value::is_string) {
+        return Err(Refusal::invalid("the request names no \"model\""));
+    }
+    if route.models.is_empty() {
+        return Ok(());
+    }
+    let is_declared = |model: &Value| {
+        let name = model.as_str();
+        model.is_null() || name.is_some_and(|name| route.models.iter().any(|one| one == name))
+    };
+    let Some(other) = bound::models(body).into_iter().find(|model| !is_declared(model)) else {
+        return Ok(());
+    };
+    let other = other.as_str().map_or_else(|| quoted(&other.to_string()), quoted);
+    let allowed = route.models.join(", ");
+    Err(Refusal::forbidden(format!(
+        "the model {other} is not one that the module declares: {allowed}"
+    )))
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Invalid(why) => Self::invalid(why),
+            RequestError::Unbounded(why) | RequestError::NotAllowed(why) => Self::forbidden(why),
+        }
+    }
 }
 
 async fn reserve(shared: &Shared, route: usize, asked: Asked) -> Result<Reservation, Refusal> {

@@ -1,14 +1,15 @@
 //! The most tokens that a request can use, from what it holds alone (E4).
 //!
-//! A token stands for at least one byte of text, so the UTF-8 bytes of all text that is sent bound
-//! the tokens read, beside what a service adds by itself: that is the operator's allowance. Nothing
-//! is estimated. What has no such bound is refused, and so is every member that is not known here,
-//! unless the operator states a maximum.
+//! A token represents at least one byte of text, so the UTF-8 bytes of all text that is sent bound
+//! the tokens read, beside what a service adds on its own: that is the operator's allowance.
+//! Nothing is estimated. What has no such bound is refused unless the operator states a maximum for
+//! it. A member that is not known here is refused in any case, since it could name another model or
+//! raise the cost.
 
 use serde_json::{Map, Value, json};
 
 use crate::body::Body;
-use crate::route::{Allowance, Endpoint};
+use crate::route::{Allowance, Endpoint, may_name_a_model};
 use crate::text::quoted;
 
 /// Members that neither are text for the model nor point to any.
@@ -16,6 +17,7 @@ const SETTINGS: &[&str] = &[
     "model",
     "stream",
     "stream_options",
+    "background",
     "temperature",
     "top_p",
     "top_k",
@@ -63,6 +65,29 @@ const TEXTS: &[&str] = &["messages", "system", "prompt", "input", "instructions"
 /// Members that a service writes into the prompt in a form of its own.
 const TOOLS: &[&str] =
     &["tools", "tool_choice", "functions", "function_call", "response_format", "output_config"];
+
+/// Members that make the model read or write what nothing sent bounds.
+const UNBOUNDED: &[&str] = &[
+    "audio",
+    "modalities",
+    "prediction",
+    "web_search_options",
+    "previous_response_id",
+    "conversation",
+    "container",
+    "context_management",
+    "mcp_servers",
+];
+
+/// Members of which some values cost more for the same tokens, and the values that do not.
+const PRICED: &[(&str, &[&str])] = &[
+    ("service_tier", &["auto", "default", "flex", "standard_only"]),
+    ("inference_geo", &["global"]),
+];
+
+/// Members whose own members have names of the module's choice.
+const FREE: &[&str] =
+    &["arguments", "input_examples", "input_schema", "metadata", "parameters", "schema"];
 
 /// Members of a message or of a part of one that hold text, or a word of the protocol.
 const PARTS: &[&str] = &[
@@ -147,39 +172,101 @@ pub struct Bound {
     pub streamed: bool,
 }
 
-/// Why a request is refused, whatever is left of any budget.
+/// Why a request is refused regardless of the remaining budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unfit {
-    /// It is wrong by itself.
+pub enum RequestError {
+    /// The request itself is invalid.
     Invalid(String),
     /// Its tokens have no bound, or cannot be counted.
     Unbounded(String),
+    /// It could ask another model, or cost more for the same tokens.
+    NotAllowed(String),
+}
+
+/// Refuses members that are not known, and values for which a service charges more.
+///
+/// # Errors
+/// [`RequestError::NotAllowed`].
+pub fn check_members(body: &Body) -> Result<(), RequestError> {
+    let known = [SETTINGS, TEXTS, TOOLS, UNBOUNDED];
+    let is_known = |name: &str| known.iter().any(|list| list.contains(&name));
+    for name in body.names().filter(|name| !is_known(name)) {
+        if body.get(name).is_some() {
+            let name = quoted(name);
+            return Err(RequestError::NotAllowed(format!(
+                "the member {name} is not known: it could name another model or raise the cost"
+            )));
+        }
+    }
+    for (name, values) in PRICED {
+        let Some(value) = body.get(name) else { continue };
+        if !value.as_str().is_some_and(|value| values.contains(&value)) {
+            let values = values.join(", ");
+            return Err(RequestError::NotAllowed(format!(
+                "{name:?}: expected one of {values}, since others may cost more"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Everything in a request that may say which model answers: its `model`, and members of tools and
+/// other parts.
+pub fn models(body: &Body) -> Vec<&Value> {
+    let mut found = Vec::new();
+    find_models(&body.value, &mut found);
+    found
+}
+
+fn find_models<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|one| find_models(one, found)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                if may_name_a_model(name) {
+                    found.push(value);
+                    continue;
+                }
+                // What a tool was called with.
+                let is_call = name == "input" && value.is_object();
+                if !is_call && !FREE.contains(&name.as_str()) {
+                    find_models(value, found);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Bounds a request.
 ///
 /// # Errors
-/// [`Unfit`].
-pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<Bound, Unfit> {
+/// [`RequestError`].
+pub fn bound(
+    endpoint: Endpoint,
+    body: &Body,
+    allowance: &Allowance,
+) -> Result<Bound, RequestError> {
+    check_members(body)?;
     let mut text = Text { bytes: 0, unbounded: 0, first: None };
     for name in body.names() {
         let Some(value) = body.get(name) else { continue };
         if name == "prompt" && value.is_object() {
-            // The id of a text that lies at the service.
-            text.has_no_bound(|| "a prompt by its id".to_owned());
+            // The id of a text that is stored at the service.
+            text.add_unbounded(|| "a prompt by its id".to_owned());
         } else if TEXTS.contains(&name) {
             text.add(value);
         } else if TOOLS.contains(&name) {
             text.add_tools(name, value);
-        } else if !SETTINGS.contains(&name) {
-            text.has_no_bound(|| format!("the member {} is not known", quoted(name)));
+        } else if UNBOUNDED.contains(&name) {
+            text.add_unbounded(|| format!("the member {}", quoted(name)));
         } else if name == "text" || name == "thinking" || name == "reasoning" {
             // A form of the answer may hold a schema; the others are words of the protocol.
             text.bytes += length_of(value);
         }
     }
 
-    switches(body)?;
+    check_flags(body)?;
 
     // A service wraps each message in some tokens of its own; the operator states how many.
     let messages = ["messages", "input"].iter().filter_map(|name| body.get(name)?.as_array());
@@ -197,7 +284,7 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
         }
         (Some(first), None) => {
             let why = format!("the tokens of this request have no bound: {first}");
-            return Err(Unfit::Unbounded(why));
+            return Err(RequestError::Unbounded(why));
         }
     }
 
@@ -205,40 +292,43 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
     let choices = if writes { choices(endpoint, body)? } else { 0 };
     let output = if writes { stated_limit(endpoint, body)? } else { Some(0) };
     if let Some(stated) = output {
-        leaves_an_answer(endpoint, body, stated).map_err(Unfit::Invalid)?;
+        check_thinking_fits(endpoint, body, stated).map_err(RequestError::Invalid)?;
     }
     let output = output.map(|limit| limit.saturating_mul(choices));
     Ok(Bound { input, output, choices, writes, streamed: body.value["stream"] == true })
 }
 
-/// Refuses what services read in different ways: some take "true" or 1 for a yes.
-fn switches(body: &Body) -> Result<(), Unfit> {
+/// Requires real booleans: some services also accept "true" or 1, so that the proxy and a service
+/// could disagree.
+fn check_flags(body: &Body) -> Result<(), RequestError> {
     for name in ["background", "stream"] {
         if body.get(name).is_some_and(|value| !value.is_boolean()) {
-            return Err(Unfit::Invalid(format!("{name:?} is neither true nor false")));
+            return Err(RequestError::Invalid(format!("{name:?} is neither true nor false")));
         }
     }
     if body.get("stream_options").is_some_and(|value| !value.is_object()) {
-        return Err(Unfit::Invalid("\"stream_options\" is no object".to_owned()));
+        return Err(RequestError::Invalid("\"stream_options\" is no object".to_owned()));
     }
     if body.value["background"] == true {
         let why = "an answer in the background cannot be counted".to_owned();
-        return Err(Unfit::Unbounded(why));
+        return Err(RequestError::Unbounded(why));
     }
     Ok(())
 }
 
 /// A service counts thinking as written, and refuses a limit that thinking alone uses up.
-fn leaves_an_answer(endpoint: Endpoint, body: &Body, limit: u64) -> Result<(), String> {
+fn check_thinking_fits(endpoint: Endpoint, body: &Body, limit: u64) -> Result<(), String> {
     let thinking = body.value["thinking"]["budget_tokens"].as_u64().unwrap_or(0);
     if endpoint == Endpoint::Messages && thinking > 0 && thinking >= limit {
-        return Err(format!("its {thinking} tokens of thinking leave none of {limit} to answer"));
+        return Err(format!(
+            "thinking.budget_tokens ({thinking}) must be less than the limit of output ({limit})"
+        ));
     }
     Ok(())
 }
 
 /// Writes the granted limit into the request, and asks for the record of tokens in a stream.
-/// Answers whether the record is one that the module did not ask for.
+/// Returns whether the record is one that the module did not ask for.
 ///
 /// # Errors
 /// The request cannot be answered within what was granted.
@@ -257,7 +347,7 @@ pub fn limit(
                 bound.choices
             ));
         }
-        leaves_an_answer(endpoint, body, each)?;
+        check_thinking_fits(endpoint, body, each)?;
 
         // Every limit that is stated is lowered: which of two a service heeds is its own affair.
         let names = limit_names(endpoint);
@@ -293,27 +383,28 @@ fn limit_names(endpoint: Endpoint) -> &'static [&'static str] {
 }
 
 /// The least of the limits that the request states.
-fn stated_limit(endpoint: Endpoint, body: &Body) -> Result<Option<u64>, Unfit> {
+fn stated_limit(endpoint: Endpoint, body: &Body) -> Result<Option<u64>, RequestError> {
     let mut least: Option<u64> = None;
     for name in limit_names(endpoint) {
         let Some(value) = body.get(name) else { continue };
         let value = value.as_u64().filter(|value| *value > 0);
-        let value =
-            value.ok_or_else(|| Unfit::Invalid(format!("{name:?} is no whole number from 1")))?;
+        let value = value.ok_or_else(|| {
+            RequestError::Invalid(format!("{name:?}: expected a whole number from 1"))
+        })?;
         least = Some(least.map_or(value, |known| known.min(value)));
     }
     Ok(least)
 }
 
 /// How many answers are written for one request.
-fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, Unfit> {
+fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, RequestError> {
     let number = |name: &str| match body.get(name) {
         None => Ok(1),
         Some(value) => match value.as_u64() {
             Some(number @ 1..=MAX_CHOICES) => Ok(number),
             _ => {
-                let why = format!("{name:?} is no whole number from 1 to {MAX_CHOICES}");
-                Err(Unfit::Invalid(why))
+                let why = format!("{name:?}: expected a whole number from 1 to {MAX_CHOICES}");
+                Err(RequestError::Invalid(why))
             }
         },
     };
@@ -334,13 +425,14 @@ fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, Unfit> {
 /// All text of a request, and what in it has no bound.
 struct Text {
     bytes: u64,
-    /// How much has none, and the first of it.
+    /// The number of parts without a bound.
     unbounded: u64,
+    /// A description of the first of them.
     first: Option<String>,
 }
 
 impl Text {
-    fn has_no_bound(&mut self, what: impl FnOnce() -> String) {
+    fn add_unbounded(&mut self, what: impl FnOnce() -> String) {
         self.unbounded += 1;
         self.first.get_or_insert_with(what);
     }
@@ -362,7 +454,7 @@ impl Text {
         if let Some(kind) = kind
             && !KINDS.contains(&kind)
         {
-            return self.has_no_bound(|| format!("a part of type {}", quoted(kind)));
+            return self.add_unbounded(|| format!("a part of type {}", quoted(kind)));
         }
 
         for (name, value) in members {
@@ -373,12 +465,14 @@ impl Text {
                 }
                 "source" => self.add_source(value),
                 "id" if !value.is_null() && !brings_its_text(kind, members) => {
-                    self.has_no_bound(|| "an id of what lies at the service".to_owned());
+                    self.add_unbounded(|| {
+                        "an id that refers to content stored at the service".to_owned()
+                    });
                 }
                 name if PARTS.contains(&name) => self.add(value),
                 _ if value.is_null() => {}
                 name => {
-                    self.has_no_bound(|| format!("the member {} of a message", quoted(name)));
+                    self.add_unbounded(|| format!("the member {} of a message", quoted(name)));
                 }
             }
         }
@@ -391,27 +485,27 @@ impl Text {
         if !matches!(kind, Some("text" | "content")) {
             let kind = kind.unwrap_or("none");
             return self
-                .has_no_bound(|| format!("a document from a source of type {}", quoted(kind)));
+                .add_unbounded(|| format!("a document from a source of type {}", quoted(kind)));
         }
         for (name, value) in members {
             match name.as_str() {
                 "data" | "content" => self.add(value),
                 "type" | "media_type" => {}
                 name => {
-                    self.has_no_bound(|| format!("the member {} of a source", quoted(name)));
+                    self.add_unbounded(|| format!("the member {} of a source", quoted(name)));
                 }
             }
         }
     }
 
-    /// Counts what is offered to the model, as JSON. Tools that run at the service read what nobody
-    /// here can count.
+    /// Counts what is offered to the model, as JSON. Tools that run at the service read what
+    /// cannot be counted here.
     fn add_tools(&mut self, name: &str, value: &Value) {
         self.bytes += length_of(value);
         for tool in value.as_array().into_iter().flatten().filter(|_| name == "tools") {
             match tool["type"].as_str() {
                 None | Some("function" | "custom") => {}
-                Some(kind) => self.has_no_bound(|| format!("a tool of type {}", quoted(kind))),
+                Some(kind) => self.add_unbounded(|| format!("a tool of type {}", quoted(kind))),
             }
         }
     }
@@ -419,7 +513,7 @@ impl Text {
 
 /// Whether a part with an `id` has everything that the model reads of it, so that the id only names
 /// it: calls of tools (the id pairs them with their results), and what a service has written and is
-/// sent again whole. An id without any text stands for something that lies at the service
+/// sent again whole. An id without any text refers to something stored at the service
 /// (`item_reference`, whose type may be left out), and so does reasoning that is not sent along in
 /// its encrypted form: its summary is not what the model reads.
 fn brings_its_text(kind: Option<&str>, members: &Map<String, Value>) -> bool {
@@ -455,7 +549,7 @@ mod tests {
         Body::parse(value.to_string().as_bytes()).unwrap()
     }
 
-    fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, Unfit> {
+    fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, RequestError> {
         bound(endpoint, &body(value), &NONE)
     }
 
@@ -466,7 +560,7 @@ mod tests {
                 let request = json!({ "model": "m", "messages": [], name: value });
                 let error = of(Endpoint::Chat, &request).unwrap_err();
                 let expected = format!("{name:?} is neither true nor false");
-                assert_eq!(error, Unfit::Invalid(expected));
+                assert_eq!(error, RequestError::Invalid(expected));
             }
         }
         let plain = json!({ "model": "m", "messages": [], "stream": null });
@@ -549,12 +643,68 @@ mod tests {
         ];
         for (endpoint, value) in cases {
             let error = of(endpoint, &value).unwrap_err();
-            let Unfit::Unbounded(why) = error else { panic!("{value}: {error:?}") };
+            let RequestError::Unbounded(why) = error else { panic!("{value}: {error:?}") };
             assert!(why.contains("no bound"), "{value}: {why}");
             let allowance = Allowance { unbounded: Some(1_000), ..NONE };
             let bounded = bound(endpoint, &body(&value), &allowance).unwrap();
             assert!(bounded.input >= 1_000, "{value}");
         }
+    }
+
+    /// Whatever the operator states for parts without a bound.
+    #[test]
+    fn what_could_name_another_model_or_raise_the_cost_is_refused() {
+        let allowance = Allowance { unbounded: Some(1_000), ..NONE };
+        for (name, value) in [
+            ("extra_body", json!({ "model": "other" })),
+            ("models", json!(["other"])),
+            ("fallbacks", json!([{ "model": "other" }])),
+            ("route", json!("fallback")),
+            ("provider", json!({ "order": ["dear"] })),
+            ("plugins", json!([{ "id": "web" }])),
+            ("speed", json!("fast")),
+            ("Model", json!("other")),
+            ("unknown", json!(false)),
+            ("service_tier", json!("priority")),
+            ("service_tier", json!(["default"])),
+            ("inference_geo", json!("us")),
+        ] {
+            for endpoint in [Endpoint::Chat, Endpoint::Responses, Endpoint::Messages] {
+                let request = json!({ "model": "m", "messages": [], name: value });
+                let error = bound(endpoint, &body(&request), &allowance).unwrap_err();
+                assert!(matches!(error, RequestError::NotAllowed(_)), "{request}: {error:?}");
+            }
+        }
+        for more in [
+            json!({ "unknown": null }),
+            json!({ "service_tier": "flex" }),
+            json!({ "background": false, "inference_geo": "global" }),
+        ] {
+            let mut request = json!({ "model": "m", "messages": [] });
+            request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            bound(Endpoint::Chat, &body(&request), &NONE).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_place_that_may_name_a_model_is_found() {
+        let request = json!({ "model": "a", "messages": [
+                { "role": "user", "content": [{ "type": "x", "nested": { "model_id": "b" } }] },
+                { "role": "assistant", "content": [
+                    { "type": "tool_use", "id": "1", "name": "f", "input": { "model": "no" } }] }],
+            "tools": [
+                { "type": "image_generation", "model": "c" },
+                { "type": "x", "options": { "fallbacks": ["d"] } },
+                { "type": "function", "function": { "name": "f", "arguments": { "model": "no" },
+                    "parameters": { "properties": { "model": { "type": "string" } } } } },
+                { "name": "f", "input_schema": { "properties": { "model": {} } } }],
+            "response_format": { "type": "json_schema", "json_schema": {
+                "schema": { "properties": { "model": {} } } } },
+            "metadata": { "model": "no" }, "reasoning": { "Model": null } });
+        let request = body(&request);
+        let mut found: Vec<String> = models(&request).into_iter().map(Value::to_string).collect();
+        found.sort();
+        assert_eq!(found, [r#""a""#, r#""b""#, r#""c""#, r#"["d"]"#, "null"]);
     }
 
     #[test]
@@ -645,7 +795,7 @@ mod tests {
             (Endpoint::Messages, thinking(200)),
         ] {
             let error = of(endpoint, &value).unwrap_err();
-            assert!(matches!(error, Unfit::Invalid(_)), "{value}: {error:?}");
+            assert!(matches!(error, RequestError::Invalid(_)), "{value}: {error:?}");
         }
         assert_eq!(of(Endpoint::Messages, &thinking(99)).unwrap().output, Some(100));
     }
@@ -654,10 +804,11 @@ mod tests {
     fn a_long_name_is_not_repeated_and_many_are_counted() {
         let mut request = json!({ "messages": [] });
         request["x".repeat(1 << 20)] = json!(1);
-        let Err(Unfit::Unbounded(why)) = of(Endpoint::Chat, &request) else { panic!() };
+        let Err(RequestError::NotAllowed(why)) = of(Endpoint::Chat, &request) else { panic!() };
         assert!(why.len() < 500 && why.contains("cut: it has 1048576 bytes"), "{why}");
-        let names = (0..1_000).map(|number| (format!("x{number}"), json!(1)));
-        request = names.collect::<Map<_, _>>().into();
+        let image = json!({ "type": "image_url", "image_url": { "url": "x" } });
+        let content = vec![image; 1_000];
+        let request = json!({ "messages": [{ "role": "", "content": content }] });
         let allowance = Allowance { unbounded: Some(10), ..NONE };
         assert_eq!(bound(Endpoint::Chat, &body(&request), &allowance).unwrap().input, 10_000);
     }

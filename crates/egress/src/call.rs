@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use wire::Hasher;
 use wire::egress::{Call, CallOutcome, MAX_PATH, answer_hasher, request_digest};
 
-use crate::admit::{Asking, LimitedBy, admit};
+use crate::admit::{Admitted, AdmittedRequest, LimitedBy, admit};
 use crate::decode::{DecodeError, Decoder};
 use crate::evidence::Bodies;
 use crate::headers;
@@ -56,46 +56,55 @@ pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Re
         let status = StatusCode::NOT_FOUND;
         return Refusal { status, code: "no_such_service", message: text }.response();
     };
-    let route = &shared.routes[index];
     let shown = match head.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.clone(),
     };
-    // Until more is known, for the case that it is refused.
-    let mut call = Call {
-        index: 0,
-        upstream: route.name.clone(),
-        method: head.method.to_string(),
-        path: shown.chars().take(MAX_PATH).collect(),
-        outcome: CallOutcome::Refused,
-        status: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        request: request_digest(head.method.as_str(), &shown, b""),
-        answer: None,
-        llm_in: 0,
-        llm_out: 0,
-        unbilled: 0,
-        reason: None,
-        wall_ms: 0,
-    };
-    let leaving = match admit(&shared, (index, &path), &shown, &head, body).await {
-        // From here on nothing waits until the request is on its own task: a module that goes away
-        // takes no reservation along.
-        Ok(leaving) => leaving,
+    let mut call = refused(&shared.routes[index], &head.method, &shown);
+    match admit(&shared, (index, &path), &shown, &head, body).await {
+        Ok(admitted) => send(shared, admitted, call).await,
         Err(refusal) => {
             if refusal.code == "budget_exhausted" {
                 shared.evidence.budget(&refusal.message);
             }
             call.reason = Some(refusal.message.clone());
             shared.evidence.refuse(call);
-            return refusal.response();
+            refusal.response()
         }
-    };
-    let (asking, reservation, turn) = leaving;
-    call.request_bytes = asking.body.len() as u64;
-    call.request = request_digest(asking.method.as_str(), &asking.path, &asking.body);
-    call.outcome = if asking.endpoint.is_metered() {
+    }
+}
+
+/// The line of a request of which no more is known, for the case that it is refused.
+fn refused(route: &Route, method: &Method, shown: &str) -> Call {
+    Call {
+        index: 0,
+        upstream: route.name.clone(),
+        method: method.to_string(),
+        path: shown.chars().take(MAX_PATH).collect(),
+        outcome: CallOutcome::Refused,
+        status: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        request: request_digest(method.as_str(), shown, b""),
+        answer: None,
+        llm_in: 0,
+        llm_out: 0,
+        unbilled: 0,
+        reason: None,
+        wall_ms: 0,
+    }
+}
+
+/// Sends a request that was admitted, and waits for the head of its answer. Until the request is on
+/// a task of its own nothing waits, so that a module that goes away takes no reservation along.
+async fn send(
+    shared: Arc<Shared>,
+    (admitted, reservation, permit): Admitted,
+    mut call: Call,
+) -> Response<Out> {
+    call.request_bytes = admitted.body.len() as u64;
+    call.request = request_digest(admitted.method.as_str(), &admitted.path, &admitted.body);
+    call.outcome = if admitted.endpoint.is_metered() {
         CallOutcome::Inconclusive
     } else {
         CallOutcome::Complete
@@ -105,22 +114,22 @@ pub(crate) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Re
         Err(why) => {
             shared.meter.release(reservation);
             call.reason = Some(why.clone());
-            (call.request_bytes, call.llm_in) = (0, 0);
+            call.request_bytes = 0;
             shared.evidence.refuse(call);
             return Refusal::limit(why).response();
         }
     };
 
     let (head, answered) = oneshot::channel();
-    let at_service = AtService { shared, asking, place, reservation, begun: Instant::now() };
+    let at_service = AtService { shared, admitted, place, reservation, begun: Instant::now() };
     tokio::spawn(async move {
-        let _turn = turn;
+        let _permit = permit;
         at_service.carry_out(head).await;
     });
     match answered.await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refusal.response(),
-        Err(_) => Refusal::upstream("the request was given up").response(),
+        Err(_) => Refusal::upstream("the proxy dropped the request (internal error)").response(),
     }
 }
 
@@ -137,7 +146,7 @@ fn find(shared: &Shared, uri: &Uri) -> Option<(usize, String)> {
 /// A request that leaves, or is about to.
 struct AtService {
     shared: Arc<Shared>,
-    asking: Asking,
+    admitted: AdmittedRequest,
     place: usize,
     reservation: Reservation,
     begun: Instant,
@@ -151,10 +160,10 @@ enum Answer {
 
 /// Why there is no answer.
 enum NoAnswer {
-    /// Nothing left.
-    Unreached(String),
+    /// The request was not sent.
+    NotSent(String),
     Failed(String),
-    Late(String),
+    TimedOut(String),
 }
 
 /// What came of an answer's body.
@@ -257,7 +266,7 @@ fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl AtService {
     fn route(&self) -> &Route {
-        &self.shared.routes[self.asking.route]
+        &self.shared.routes[self.admitted.route]
     }
 
     async fn carry_out(self, head: Head) {
@@ -268,13 +277,13 @@ impl AtService {
     }
 
     async fn ask(&self) -> Result<Answer, NoAnswer> {
-        let Asking { method, path, .. } = &self.asking;
+        let AdmittedRequest { method, path, .. } = &self.admitted;
         let route = self.route();
         match &self.shared.source {
             Source::Recorded(recording) => {
                 let recorded = recording
-                    .answer_by(&route.name, method.as_str(), path, self.asking.identity)
-                    .map_err(NoAnswer::Unreached)?;
+                    .answer_by(&route.name, method.as_str(), path, self.admitted.identity)
+                    .map_err(NoAnswer::NotSent)?;
                 let bytes = recorded.bytes().map_err(NoAnswer::Failed)?;
                 let mut headers = HeaderMap::new();
                 let kind = recorded.content_type.as_deref().and_then(|kind| kind.parse().ok());
@@ -282,13 +291,13 @@ impl AtService {
                     headers.insert(header::CONTENT_TYPE, kind);
                 }
                 let status = StatusCode::from_u16(recorded.status)
-                    .map_err(|_| NoAnswer::Failed("its recorded status is none".to_owned()))?;
+                    .map_err(|_| NoAnswer::Failed("its recorded status is invalid".to_owned()))?;
                 Ok(Answer::Recorded(status, headers, Some(Bytes::from(bytes))))
             }
             Source::Live(clients) => {
-                let client = clients.get(self.asking.route);
+                let client = clients.get(self.admitted.route);
                 let client = client.ok_or_else(|| {
-                    NoAnswer::Unreached("there is no client for the service".to_owned())
+                    NoAnswer::NotSent("there is no client for the service".to_owned())
                 })?;
                 self.ask_service(client).await
             }
@@ -296,7 +305,7 @@ impl AtService {
     }
 
     async fn ask_service(&self, client: &Client) -> Result<Answer, NoAnswer> {
-        let Asking { method, url, headers, body, .. } = &self.asking;
+        let AdmittedRequest { method, url, headers, body, .. } = &self.admitted;
         let route = self.route();
         let mut request = client.request(method.clone(), url.clone());
         request = request.headers(headers.clone());
@@ -307,7 +316,7 @@ impl AtService {
         }
         let patience = route.limits.idle.min(route.limits.total);
         match tokio::time::timeout(patience, request.send()).await {
-            // What follows speaks another protocol, which nobody here reads.
+            // An unexpected 1xx (101): the bytes that follow are not HTTP and cannot be metered.
             Ok(Ok(response)) if response.status().is_informational() => {
                 let status = response.status().as_u16();
                 let text = format!("{:?} answered {status}, which nothing asked for", route.name);
@@ -316,18 +325,24 @@ impl AtService {
             Ok(Ok(response)) => Ok(Answer::Live(response)),
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
                 let text = format!("{:?} cannot be reached: {}", route.name, cause(&error));
-                Err(NoAnswer::Unreached(text))
+                Err(NoAnswer::NotSent(text))
             }
             Ok(Err(error)) => {
                 let text = format!("{:?} gave no answer: {}", route.name, cause(&error));
                 Err(NoAnswer::Failed(text))
             }
-            Err(_) => Err(NoAnswer::Late(format!(
+            Err(_) => Err(NoAnswer::TimedOut(format!(
                 "{:?} gave no answer within {} ms",
                 route.name,
                 patience.as_millis()
             ))),
         }
+    }
+
+    /// Whether an answer with this status has a body (RFC 9112, 6.3).
+    fn has_body(&self, status: StatusCode) -> bool {
+        let without = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        self.admitted.method != Method::HEAD && !without.contains(&status)
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -337,9 +352,9 @@ impl AtService {
     fn without_answer(self, none: NoAnswer, head: Head) {
         let scrubber = Scrubber::new(self.route().credential.as_ref());
         let (left, refusal) = match none {
-            NoAnswer::Unreached(why) => (false, Refusal::upstream(scrubber.text(&why))),
+            NoAnswer::NotSent(why) => (false, Refusal::upstream(scrubber.text(&why))),
             NoAnswer::Failed(why) => (true, Refusal::upstream(scrubber.text(&why))),
-            NoAnswer::Late(why) => (true, Refusal::late(scrubber.text(&why))),
+            NoAnswer::TimedOut(why) => (true, Refusal::late(scrubber.text(&why))),
         };
         let meter = &self.shared.meter;
         self.shared.evidence.end(self.place, None, |call, reservation| {
@@ -353,7 +368,7 @@ impl AtService {
                 call.request_bytes = 0;
             }
         });
-        // Nobody waits any more where the module has gone.
+        // The receiver is gone where the module has closed its connection.
         let _ = head.send(Err(refusal));
     }
 
@@ -380,8 +395,8 @@ impl AtService {
             kept_headers.remove(header::CONTENT_TYPE);
         }
         let passing = Passing { answer, scrubber, response, kept_headers };
-        let reads = self.asking.endpoint.is_metered() && status.is_success();
-        let reader = reads.then(|| Reader::new(self.asking.endpoint));
+        let reads = self.admitted.endpoint.is_metered() && status.is_success();
+        let reader = reads.then(|| Reader::new(self.admitted.endpoint));
         match reader {
             Some(reader) if !is_stream(passing.answer.headers()) => {
                 self.pass_whole(passing, reader, head).await;
@@ -390,30 +405,26 @@ impl AtService {
         }
     }
 
-    /// Passes an answer on that has a record somewhere in it: nothing before it is there whole.
+    /// Buffers an answer whose usage record may be anywhere in its JSON, then passes it on whole.
     async fn pass_whole(self, passing: Passing, mut reader: Reader, head: Head) {
         let Passing { mut answer, scrubber, mut response, kept_headers } = passing;
         let mut received = self.receive(&mut answer, scrubber, None, &mut None).await;
-        let mut passed = match &received.lost {
-            None => Ok(()),
-            Some(why) => Err(Refusal::upstream(why.clone())),
-        };
-        if received.lost.is_none() {
-            match parsed(&received.kept).await {
-                Ok(value) => reader.whole(&value),
-                Err(error) => {
-                    received.lost = Some(format!("the answer is no JSON: {error}"));
-                    passed = Ok(());
+        let answer = match received.lost.clone() {
+            Some(why) => Err(Refusal::upstream(why)),
+            None => {
+                match parsed(&received.kept).await {
+                    Ok(value) => reader.whole(&value),
+                    // The module gets it as it came.
+                    Err(error) => {
+                        received.lost = Some(format!("the answer is no JSON: {error}"));
+                    }
                 }
+                *response.body_mut() = whole(Bytes::from(received.kept.clone()));
+                Ok(response)
             }
-        }
-        let body = Bytes::from(received.kept.clone());
-        let answer = passed.map(|()| {
-            *response.body_mut() = whole(body);
-            response
-        });
-        // Settled before the module can know of it, so that what it asks next finds the budget as
-        // it is.
+        };
+        // Settled before the answer is delivered, so that the module's next request finds the
+        // updated budget.
         self.settle(Some(reader), received, &kept_headers);
         let _ = head.send(answer);
     }
@@ -441,6 +452,11 @@ impl AtService {
         let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = answer.status();
         *response.headers_mut() = headers::passed(answer.headers(), scrubber);
+        if self.admitted.method == Method::HEAD
+            && let Some(length) = headers::length(answer.headers())
+        {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
         if answer.status().is_redirection()
             && let Some(location) = answer.headers().get(header::LOCATION)
         {
@@ -449,7 +465,7 @@ impl AtService {
                 let why = format!("{:?} redirects with its credential in the address", route.name);
                 return Err(Refusal::upstream(why));
             }
-            let local = route.redirect(&self.asking.url, location);
+            let local = route.redirect(&self.admitted.url, location);
             let local =
                 local.and_then(|path| HeaderValue::from_str(&path).ok()).ok_or_else(|| {
                     Refusal::upstream(format!("{:?} redirects to somewhere else", route.name))
@@ -473,7 +489,12 @@ impl AtService {
     ) -> Received {
         let limits = &self.route().limits;
         let mut received = Received::begin(answer.status());
-        let coding = scrubber.text(&headers::coding(answer.headers()));
+        // Without a body, the headers are about the one that the service did not send.
+        let coding = if self.has_body(answer.status()) {
+            scrubber.text(&headers::coding(answer.headers()))
+        } else {
+            String::new()
+        };
         let mut decoder = match Decoder::new(&coding, limits.response_bytes) {
             Ok(decoder) => decoder,
             Err(why) => return received.lose(why),
@@ -552,7 +573,7 @@ impl AtService {
         }
     }
 
-    /// Reads events, and answers the bytes of those that the module gets.
+    /// Reads events, and returns the bytes of those that the module gets.
     fn read_events(
         &self,
         events: Vec<Event>,
@@ -563,7 +584,7 @@ impl AtService {
         for event in events {
             let data = event.data.as_deref();
             let alone = data.is_some_and(|data| reader.event(event.name.as_deref(), data));
-            if !(alone && self.asking.hides) {
+            if !(alone && self.admitted.hide_usage_event) {
                 out.extend(event.raw);
             }
             if reader.exceeds(self.reservation.llm_out) {
@@ -579,13 +600,13 @@ impl AtService {
     /// was short.
     fn cut(&self) -> String {
         let limit = self.reservation.llm_out;
-        let whose = match self.asking.limited_by {
+        let whose = match self.admitted.limited_by {
             LimitedBy::Budget => "which were all that the run's budget left",
             LimitedBy::Module => "the limit that the request states",
             LimitedBy::Operator => "the operator's limit",
         };
         let why = format!("the stream was cut at {limit} tokens, {whose}");
-        if self.asking.limited_by == LimitedBy::Budget {
+        if self.admitted.limited_by == LimitedBy::Budget {
             self.shared.evidence.budget(&why);
         }
         why
@@ -594,7 +615,7 @@ impl AtService {
     /// Charges what is certain, and completes the call's line.
     fn settle(&self, reader: Option<Reader>, received: Received, headers: &HeaderMap) {
         let status = received.status;
-        let reads = self.asking.endpoint.is_metered() && status.is_success();
+        let reads = self.admitted.endpoint.is_metered() && status.is_success();
         let usage = match reader {
             Some(reader) => reader.finish(received.lost.clone()),
             // An answer that could not be passed on, of a kind that has a record.
@@ -610,7 +631,8 @@ impl AtService {
             self.record(status, headers, &received.kept);
         }
         let keeps = self.route().keeps_bodies;
-        let bodies = keeps.then_some(Bodies { request: &self.asking.body, answer: &received.kept });
+        let bodies =
+            keeps.then_some(Bodies { request: &self.admitted.body, answer: &received.kept });
         let meter = &self.shared.meter;
         self.shared.evidence.end(self.place, bodies, |call, reservation| {
             let charged = meter.settle(reservation, usage.tokens());
@@ -637,9 +659,9 @@ impl AtService {
         };
         let recorded = Recorded {
             upstream: self.route().name.clone(),
-            method: self.asking.method.to_string(),
-            path: self.asking.path.clone(),
-            request: self.asking.identity,
+            method: self.admitted.method.to_string(),
+            path: self.admitted.path.clone(),
+            request: self.admitted.identity,
             status: status.as_u16(),
             content_type: text(header::CONTENT_TYPE),
             body: None,

@@ -54,7 +54,7 @@ impl Decoder {
             "deflate" => Coding::Unknown,
             other => {
                 let other = quoted(other);
-                return Err(format!("the answer is compressed by {other}, which is not read"));
+                return Err(format!("unsupported compression of the answer: {other}"));
             }
         };
         Ok(Self { form, taken: 0, given: 0, limit })
@@ -84,44 +84,45 @@ impl Decoder {
         }
         let mut out = Vec::new();
         for piece in bytes.chunks(PIECE) {
-            let plain = match &mut self.form {
+            let made = match &mut self.form {
                 Coding::Plain | Coding::Unknown => piece.to_vec(),
-                Coding::Gzip(decoder) => {
-                    decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
-                    // A decoder may still hold what fits into its own buffer.
-                    decoder.flush().map_err(|_| DecodeError::Broken)?;
-                    std::mem::take(decoder.get_mut())
-                }
-                Coding::Zlib(decoder) => {
-                    decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
-                    decoder.flush().map_err(|_| DecodeError::Broken)?;
-                    std::mem::take(decoder.get_mut())
-                }
-                Coding::Raw(decoder) => {
-                    decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
-                    decoder.flush().map_err(|_| DecodeError::Broken)?;
-                    std::mem::take(decoder.get_mut())
-                }
+                Coding::Gzip(decoder) => plain(&mut **decoder, MultiGzDecoder::get_mut, piece)?,
+                Coding::Zlib(decoder) => plain(&mut **decoder, ZlibDecoder::get_mut, piece)?,
+                Coding::Raw(decoder) => plain(&mut **decoder, DeflateDecoder::get_mut, piece)?,
             };
-            self.given = self.given.saturating_add(plain.len());
+            self.given = self.given.saturating_add(made.len());
             if self.given > self.limit {
                 return Err(DecodeError::TooLarge);
             }
-            out.extend(plain);
+            out.extend(made);
         }
         Ok(out)
     }
 
-    /// Whether the compressed form came to its own end.
+    /// Whether the compressed form came to its own end. An empty answer was not compressed.
     pub fn ended(&mut self) -> bool {
+        if self.taken == 0 {
+            return true;
+        }
         match &mut self.form {
-            Coding::Plain => true,
-            Coding::Unknown => self.taken == 0,
+            Coding::Plain | Coding::Unknown => true,
             Coding::Gzip(decoder) => decoder.try_finish().is_ok(),
             Coding::Zlib(decoder) => decoder.try_finish().is_ok(),
             Coding::Raw(decoder) => decoder.try_finish().is_ok(),
         }
     }
+}
+
+/// What one piece decompresses to.
+fn plain<D: Write>(
+    decoder: &mut D,
+    output: fn(&mut D) -> &mut Vec<u8>,
+    piece: &[u8],
+) -> Result<Vec<u8>, DecodeError> {
+    decoder.write_all(piece).map_err(|_| DecodeError::Broken)?;
+    // A decoder may still hold what fits into its own buffer.
+    decoder.flush().map_err(|_| DecodeError::Broken)?;
+    Ok(std::mem::take(output(decoder)))
 }
 
 #[cfg(test)]
@@ -172,6 +173,9 @@ mod tests {
         let mut decoder = Decoder::new("gzip", 1 << 20).unwrap();
         decoder.feed(&whole[..whole.len() - 9]).unwrap();
         assert!(!decoder.ended());
+        for encoding in ["", "gzip", "deflate"] {
+            assert!(Decoder::new(encoding, 1).unwrap().ended(), "{encoding}: an empty answer");
+        }
         let mut decoder = Decoder::new("gzip", 1 << 20).unwrap();
         assert_eq!(decoder.feed(b"no gzip at all"), Err(DecodeError::Broken));
     }

@@ -24,6 +24,10 @@ pub const MAX_LINE: usize = 5_800;
 const MAX_METHOD: usize = 32;
 /// Bytes of bodies after which nothing leaves any more.
 const MAX_BODIES: usize = 24 << 20;
+/// Most bytes of bodies that are kept, which is what `lumio verify` reads of a file. Calls that
+/// left at one time may have more: those that end last are without bodies then, and the list has
+/// their digests.
+const MAX_KEPT: usize = 64 << 20;
 
 /// All calls of one execution.
 #[derive(Debug, Default)]
@@ -115,16 +119,17 @@ impl Evidence {
         settle(&mut call, reservation);
         *entry = Entry::Done(bounded(call));
         if let Some(bodies) = bodies {
-            let line = line(index, &bodies);
-            inner.bodies.extend(line.to_string().into_bytes());
-            inner.bodies.push(b'\n');
+            let line = format!("{}\n", line(index, &bodies));
+            if inner.bodies.len() + line.len() <= MAX_KEPT {
+                inner.bodies.extend(line.into_bytes());
+            }
         }
         inner.pending -= 1;
         drop(inner);
         self.ended.notify_all();
     }
 
-    /// A request that does not leave.
+    /// Records a request that is not sent.
     pub fn refuse(&self, mut call: Call) {
         let mut inner = self.inner();
         if inner.closed {
@@ -139,7 +144,7 @@ impl Evidence {
         inner.entries.push(Entry::Done(bounded(call)));
     }
 
-    /// The run's budget stood against something.
+    /// Notes that the run's budget refused a request or cut a stream.
     pub fn budget(&self, why: &str) {
         self.inner().budget.get_or_insert_with(|| text::message(why));
     }
@@ -246,6 +251,45 @@ mod tests {
 
     use super::*;
 
+    fn call(path: &str) -> Call {
+        Call {
+            index: 0,
+            upstream: "service".to_owned(),
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            outcome: CallOutcome::Inconclusive,
+            status: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            request: Digest::of(b""),
+            answer: None,
+            llm_in: 0,
+            llm_out: 0,
+            unbilled: 0,
+            reason: None,
+            wall_ms: 0,
+        }
+    }
+
+    #[test]
+    fn bodies_of_calls_that_leave_at_one_time_have_a_bound_too() {
+        let evidence = Evidence::default();
+        let places: Vec<_> = (0..5)
+            .map(|_| evidence.begin(call("/"), Reservation::NOTHING).expect("there is room"))
+            .collect();
+        let answer = vec![b'a'; 15 << 20];
+        for place in places {
+            let bodies = Bodies { request: b"{}", answer: &answer };
+            evidence.end(place, Some(bodies), |_, _| {});
+        }
+        evidence.begin(call("/"), Reservation::NOTHING).expect_err("nothing leaves any more");
+
+        let kept = evidence.close(&[], Duration::ZERO, |_, _| {});
+        assert_eq!(kept.egress.listed, 5);
+        assert_eq!(wire::egress::lines(&kept.bodies).len(), 4, "of the fifth is only its line");
+        assert!(kept.bodies.len() <= MAX_KEPT);
+    }
+
     #[test]
     fn a_line_has_a_bound_and_so_has_the_list() {
         let huge = |sign: &str| sign.repeat(7 << 20);
@@ -255,18 +299,16 @@ mod tests {
                 index: u64::MAX,
                 upstream: "x".repeat(32),
                 method: huge(method),
-                path: path.repeat(MAX_PATH),
-                outcome: CallOutcome::Inconclusive,
                 status: Some(u16::MAX),
                 request_bytes: u64::MAX,
                 response_bytes: u64::MAX,
-                request: Digest::of(b""),
                 answer: Some(Digest::of(b"")),
                 llm_in: u64::MAX,
                 llm_out: u64::MAX,
                 unbilled: u64::MAX,
                 reason: Some(huge(reason)),
                 wall_ms: u64::MAX,
+                ..call(&path.repeat(MAX_PATH))
             };
             let line = serde_json::to_vec(&bounded(call)).unwrap();
             assert!(line.len() <= MAX_LINE, "{} bytes", line.len());

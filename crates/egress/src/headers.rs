@@ -1,15 +1,16 @@
 //! Which headers leave with a request, and which come back with an answer.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use wire::egress::UpstreamKind;
 
 use crate::refusal::Refusal;
-use crate::route::Route;
+use crate::route::{Route, may_name_a_model};
 use crate::scrub::Scrubber;
 use crate::text::quoted;
 
 /// What does not come back: it names the operator's account, belongs to one connection, or is no
 /// longer true. Everything else, such as `retry-after`, is passed on as it is.
-const NOT_PASSED: &[&str] = &[
+const DROPPED_RESPONSE_HEADERS: &[&str] = &[
     "set-cookie",
     "set-cookie2",
     "alt-svc",
@@ -33,8 +34,9 @@ const NOT_PASSED: &[&str] = &[
     "digest",
 ];
 
-/// What a module sends in place of a credential, and what would speak for somebody else.
-const NOT_SENT: &[&str] = &[
+/// Request headers that carry credentials, name another account or address, or belong to one
+/// connection.
+const DROPPED_REQUEST_HEADERS: &[&str] = &[
     "authorization",
     "x-api-key",
     "api-key",
@@ -79,13 +81,13 @@ const NOT_SENT: &[&str] = &[
     "x-rewrite-url",
 ];
 
-/// Families by which gateways before services (LiteLLM, Portkey, Cloudflare, Helicone, Bifrost) are
-/// told another key, another service, or how often to try.
-const GATEWAYS: &[&str] = &["x-litellm-", "x-portkey-", "cf-aig-", "helicone-", "x-bf-"];
+/// Prefixes of headers from which gateways before services (LiteLLM, Portkey, Cloudflare, Helicone,
+/// Bifrost) take another key, another service, or the number of attempts.
+const GATEWAY_PREFIXES: &[&str] = &["x-litellm-", "x-portkey-", "cf-aig-", "helicone-", "x-bf-"];
 
 /// What asks for a part of an answer. An echoed credential could be read part by part, and a part of
 /// one is not removed. A service that is not asked gives the whole (RFC 9110, 14.2).
-const OF_PARTS: &[&str] = &["range", "if-range"];
+const RANGE_HEADERS: &[&str] = &["range", "if-range"];
 
 /// Words of a name that make its value a credential.
 const CREDENTIAL_WORDS: &[&str] = &[
@@ -98,7 +100,8 @@ const CREDENTIAL_WORDS: &[&str] = &[
     "credential",
     "credentials",
 ];
-/// Words that make one together with `key`, which alone is also that of `idempotency-key`.
+/// Words that name a credential together with `key`, which alone is also part of
+/// `idempotency-key`.
 const KEY_WORDS: &[&str] =
     &["api", "access", "application", "functions", "master", "rapidapi", "subscription", "virtual"];
 
@@ -107,7 +110,7 @@ fn of_connection(headers: &HeaderMap) -> Vec<String> {
     words(headers, header::CONNECTION)
 }
 
-/// The members of a list in a header, in small letters.
+/// The comma-separated members of a header, in lower case.
 fn words(headers: &HeaderMap, name: HeaderName) -> Vec<String> {
     let values = headers.get_all(name).iter();
     values
@@ -122,21 +125,22 @@ pub(crate) fn asks_for_another_protocol(headers: &HeaderMap) -> bool {
     words(headers, header::UPGRADE).iter().any(|protocol| protocol != "h2c")
 }
 
-/// The headers that leave: what the module sent, without what belongs to its connection or takes a
-/// credential's place, and the credential itself.
+/// The headers that leave: what the module sent, without what belongs to its connection, takes a
+/// credential's place or may name another model, and the credential itself.
 pub(crate) fn leaving(sent: &HeaderMap, route: &Route) -> HeaderMap {
     let of_connection = of_connection(sent);
     let credential = route.credential.as_ref();
     let mut headers = HeaderMap::new();
     for (name, value) in sent {
         let word = name.as_str();
-        let dropped = NOT_SENT.contains(&word)
-            || GATEWAYS.iter().any(|family| word.starts_with(family))
-            // Servers that hand headers on as variables (CGI, WSGI, FastCGI) take both signs for
-            // the same: `X_Original_URL` would be `X-Original-URL` there.
+        let dropped = DROPPED_REQUEST_HEADERS.contains(&word)
+            || GATEWAY_PREFIXES.iter().any(|family| word.starts_with(family))
+            // CGI, WSGI and FastCGI map `-` and `_` to the same name of a variable:
+            // `X_Original_URL` would override `X-Original-URL`.
             || word.contains('_')
+            || route.kind != UpstreamKind::Http && may_name_a_model(word)
             || credential.is_some_and(|own| own.header() == name)
-            || credential.is_some() && (is_credential(word) || OF_PARTS.contains(&word))
+            || credential.is_some() && (is_credential(word) || RANGE_HEADERS.contains(&word))
             || of_connection.iter().any(|named| named == word);
         if !dropped {
             headers.append(name.clone(), value.clone());
@@ -158,8 +162,8 @@ fn is_credential(name: &str) -> bool {
 }
 
 /// Makes sure that a service reads the same JSON in a body as the proxy: UTF-8, not compressed, and
-/// of one type. What leaves says so in the proxy's own words, since readers differ about parameters
-/// of the type.
+/// of one type. The content type that is sent is always the proxy's own, since readers differ about
+/// parameters of the type.
 pub(crate) fn as_json(headers: &mut HeaderMap) -> Result<(), Refusal> {
     let encodings = words(headers, header::CONTENT_ENCODING);
     if encodings.iter().any(|encoding| encoding != "identity") {
@@ -198,18 +202,27 @@ fn check_json(kind: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// How an answer is compressed, by all its headers that may say so; nothing where it is not. Servers
-/// compress for the transfer as well (RFC 9112, 6.1), and what is passed on as it came would hold a
-/// credential in a form that is not found.
+/// The content and transfer codings of an answer, separated by commas; empty if it is not
+/// compressed. Servers compress for the transfer as well (RFC 9112, 6.1), and a compressed body
+/// would hold a credential in a form that is not found.
 pub(crate) fn coding(answered: &HeaderMap) -> String {
     let plain = |coding: &String| !matches!(coding.as_str(), "" | "identity");
     let content = words(answered, header::CONTENT_ENCODING).into_iter().filter(plain);
     let transfer = words(answered, header::TRANSFER_ENCODING).into_iter().filter(plain);
     let transfer = transfer.filter(|coding| coding != "chunked");
     content
-        .chain(transfer.map(|coding| format!("{coding} for the transfer")))
+        .chain(transfer.map(|coding| format!("{coding} (Transfer-Encoding)")))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// The length of a body that is passed on as the service has it: of a compressed one it is unknown.
+pub(crate) fn length(answered: &HeaderMap) -> Option<u64> {
+    if !coding(answered).is_empty() {
+        return None;
+    }
+    let length = answered.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    length.trim().parse().ok()
 }
 
 /// The headers of an answer that the module gets.
@@ -218,7 +231,7 @@ pub(crate) fn passed(answered: &HeaderMap, scrubber: &Scrubber) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in answered {
         let word = name.as_str();
-        let kept = !NOT_PASSED.contains(&word)
+        let kept = !DROPPED_RESPONSE_HEADERS.contains(&word)
             && !of_connection.iter().any(|named| named == word)
             && !scrubber.finds(value.as_bytes())
             && !scrubber.finds(word.as_bytes());
@@ -282,10 +295,16 @@ mod tests {
             (&[("content-encoding", "identity"), ("transfer-encoding", "chunked")], ""),
             (&[("content-encoding", "identity"), ("content-encoding", "GZIP")], "gzip"),
             (&[("content-encoding", "gzip, gzip")], "gzip, gzip"),
-            (&[("transfer-encoding", "gzip, chunked")], "gzip for the transfer"),
+            (&[("transfer-encoding", "gzip, chunked")], "gzip (Transfer-Encoding)"),
         ] {
             assert_eq!(coding(&headers(list)), expected, "{list:?}");
         }
+        let sized = |more: &[(&'static str, &'static str)]| {
+            length(&headers(&[&[("content-length", "12")][..], more].concat()))
+        };
+        assert_eq!(sized(&[]), Some(12));
+        assert_eq!(sized(&[("content-encoding", "gzip")]), None);
+        assert_eq!(length(&headers(&[("content-length", "12, 12")])), None);
         let mut odd = headers(&[]);
         odd.insert(header::CONTENT_ENCODING, HeaderValue::from_bytes(b"\xff").unwrap());
         assert_ne!(coding(&odd), "");

@@ -8,16 +8,17 @@
 //! It promises:
 //!
 //! - No credential reaches the module: what it sends in a credential's place is dropped, and what a
-//!   service echoes is removed from its answer, in a way that tells nothing of it either
-//!   ([`secret`], [`scrub`]).
+//!   service echoes is removed from its answer; neither the content nor the timing of an answer
+//!   reveals a part of it ([`secret`], [`scrub`]).
 //! - Nothing leaves that could pass the budget; what is charged never passes it ([`meter`]).
 //! - Tokens are what the service reported. What is not certain is not charged, and said
 //!   ([`record`]).
-//! - What is unknown is refused: endpoints, members without a bound, encodings ([`bound`]).
+//! - What is unknown is refused: endpoints, members, parameters of a query, encodings ([`bound`],
+//!   [`route`]).
 //!
 //! Reading order: [`route`] (what may be asked of whom), [`bound`] and [`record`] (what a request
-//! may use, and what an answer says it used), [`meter`], [`proxy`] (the server), [`admit`] (what
-//! has to hold before a request leaves), [`call`] (one request from its head to the end of its
+//! may use, and what an answer says it used), [`meter`], [`proxy`] (the server), [`admit`] (the
+//! checks before a request is sent), [`call`] (one request from its head to the end of its
 //! answer), [`evidence`], [`replay`] (recorded answers).
 
 pub mod route;
@@ -28,6 +29,7 @@ mod sse;
 mod decode;
 mod text;
 pub mod secret;
+mod reading;
 mod scrub;
 pub mod meter;
 pub mod evidence;

@@ -47,7 +47,13 @@ pub struct Reservation {
     pub lowered: Lowered,
 }
 
-/// What left fewer tokens to write than a request asked for.
+#[cfg(test)]
+impl Reservation {
+    /// Of no tokens, for the first service.
+    pub const NOTHING: Self = Self { route: 0, llm_in: 0, llm_out: 0, lowered: Lowered::No };
+}
+
+/// Which limit reduced the output tokens of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowered {
     /// Nothing did.

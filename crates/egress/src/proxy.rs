@@ -33,7 +33,7 @@ use crate::record::Tokens;
 use crate::replay::{Recorded, Recording};
 use crate::route::Route;
 
-/// The address that stands for the proxy in a module's environment: the same in every run, so that
+/// The placeholder address of the proxy in a module's environment: the same in every run, so that
 /// nothing a module does depends on a port that was free.
 pub const SHOWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4280);
 

@@ -49,6 +49,8 @@ pub struct Reader {
     fields: BTreeMap<&'static str, u64>,
     /// Nothing follows that could change the record.
     is_final: bool,
+    /// Something was written after the last record, which therefore does not count it.
+    is_behind: bool,
     /// The first contradiction.
     contradiction: Option<String>,
     /// Pieces of text that were written, and their bytes.
@@ -60,9 +62,9 @@ pub struct Reader {
 const FIELDS: [&str; 4] =
     ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"];
 const OUTPUT: &str = "output_tokens";
-/// Its tokens read and written: a record without either lacks half of what is charged. The other
-/// two are left out where no cache is used.
-const HALVES: [&str; 2] = ["input_tokens", OUTPUT];
+/// Fields that a usage record must have: the tokens read and written, each of which is charged. The
+/// cache fields are left out where no cache is used.
+const REQUIRED_FIELDS: [&str; 2] = ["input_tokens", OUTPUT];
 
 /// Most tokens of one count that is believed. Four counts of a call, and those of all 10,000 calls
 /// of a list, add up to less than 2^53, which a statement can hold.
@@ -76,6 +78,7 @@ impl Reader {
             last: None,
             fields: BTreeMap::new(),
             is_final: false,
+            is_behind: false,
             contradiction: None,
             pieces: 0,
             bytes: 0,
@@ -128,6 +131,10 @@ impl Reader {
         let choices = value["choices"].as_array();
         for choice in choices.into_iter().flatten() {
             let delta = &choice["delta"];
+            self.is_behind |= delta.as_object().is_some_and(|members| {
+                members.iter().any(|(name, value)| name != "role" && has_text(value))
+            });
+            self.is_behind |= has_text(&choice["text"]);
             let texts = [
                 &delta["content"],
                 &delta["reasoning_content"],
@@ -153,6 +160,7 @@ impl Reader {
 
     fn responses_event(&mut self, value: &Value) {
         let kind = value["type"].as_str().unwrap_or_default();
+        self.is_behind |= kind.ends_with(".delta") || kind.ends_with(".done");
         if kind.ends_with(".delta") {
             self.wrote(value["delta"].as_str().unwrap_or_default());
         }
@@ -166,7 +174,9 @@ impl Reader {
         let kind = value["type"].as_str().or(name).unwrap_or_default();
         match kind {
             "message_start" => self.anthropic(&value["message"]["usage"]),
+            "content_block_start" => self.is_behind = true,
             "content_block_delta" => {
+                self.is_behind = true;
                 let delta = &value["delta"];
                 let texts = [&delta["text"], &delta["thinking"], &delta["partial_json"]];
                 texts.into_iter().filter_map(Value::as_str).for_each(|text| self.wrote(text));
@@ -212,7 +222,7 @@ impl Reader {
         let number = value.as_u64().filter(|number| *number <= MAX_COUNT);
         if number.is_none() {
             self.contradict(format!(
-                "its record has {name} as no whole number from 0 to {MAX_COUNT}"
+                "{name} of its record: expected a whole number from 0 to {MAX_COUNT}"
             ));
         }
         number
@@ -237,6 +247,7 @@ impl Reader {
         if self.endpoint == Endpoint::Embeddings {
             llm_out = Some(llm_out.unwrap_or(0));
         }
+        self.is_behind = false;
         let (Some(llm_in), Some(llm_out)) = (llm_in, llm_out) else {
             self.contradict(format!("its record lacks {read} or {written}"));
             // One of the two may still be there, and then that one is certain.
@@ -283,6 +294,7 @@ impl Reader {
         for name in FIELDS {
             let Some(value) = self.count(&usage[name], name) else { continue };
             let before = self.fields.insert(name, value);
+            self.is_behind &= name != OUTPUT;
             // Input may be corrected; what was written only grows.
             if name == OUTPUT && before.is_some_and(|before| before > value) {
                 self.contradict("a later record of its stream has fewer tokens written".to_owned());
@@ -319,24 +331,35 @@ impl Reader {
         if let Some(why) = self.contradiction {
             return Usage::AtLeast(certain, why);
         }
-        let lacks = HALVES.iter().find(|name| !self.fields.contains_key(**name));
+        let lacks = REQUIRED_FIELDS.iter().find(|name| !self.fields.contains_key(**name));
         let lacks = lacks.filter(|_| self.endpoint == Endpoint::Messages);
         match (tokens, lost) {
-            (Some(tokens), _) if self.is_final && lacks.is_none() => Usage::Certain(tokens),
+            (Some(tokens), _) if self.is_final && !self.is_behind && lacks.is_none() => {
+                Usage::Certain(tokens)
+            }
             (_, Some(why)) => Usage::AtLeast(certain, why),
             (None, None) => {
                 Usage::AtLeast(certain, "the answer has no record of its tokens".to_owned())
             }
-            (Some(_), None) => match lacks {
-                Some(name) => Usage::AtLeast(certain, format!("its record lacks {name}")),
-                None if self.endpoint == Endpoint::Messages => {
-                    let why = "the stream ended without its last record".to_owned();
-                    Usage::AtLeast(certain, why)
-                }
-                // Every chunk had one, and the stream came to its end: the last one counts.
-                None => Usage::Certain(certain),
-            },
+            (Some(_), None) => {
+                let why = match lacks {
+                    Some(name) => format!("its record lacks {name}"),
+                    None if self.is_behind => "text came after its last record".to_owned(),
+                    None => "the stream ended without its last record".to_owned(),
+                };
+                Usage::AtLeast(certain, why)
+            }
         }
+    }
+}
+
+/// Whether a member of a chunk has text anywhere within it.
+fn has_text(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => list.iter().any(has_text),
+        Value::Object(members) => members.values().any(has_text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -606,6 +629,71 @@ mod tests {
         let back = stream(Endpoint::Chat, &[each(3, 2), each(3, 1), json!("[DONE]")], None);
         assert_eq!(back.tokens(), tokens(3, 1));
         assert!(matches!(back, Usage::AtLeast(..)));
+    }
+
+    /// A record counts what came before it. Text after it is in none, however the stream ends.
+    #[test]
+    fn what_comes_after_a_record_is_not_in_it() {
+        let record =
+            json!({ "choices": [], "usage": { "prompt_tokens": 3, "completion_tokens": 2 } });
+        let done = json!("[DONE]");
+        let after = |delta: Value| json!({ "choices": [{ "delta": delta }], "usage": null });
+        for delta in [
+            json!({ "content": "more" }),
+            json!({ "role": "assistant", "reasoning_content": "more" }),
+            json!({ "anything": ["more"] }),
+            json!({ "tool_calls": [{ "index": 0, "function": { "arguments": "{" } }] }),
+        ] {
+            for ends in 0..=2 {
+                let end = vec![done.clone(); ends];
+                for lost in [None, Some("reset")] {
+                    let events = [&[record.clone(), after(delta.clone())][..], &end[..]].concat();
+                    let usage = stream(Endpoint::Chat, &events, lost);
+                    let Usage::AtLeast(certain, why) = usage else { panic!("{delta} {ends}") };
+                    assert_eq!(certain, tokens(3, 2), "{delta}");
+                    assert_eq!(why, lost.unwrap_or("text came after its last record"));
+                }
+            }
+            // A later record counts it.
+            let events = [record.clone(), after(delta.clone()), record.clone()];
+            let usage = stream(Endpoint::Chat, &events, Some("reset"));
+            assert_eq!(usage, Usage::Certain(tokens(3, 2)), "{delta}");
+        }
+        // What says nothing changes nothing.
+        for delta in [json!({}), json!({ "role": "assistant", "content": "" }), Value::Null] {
+            let usage = stream(Endpoint::Chat, &[record.clone(), after(delta)], Some("reset"));
+            assert_eq!(usage, Usage::Certain(tokens(3, 2)));
+        }
+        let text = json!({ "choices": [{ "text": "more" }] });
+        let usage = stream(Endpoint::Completions, &[record.clone(), text], Some("reset"));
+        assert!(matches!(usage, Usage::AtLeast(..)));
+
+        // A record in every chunk until the stream ends in the middle.
+        let each = json!({ "choices": [{ "delta": { "content": "a" } }],
+            "usage": { "prompt_tokens": 3, "completion_tokens": 2 } });
+        let usage = stream(Endpoint::Chat, &[each], None);
+        let why = "the stream ended without its last record".to_owned();
+        assert_eq!(usage, Usage::AtLeast(tokens(3, 2), why));
+
+        let completed = json!({ "type": "response.completed", "response": { "usage": {
+            "input_tokens": 3, "output_tokens": 2 } } });
+        let delta = json!({ "type": "response.output_text.delta", "delta": "more" });
+        let usage = stream(Endpoint::Responses, &[completed, delta], None);
+        assert!(matches!(usage, Usage::AtLeast(..)));
+
+        let start = json!({ "type": "message_start", "message": { "usage": { "input_tokens": 3,
+            "output_tokens": 1 } } });
+        let last = json!({ "type": "message_delta", "usage": { "output_tokens": 2 } });
+        let text = json!({ "type": "content_block_delta", "delta": { "text": "more" } });
+        let stop = json!({ "type": "message_stop" });
+        for (events, lost) in [
+            (vec![start.clone(), text.clone(), last.clone(), text.clone()], Some("reset")),
+            (vec![start.clone(), text.clone(), last.clone(), text.clone(), stop.clone()], None),
+            (vec![start.clone(), last, text, stop], None),
+        ] {
+            let usage = stream(Endpoint::Messages, &events, lost);
+            assert!(matches!(usage, Usage::AtLeast(Tokens { llm_in: 3, llm_out: 2 }, _)));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Answers that the proxy gives by itself.
+//! Answers that the proxy itself gives.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -38,7 +38,7 @@ impl Refusal {
         Self { status: StatusCode::FORBIDDEN, code: "operator_limit", message: message.into() }
     }
 
-    /// A request that is wrong by itself, whatever is left to it.
+    /// A request that is invalid, whatever is left of any budget.
     pub fn invalid(message: impl Into<String>) -> Self {
         let status = StatusCode::BAD_REQUEST;
         Self { status, code: "invalid_request", message: message.into() }

@@ -24,7 +24,7 @@ pub struct Route {
     /// Methods that may be used; empty for all of its kind.
     pub methods: Vec<Method>,
     /// Paths below the address that may be asked for; empty for all of its kind. One that ends in
-    /// `*` stands for all that begin with the rest.
+    /// `*` matches all that begin with the rest.
     pub paths: Vec<String>,
     /// Bodies are kept as evidence.
     pub keeps_bodies: bool,
@@ -70,9 +70,9 @@ pub struct Allowance {
     pub call: u64,
     /// For a call that offers tools.
     pub tools: u64,
-    /// For each part whose tokens nothing sent bounds: images, audio, files, ids of what lies at
-    /// the service, tools that run there, members that are not known. Such a call is refused
-    /// without it.
+    /// For each part whose tokens nothing sent bounds: images, audio, files, ids of content stored
+    /// at the service, tools that run there. Such a call is refused without it. A member that is
+    /// not known is refused in any case.
     pub unbounded: Option<u64>,
 }
 
@@ -113,7 +113,9 @@ pub enum Endpoint {
     Responses,
     /// Anthropic `messages`.
     Messages,
-    /// Asks about models, or how many tokens a text has: uses none.
+    /// Anthropic `messages/count_tokens`: asks a model how many tokens a text has, and uses none.
+    CountTokens,
+    /// Asks about models: uses no tokens.
     Free,
     /// Of another service: only the call counts.
     Plain,
@@ -122,8 +124,47 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether its answer carries a record of tokens.
     pub fn is_metered(self) -> bool {
+        !matches!(self, Self::CountTokens | Self::Free | Self::Plain)
+    }
+
+    /// Whether its requests name a model.
+    pub fn names_a_model(self) -> bool {
         !matches!(self, Self::Free | Self::Plain)
     }
+
+    /// Refuses every parameter of a query that is not known: some services and gateways take the
+    /// model from there, or a member of the body.
+    ///
+    /// # Errors
+    /// Why the query is refused.
+    pub fn check_query(self, query: Option<&str>) -> Result<(), String> {
+        if !self.names_a_model() {
+            return Ok(());
+        }
+        match query.unwrap_or_default().split('&').find(|one| !is_known_parameter(one)) {
+            None => Ok(()),
+            Some(one) => Err(format!(
+                "the parameter {} of the query is refused: it could name another model or raise \
+                 the cost",
+                quoted(one)
+            )),
+        }
+    }
+}
+
+/// Parameters that SDKs send: Anthropic's for its beta endpoints, Azure's for the version of its
+/// interface. No sign of a value is one by which some servers begin another parameter.
+fn is_known_parameter(parameter: &str) -> bool {
+    let is_version =
+        |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    matches!(parameter, "" | "beta=true")
+        || parameter.strip_prefix("api-version=").is_some_and(is_version)
+}
+
+/// Whether a member of a body or a header with this name may say which model answers.
+pub(crate) fn may_name_a_model(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["model", "fallback", "deployment"].iter().any(|word| name.contains(word))
 }
 
 impl Route {
@@ -136,7 +177,7 @@ impl Route {
             // Names of methods are told apart by their letters (RFC 9110, 9.1), but not by every
             // server: for some, `trace` is TRACE, which answers with what it was sent, credential
             // and all.
-            return Err(format!("the method {} does not leave", quoted(method.as_str())));
+            return Err(format!("the method {} is not allowed", quoted(method.as_str())));
         }
         if !self.methods.is_empty() && !self.methods.contains(method) {
             let allowed: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
@@ -160,14 +201,16 @@ impl Route {
             (UpstreamKind::OpenAi, "/embeddings") if post => Some(Endpoint::Embeddings),
             (UpstreamKind::OpenAi, "/responses") if post => Some(Endpoint::Responses),
             (UpstreamKind::Anthropic, "/messages") if post => Some(Endpoint::Messages),
-            (UpstreamKind::Anthropic, "/messages/count_tokens") if post => Some(Endpoint::Free),
+            (UpstreamKind::Anthropic, "/messages/count_tokens") if post => {
+                Some(Endpoint::CountTokens)
+            }
             (_, models) if method == Method::GET && is_models(models) => Some(Endpoint::Free),
             _ => None,
         };
         endpoint.ok_or_else(|| {
             let path = quoted(path);
             format!(
-                "{method} {path} is no request whose tokens can be counted, so it does not leave"
+                "{method} {path} is not allowed: the tokens of such a request cannot be counted"
             )
         })
     }
@@ -270,6 +313,9 @@ mod tests {
 
     #[test]
     fn only_requests_that_can_be_counted_are_let_out() {
+        let counting = route(UpstreamKind::Anthropic, "https://api.example");
+        let counting = counting.endpoint(&Method::POST, "/v1/messages/count_tokens");
+        assert_eq!(counting, Ok(Endpoint::CountTokens));
         let route = route(UpstreamKind::OpenAi, "https://api.example/v1");
         let endpoint = |method: Method, path| route.endpoint(&method, path);
         assert_eq!(endpoint(Method::POST, "/chat/completions"), Ok(Endpoint::Chat));
@@ -286,6 +332,43 @@ mod tests {
         ] {
             assert!(endpoint(method.clone(), path).is_err(), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn no_parameter_of_a_query_names_a_model() {
+        for endpoint in [Endpoint::Chat, Endpoint::Messages, Endpoint::CountTokens] {
+            for query in
+                [None, Some(""), Some("beta=true"), Some("api-version=2024-10-21-preview&")]
+            {
+                assert_eq!(endpoint.check_query(query), Ok(()), "{query:?}");
+            }
+            for query in [
+                "model=other",
+                "beta=true&model=other",
+                "beta=true;model=other",
+                "beta=false",
+                "api-version=1;model=other",
+                "api-version=1%26model=other",
+                "m%6fdel=other",
+                "%6dodel=other",
+                "model[]=other",
+                "MODEL=other",
+                "deployment=other",
+                "extra_body=%7B%7D",
+                "n=100",
+                "max_tokens=100000",
+                "_method=GET",
+                "model",
+                "=",
+            ] {
+                let error = endpoint.check_query(Some(query)).unwrap_err();
+                assert!(error.contains("could name another model"), "{query}: {error}");
+            }
+            let long = "x".repeat(40_000);
+            assert!(endpoint.check_query(Some(&long)).unwrap_err().len() < 500);
+        }
+        assert_eq!(Endpoint::Free.check_query(Some("limit=20&after_id=m")), Ok(()));
+        assert_eq!(Endpoint::Plain.check_query(Some("model=any")), Ok(()));
     }
 
     #[test]
@@ -308,7 +391,7 @@ mod tests {
         for name in ["TRACE", "trace", "Trace", "CONNECT", "connect", "get", "POSt", "PROPFIND"] {
             let method: Method = name.parse().unwrap();
             let error = route.endpoint(&method, "/a").unwrap_err();
-            assert!(error.contains("does not leave"), "{error}");
+            assert!(error.contains("is not allowed"), "{error}");
         }
         let long: Method = "X".repeat(9_000).parse().unwrap();
         assert!(route.endpoint(&long, &"/x".repeat(9_000)).unwrap_err().len() < 500);

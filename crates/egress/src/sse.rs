@@ -6,7 +6,8 @@ pub const MAX_EVENT: usize = 4 << 20;
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its bytes as they came, with the empty line at its end.
+    /// Its bytes as they came, with the empty line at its end. The line feed of the last line end
+    /// of all may be at the beginning of the next event instead.
     pub raw: Vec<u8>,
     /// Its name, if it has one.
     pub name: Option<String>,
@@ -21,6 +22,8 @@ pub struct Parser {
     /// Where the line begins that was not seen to its end, and how far it was looked through.
     line: usize,
     looked: usize,
+    /// The last line ended with a carriage return, of which the line feed may still come.
+    returned: bool,
 }
 
 impl Parser {
@@ -30,6 +33,14 @@ impl Parser {
     /// One event is larger than [`MAX_EVENT`].
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event>, String> {
         self.buffer.extend_from_slice(bytes);
+        if self.returned
+            && let Some(first) = self.buffer.get(self.line)
+        {
+            // It ends no line of its own. Its byte goes with the next event.
+            self.returned = false;
+            self.line += usize::from(*first == b'\n');
+            self.looked = self.line;
+        }
         let mut events = Vec::new();
         while let Some((end, next)) = self.line_end() {
             let is_empty = end == self.line;
@@ -63,12 +74,10 @@ impl Parser {
         let end = self.looked + at;
         match (self.buffer[end], self.buffer.get(end + 1)) {
             (b'\r', Some(b'\n')) => Some((end, end + 2)),
-            // The line feed of a pair may still come.
-            (b'\r', None) => {
-                self.looked = end;
-                None
+            (byte, next) => {
+                self.returned = byte == b'\r' && next.is_none();
+                Some((end, end + 1))
             }
-            _ => Some((end, end + 1)),
         }
     }
 }
@@ -130,8 +139,29 @@ mod tests {
         assert_eq!(all(&[b"data: [DONE]"])[0].data.as_deref(), Some("[DONE]"));
     }
 
+    /// An event is there as soon as its empty line is, also where lines end with a return alone.
+    #[test]
+    fn no_event_waits_for_the_next_one() {
+        let mut parser = Parser::default();
+        for (piece, data) in [
+            ("data: 1\r\r", Some("1")),
+            ("data: 2\r", None),
+            ("\r", Some("2")),
+            ("data: 3\r\n\r", Some("3")),
+            ("\ndata: 4\r", None),
+            ("\ndata: 5\r\n", None),
+            ("\r\n", Some("4\n5")),
+            ("data: 6\n\n", Some("6")),
+        ] {
+            let events = parser.feed(piece.as_bytes()).unwrap();
+            let found: Vec<_> = events.iter().map(|event| event.data.as_deref()).collect();
+            assert_eq!(found, data.map(Some).into_iter().collect::<Vec<_>>(), "{piece:?}");
+        }
+        assert_eq!(parser.finish(), None);
+    }
+
     proptest! {
-        /// However the bytes are cut, the events are the same.
+        /// However the bytes are cut, the events say the same, and nothing is lost.
         #[test]
         fn pieces_do_not_matter(cuts in proptest::collection::vec(0_usize..STREAM.len(), 0..6)) {
             let mut cuts = cuts;
@@ -142,7 +172,14 @@ mod tests {
                 pieces.push(&STREAM.as_bytes()[from..cut]);
                 from = cut;
             }
-            prop_assert_eq!(all(&pieces), all(&[STREAM.as_bytes()]));
+            let said = |events: &[Event]| {
+                let events = events.iter().map(|event| (event.name.clone(), event.data.clone()));
+                events.collect::<Vec<_>>()
+            };
+            let (events, whole) = (all(&pieces), all(&[STREAM.as_bytes()]));
+            prop_assert_eq!(said(&events), said(&whole));
+            let raw: Vec<u8> = events.into_iter().flat_map(|event| event.raw).collect();
+            prop_assert_eq!(raw, STREAM.as_bytes());
         }
     }
 }

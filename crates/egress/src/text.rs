@@ -1,7 +1,10 @@
-//! Texts of others in what the proxy says: of a module's request, or of a service's answer.
+//! Quoting and truncation of untrusted text, from a module's request or a service's answer, in
+//! messages and evidence.
 //!
 //! Both may be as long as a body. What repeats them, answers, the list of calls and statements, has
 //! a bound, so each repeats a beginning of them only.
+
+use wire::escape::is_hidden;
 
 /// Most characters of a text of others that a message repeats.
 const MAX_QUOTED: usize = 200;
@@ -20,7 +23,7 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A message of at most [`MAX_MESSAGE`] characters, none of them a control character.
+/// A message of at most [`MAX_MESSAGE`] characters, none of them hidden (R18).
 pub fn message(text: &str) -> String {
     const MARK: &str = "… (cut)";
     let (whole, fits) = cut(text, MAX_MESSAGE, visible);
@@ -32,7 +35,7 @@ pub fn message(text: &str) -> String {
 }
 
 fn visible(sign: char) -> String {
-    if sign.is_control() { sign.escape_default().to_string() } else { sign.to_string() }
+    if is_hidden(sign) { sign.escape_default().to_string() } else { sign.to_string() }
 }
 
 /// The beginning of a text that has at most `most` characters when it is escaped, and whether that

@@ -1,4 +1,4 @@
-//! What is read in one way by everybody, and texts of others that stay short.
+//! Requests that have one meaning for every reader, and untrusted texts that stay short.
 
 use serde_json::{Value, json};
 use testkit::upstream;
@@ -55,6 +55,73 @@ async fn a_body_that_others_could_read_in_another_way_does_not_leave() {
         assert_eq!(arrived.header("content-encoding"), None);
     }
     fixture.finish().await;
+}
+
+/// The list of models holds wherever a request could name another one, and whatever the operator
+/// states for parts without a bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_model_is_named_beside_the_body() {
+    let service = upstream(|request| {
+        let counted = json!({ "input_tokens": 3, "output_tokens": 2 });
+        match request.target.split('?').next().unwrap() {
+            "/messages" => whole(&json!({ "content": [], "usage": counted })),
+            "/messages/count_tokens" => whole(&json!({ "input_tokens": 3 })),
+            _ => whole(&completion(3, 2)),
+        }
+    });
+    for (kind, path) in [
+        (UpstreamKind::OpenAi, "/chat/completions"),
+        (UpstreamKind::Anthropic, "/messages"),
+        (UpstreamKind::Anthropic, "/messages/count_tokens"),
+    ] {
+        let mut route = route(kind, &service.url());
+        route.models = vec!["m".to_owned()];
+        route.limits.allowance.unbounded = Some(10);
+        let fixture = Fixture::with(route, PLENTY);
+        let with = |more: Value| chat(more).to_string();
+        let plain = with(json!({ "max_tokens": 5 }));
+        let tool = |tool: Value| with(json!({ "max_tokens": 5, "tools": [tool] }));
+        let refused = [
+            ("?model=other", plain.clone()),
+            ("?beta=true&model=other", plain.clone()),
+            ("?beta=true;model=other", plain.clone()),
+            ("?%6dodel=other", plain.clone()),
+            ("?x=1", plain.clone()),
+            ("", with(json!({ "model": "other" }))),
+            ("", with(json!({ "models": ["other"] }))),
+            ("", with(json!({ "extra_body": { "model": "other" } }))),
+            ("", with(json!({ "fallbacks": ["other"] }))),
+            ("", with(json!({ "service_tier": "priority" }))),
+            ("", tool(json!({ "type": "image_generation", "model": "other" }))),
+            ("", tool(json!({ "type": "x", "options": { "fallback_models": ["other"] } }))),
+        ];
+        let count = refused.len();
+        let json = "content-type: application/json";
+        for (query, body) in refused {
+            let line = format!("POST /model{path}{query} HTTP/1.1");
+            let text = raw(&fixture, &line, &[json], body.as_bytes());
+            assert!(text.starts_with("HTTP/1.1 403"), "{path}{query} {body}: {text}");
+            assert_eq!(code(&text), "not_allowed", "{path}{query} {body}");
+        }
+        let before = service.arrived().len();
+        let schema = json!({ "type": "object", "properties": { "model": { "type": "string" } } });
+        let function = json!({ "type": "function", "name": "f", "input_schema": schema,
+            "function": { "name": "f", "parameters": schema } });
+        for (query, body) in [("?beta=true", plain), ("", tool(function))] {
+            let line = format!("POST /model{path}{query} HTTP/1.1");
+            let named = "x-model-deployment: other";
+            let text = raw(&fixture, &line, &[json, named, "x-kept: 1"], body.as_bytes());
+            assert!(text.starts_with("HTTP/1.1 200"), "{path}{query}: {text}");
+        }
+        let arrived = service.arrived();
+        assert_eq!(arrived.len(), before + 2, "nothing else left");
+        for request in &arrived[before..] {
+            assert_eq!(request.header("x-model-deployment"), None);
+            assert_eq!(request.header("x-kept"), Some("1"));
+        }
+        let (report, _) = fixture.finish().await;
+        assert_eq!(report.egress.upstreams[0].refused, count as u64, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +185,7 @@ async fn texts_of_a_service_are_repeated_in_part() {
     assert!(report.list.len() < SHORT);
 }
 
-/// An answer that begins another protocol is none.
+/// An answer that begins another protocol is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
     for kind in [UpstreamKind::Http, UpstreamKind::OpenAi] {

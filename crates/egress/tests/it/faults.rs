@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use egress::{Limits, Route};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -12,10 +13,12 @@ use tokio::time::timeout;
 use wire::Usage;
 use wire::egress::{Call, CallOutcome, UpstreamKind};
 
-use crate::fixture::{Fixture, PLENTY, completion, delta, fetch, route, usage};
+use crate::fixture::{
+    Fixture, PLENTY, completion, delta, fetch, impatient, limits, raw, route, usage,
+};
 
 /// Far longer than any limit of these tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 type Answer = dyn Fn(&Arrived) -> Vec<Step> + Send + Sync;
 
@@ -47,8 +50,17 @@ async fn one_call(
     stream: bool,
     steps: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Option<(u16, String)>, Call) {
+    call_within(limits(), stream, steps).await
+}
+
+async fn call_within(
+    limits: Limits,
+    stream: bool,
+    steps: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
+) -> (Option<(u16, String)>, Call) {
     let service = upstream(steps);
-    let fixture = Fixture::of(UpstreamKind::OpenAi, &service);
+    let route = Route { limits, ..route(UpstreamKind::OpenAi, &service.url()) };
+    let fixture = Fixture::with(route, PLENTY);
     let seen = timeout(PATIENCE, fixture.chat(json!({ "stream": stream }))).await;
     let seen = seen.expect("nothing hangs");
     let (report, mut calls) = fixture.finish().await;
@@ -126,13 +138,82 @@ async fn streams_that_break_off_are_marked_and_the_module_sees_that_they_did() {
     assert!(call.outcome == CallOutcome::Inconclusive || (call.llm_in, call.llm_out) == (6, 3));
 }
 
+/// A record counts only what came before it, however the stream ends after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn text_after_the_record_of_a_stream_is_in_no_record() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+        transfer-encoding: chunked\r\n\r\n";
+    let events = format!("{}\n\n{}\n\n", usage(6, 3), delta("more"));
+    let chunk = |text: &str| send(&format!("{:x}\r\n{text}\r\n", text.len()));
+    for (end, why) in [
+        (vec![Step::CloseHalf], "broke off"),
+        (vec![chunk("data: [DONE]\n\n"), chunk("")], "text came after its last record"),
+        (vec![chunk("")], "text came after its last record"),
+    ] {
+        let steps = [vec![send(head), chunk(&events)], end].concat();
+        let (_, call) = one_call(true, move |_| steps.clone()).await;
+        assert_eq!(call.outcome, CallOutcome::Inconclusive, "{call:?}");
+        assert_eq!((call.llm_in, call.llm_out), (6, 3), "{call:?}");
+        assert!(call.reason.as_ref().unwrap().contains(why), "{why}: {call:?}");
+    }
+}
+
+/// Headers of an answer without a body are about the body that it would have.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_a_body_are_whole_whatever_their_headers_say() {
+    let service = upstream(|request| {
+        let target = request.target.as_str();
+        let (path, size) = target.split_once('-').unwrap_or((target, "500"));
+        let status = match path {
+            "/same" => "304 Not Modified",
+            "/nothing" => "204 No Content",
+            _ => "200 OK",
+        };
+        let coding = match path {
+            "/plain" | "/nothing" => String::new(),
+            "/br" => "content-encoding: br\r\n".to_owned(),
+            _ => "content-encoding: gzip\r\n".to_owned(),
+        };
+        let length = match path {
+            "/nothing" => String::new(),
+            _ => format!("content-length: {size}\r\n"),
+        };
+        let head = format!("HTTP/1.1 {status}\r\n{coding}{length}etag: \"1\"\r\n\r\n");
+        vec![send(&head), Step::KeepOpen]
+    });
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
+    for (method, path, status, length) in [
+        ("HEAD", "/plain", 200, Some("500")),
+        ("HEAD", "/gzip", 200, None),
+        ("HEAD", "/br", 200, None),
+        ("HEAD", "/same", 304, None),
+        ("GET", "/same", 304, None),
+        ("GET", "/nothing", 204, None),
+        ("GET", "/gzip-0", 200, None),
+    ] {
+        let text = raw(&fixture, &format!("{method} /model{path} HTTP/1.1"), &[], b"");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path}: {text}");
+        let found = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        assert!(length.is_none() || found == length, "{method} {path}: {text}");
+        assert!(method != "HEAD" || length.is_some() || found.is_none(), "{path}: {text}");
+        assert!(head.contains("etag: \"1\""), "{method} {path}: {text}");
+        // The last chunk of an answer that may have a body.
+        assert!(body.is_empty() || body == "0\r\n\r\n", "{method} {path}: {text}");
+    }
+    let (_, calls) = fixture.finish().await;
+    for call in calls {
+        assert_eq!((call.outcome, call.reason.as_ref()), (CallOutcome::Complete, None), "{call:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_trickling_services_are_given_up() {
-    let (seen, call) = one_call(false, |_| vec![pause(3_000)]).await;
+    let (seen, call) = call_within(impatient(), false, |_| vec![pause(3_000)]).await;
     assert_eq!(seen.unwrap().0, 504);
     assert_marked(&call, "no answer within");
 
-    let (seen, call) = one_call(true, |_| {
+    let (seen, call) = call_within(impatient(), true, |_| {
         let mut steps = events([&*delta("a")]);
         steps.push(pause(3_000));
         steps
@@ -142,7 +223,8 @@ async fn slow_and_trickling_services_are_given_up() {
     assert_marked(&call, "nothing came");
 
     // A byte now and then keeps no connection open for ever.
-    let (_, call) = one_call(true, |_| {
+    let trickling = Limits { total: impatient().total, ..limits() };
+    let (_, call) = call_within(trickling, true, |_| {
         let mut steps = events([]);
         for _ in 0..60 {
             steps.extend([send(":"), pause(100)]);
@@ -253,7 +335,7 @@ async fn what_cannot_be_reached_is_not_charged() {
     assert_eq!(calls[0].outcome, CallOutcome::Refused);
 }
 
-/// Whoever reads a stream and goes before its record does not read for free.
+/// A module that reads a stream and leaves before its record does not read for free.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_goes_away_is_charged_by_the_record_all_the_same() {
     let service = upstream(|_| {

@@ -85,12 +85,28 @@ fn wrong(guess: &str) -> [String; 2] {
     [almost, WRONG.to_string().repeat(guess.len())]
 }
 
-/// Everything that came but the time, with `right` where `guess` came back. No letter of another
-/// size counts: names of headers come in small ones.
-fn seen(answer: &str, guess: &str, right: &str) -> String {
-    let lines = answer.split_inclusive("\r\n").filter(|line| !line.starts_with("date:"));
-    let answer = lines.collect::<String>().to_lowercase();
-    answer.replace(&guess.to_lowercase(), &right.to_lowercase())
+/// Everything that came but the time, with `right` where `guess` came back: the head, the body, and
+/// the lengths of its chunks, which may end within a guess. No letter of another size counts: names
+/// of headers come in small ones.
+fn seen(answer: &str, guess: &str, right: &str) -> (String, String, Vec<usize>) {
+    let alike =
+        |text: &str| text.to_lowercase().replace(&guess.to_lowercase(), &right.to_lowercase());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let head: String =
+        head.split_inclusive("\r\n").filter(|line| !line.starts_with("date:")).collect();
+    if !head.contains("transfer-encoding: chunked") {
+        return (alike(&head), alike(body), Vec::new());
+    }
+    let (mut whole, mut lengths, mut rest) = (String::new(), Vec::new(), body);
+    // An answer that breaks off has no last chunk.
+    while let Some((length, behind)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let chunk = behind.get(..length).unwrap_or(behind);
+        whole.push_str(chunk);
+        lengths.push(length);
+        rest = behind.get(length + 2..).unwrap_or_default();
+    }
+    (alike(&head), alike(&whole), lengths)
 }
 
 /// What the list of calls says of it, without digests of the guess and without times.
@@ -124,7 +140,7 @@ async fn attack(
             }
             // How much of an answer that breaks off still arrives is the network's affair.
             let compared = *place != "/breaks-off";
-            assert!(!compared || answers[0].starts_with("http/1.1 "), "{place} {right}");
+            assert!(!compared || answers[0].0.starts_with("http/1.1 "), "{place} {right}");
             assert!(!compared || answers.iter().all(|one| *one == answers[0]), "{answers:#?}");
             asked.push(format!("{place} {right}"));
         }

@@ -9,7 +9,7 @@ use testkit::faulty_model::{Kind, faulty_model};
 use wire::Usage;
 use wire::egress::UpstreamKind;
 
-use crate::fixture::{Fixture, PLENTY, chat, route};
+use crate::fixture::{Fixture, PLENTY, chat, impatient, route};
 
 /// One request, as a module makes it: read to its end, or left after the first piece.
 async fn call(fixture: &Fixture, seed: u64) {
@@ -27,6 +27,8 @@ async fn reconcile(seeds: std::ops::Range<u64>) {
     let model = faulty_model();
     let count = seeds.end - seeds.start;
     let mut bounded = route(UpstreamKind::OpenAi, &model.service.url());
+    // Some of the model's faults are that it is too slow.
+    bounded.limits = impatient();
     bounded.limits.concurrency = 16;
     // What is kept of gigantic answers has to have room beside all the others.
     bounded.limits.response_bytes = 256 << 10;
