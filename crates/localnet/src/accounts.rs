@@ -130,7 +130,7 @@ pub(crate) fn signer_added(account: &mut AccountEntry, index: usize) -> Result<(
 }
 
 /// Removes the signer at `index` from an account that the caller writes afterwards. Its reserve is
-/// free again for whoever paid it: the account, or the signer's sponsor.
+/// free again for its payer: the account, or the signer's sponsor.
 pub(crate) fn remove_signer(
     account: &mut AccountEntry,
     index: usize,
@@ -160,8 +160,8 @@ pub(crate) fn remove_signer(
     Ok(())
 }
 
-/// Removes the signer that stands for the transaction of this hash from each of these accounts: it
-/// signs once, whatever becomes of the transaction.
+/// Removes the signer that pre-authorises the transaction of this hash from each of these accounts:
+/// it signs once, whatever becomes of the transaction.
 pub(crate) fn remove_one_time_signer(
     hash: [u8; 32],
     accounts: impl Iterator<Item = AccountId>,

@@ -92,6 +92,19 @@ pub(crate) fn trust_line_key(account: &AccountId, asset: &Asset) -> Option<Ledge
     Some(LedgerKey::Trustline(LedgerKeyTrustLine { account_id: account.clone(), asset }))
 }
 
+/// Whether an account can have a trust line under this key: there are none to lumens, to what the
+/// account issues itself, or to an asset whose code is invalid.
+pub(crate) fn can_exist(line: &LedgerKeyTrustLine) -> bool {
+    let asset = match &line.asset {
+        TrustLineAsset::Native => return false,
+        TrustLineAsset::CreditAlphanum4(asset) => Asset::CreditAlphanum4(asset.clone()),
+        TrustLineAsset::CreditAlphanum12(asset) => Asset::CreditAlphanum12(asset.clone()),
+        // The id of a pool is a hash, in which nothing can be wrong.
+        TrustLineAsset::PoolShare(_) => return true,
+    };
+    is_valid(&asset) && issuer(&asset) != Some(&line.account_id)
+}
+
 /// The trust line of an account to an asset.
 pub(crate) fn trust_line(
     view: &dyn Lookup,

@@ -90,7 +90,8 @@ impl Builder {
     }
 
     /// Lets a clock that only [`Network::advance_time`] moves start at this time, in seconds of
-    /// Unix time. Without it the machine's clock is used.
+    /// Unix time. Without it the machine's clock is used. Either clock starts at the close time of
+    /// the last ledger of a kept or loaded chain where that is later.
     #[must_use]
     pub fn manual_clock(mut self, start: u64) -> Self {
         self.start_time = Some(start);
@@ -144,8 +145,8 @@ impl Builder {
         self
     }
 
-    /// Serves `/control`, by which whoever reaches the port closes ledgers, moves the clock, goes
-    /// back to snapshots and injects faults. Off by default.
+    /// Serves `/control`, by which any client that reaches the port closes ledgers, moves the
+    /// clock, goes back to snapshots and injects faults. Off by default.
     #[must_use]
     pub fn control(mut self, control: bool) -> Self {
         self.control = control;

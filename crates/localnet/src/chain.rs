@@ -39,8 +39,9 @@ pub(crate) struct Chain {
     pub(crate) events: OrdMap<Cursor, Arc<EventRecord>>,
     /// How many closed ledgers are kept.
     pub(crate) retention: u32,
-    /// When this chain came about, by [`Clock::steady`](crate::clock::Clock::steady).
-    pub(crate) since: u64,
+    /// When the last ledger closed or the chain was loaded, in seconds of
+    /// [`Clock::steady`](crate::clock::Clock::steady).
+    pub(crate) closed_at: u64,
 }
 
 /// What inclusion costs per operation in the two phases of a ledger, in stroops.
@@ -153,7 +154,7 @@ impl Chain {
             transactions: HashMap::new(),
             events: OrdMap::new(),
             retention,
-            since: 0,
+            closed_at: 0,
         })
     }
 

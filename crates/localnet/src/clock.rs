@@ -3,6 +3,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The latest time there is: the end of the year 9999, after which no time can be written as text.
+pub(crate) const LATEST: u64 = 253_402_300_799;
+
 /// The network's clock, in seconds of Unix time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Clock {
@@ -11,7 +14,7 @@ pub(crate) enum Clock {
         /// Seconds added by time travel.
         offset: u64,
     },
-    /// Stands still until somebody moves it.
+    /// Stops until a test moves it.
     Manual {
         /// The present, in seconds of Unix time.
         now: u64,
@@ -19,19 +22,20 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// Seconds of Unix time.
+    /// Seconds of Unix time, at most [`LATEST`].
     pub(crate) fn now(&self) -> u64 {
-        match self {
+        let now = match self {
             Self::System { offset } => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_secs().saturating_add(*offset)
             }
             Self::Manual { now } => *now,
-        }
+        };
+        now.min(LATEST)
     }
 
-    /// The clock as no time travel moves it, in seconds: the machine's, or the one that only a test
-    /// moves, whose time passes in no other way.
+    /// Seconds of a clock that `advance_time` does not move: the machine's, or the manual one,
+    /// which only a test moves.
     pub(crate) fn steady(&self) -> u64 {
         match self {
             Self::System { .. } => Self::System { offset: 0 }.now(),
@@ -45,5 +49,10 @@ impl Clock {
             Self::System { offset } => *offset = offset.saturating_add(seconds),
             Self::Manual { now } => *now = now.saturating_add(seconds),
         }
+    }
+
+    /// Moves the clock forward to `time` in seconds of Unix time, unless it is later already.
+    pub(crate) fn catch_up(&mut self, time: u64) {
+        self.advance(time.saturating_sub(self.now()));
     }
 }

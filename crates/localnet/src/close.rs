@@ -186,7 +186,7 @@ fn broken(
 }
 
 /// Adds `amount` stroops to the payer, or takes as much as it has; the answer is what was moved,
-/// and the changes of the ledger by it.
+/// and the changes that it makes to the ledger.
 fn move_fee(
     state: &mut LedgerState,
     context: &Context,

@@ -47,7 +47,7 @@ pub enum Fault {
     Stall(u32),
     /// Every answer waits this long after its request was carried out; zero ends it.
     Delay(Duration),
-    /// No ledger closes by itself while this is on.
+    /// No ledger closes automatically while this is on.
     Freeze(bool),
     /// The next `n` ledgers that would close by themselves do not.
     SkipCloses(u32),

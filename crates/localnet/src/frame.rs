@@ -145,6 +145,13 @@ impl Frame {
         self.tx.operations.iter().any(|operation| is_soroban(&operation.body))
     }
 
+    /// Whether stellar-core takes the transaction for one that restores entries: by its first
+    /// operation.
+    pub(crate) fn begins_with_restore(&self) -> bool {
+        let first = self.tx.operations.first().map(|operation| &operation.body);
+        matches!(first, Some(OperationBody::RestoreFootprint(_)))
+    }
+
     /// Whether stellar-core takes the transaction for one of Soroban: by its first operation.
     fn begins_with_soroban(&self) -> bool {
         self.tx.operations.first().is_some_and(|operation| is_soroban(&operation.body))

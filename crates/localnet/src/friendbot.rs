@@ -180,7 +180,7 @@ async fn serve(node: &Node, mut jobs: Vec<Job>) {
 
 fn answer(replies: Vec<Reply>, outcome: &Outcome) {
     for reply in replies {
-        // Whoever asked may have gone.
+        // The client may have gone.
         let _ = reply.send(outcome.clone());
     }
 }

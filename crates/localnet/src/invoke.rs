@@ -22,6 +22,16 @@ use crate::state::{Lookup, Overlay, Stored, is_temporary};
 use crate::validate::{Context, archived_indexes, error_event, events_fee, has_lifetime};
 use crate::xdr::{self, vecm};
 
+/// stellar-core's words for more bytes read from disk than declared.
+pub(crate) const READ_TOO_MUCH: &str = "operation byte-read resources exceeds amount specified";
+
+/// stellar-core's words for more bytes written than declared.
+pub(crate) const WROTE_TOO_MUCH: &str = "operation byte-write resources exceeds amount specified";
+
+/// stellar-core's words for rent that the refundable fee does not cover.
+pub(crate) const RENT_UNPAID: &str = "refundable resource fee was not sufficient to cover the \
+                                      ledger storage rent: {} > {}";
+
 /// What every Soroban operation is given.
 pub(crate) struct Environment<'a> {
     pub(crate) data: &'a SorobanTransactionData,
@@ -224,9 +234,8 @@ fn gather(
         inputs.entries.push((Some(encoded), lifetime));
     }
     if metrics.ledger_read_bytes > u64::from(resources.disk_read_bytes) {
-        let text = "operation byte-read resources exceeds amount specified";
-        let refused = exceeded(text, metrics.ledger_read_bytes, resources.disk_read_bytes.into());
-        return Ok(Err(refused));
+        let (used, declared) = (metrics.ledger_read_bytes, resources.disk_read_bytes.into());
+        return Ok(Err(exceeded(READ_TOO_MUCH, used, declared)));
     }
     Ok(Ok(inputs))
 }
@@ -327,19 +336,20 @@ fn settle(
         let key: LedgerKey = xdr::decode_own(&change.encoded_key)?;
 
         // The Wasm has its limit when it is uploaded; its entry is a little larger.
-        let limit = match key {
-            LedgerKey::ContractCode(_) => limits.contract_bytes.saturating_add(1_024),
-            _ => limits.entry_bytes,
+        let (limit, text) = match key {
+            LedgerKey::ContractCode(_) => (
+                limits.contract_bytes.saturating_add(1_024),
+                "Wasm size exceeds network config maximum contract size",
+            ),
+            _ => (limits.entry_bytes, "ContractData size exceeds network config maximum size"),
         };
         if value.len() > to_usize(limit) {
-            let text = "ContractData size exceeds network config maximum size";
             return Ok(Err(exceeded(text, length(value.len()), limit.into())));
         }
         metrics.write(&key, value.len())?;
         let declared = u64::from(environment.data.resources.write_bytes);
         if metrics.ledger_write_bytes > declared {
-            let text = "operation byte-write resources exceeds amount specified";
-            return Ok(Err(exceeded(text, metrics.ledger_write_bytes, declared)));
+            return Ok(Err(exceeded(WROTE_TOO_MUCH, metrics.ledger_write_bytes, declared)));
         }
     }
 
@@ -367,21 +377,18 @@ fn settle(
         let unsigned = |fee: i64| ScVal::U64(u64::try_from(fee).unwrap_or(0));
 
         // stellar-core reports rent that is not covered before it looks at events.
-        let (text, used) = if effects.rent_fee > environment.max_refundable {
-            (
-                "refundable resource fee was not sufficient to cover the ledger storage rent: \
-                 {} > {}",
-                effects.rent_fee,
-            )
+        let (text, used, allowed) = if effects.rent_fee > environment.max_refundable {
+            (RENT_UNPAID, effects.rent_fee, environment.max_refundable)
         } else {
             (
                 "refundable resource fee was not sufficient to cover the events fee after paying \
                  for ledger storage rent: {} > {}",
-                effects.refundable_fee,
+                effects.refundable_fee.saturating_sub(effects.rent_fee),
+                environment.max_refundable.saturating_sub(effects.rent_fee),
             )
         };
         let error = ScError::Budget(ScErrorCode::ExceededLimit);
-        let values = vec![unsigned(used), unsigned(environment.max_refundable)];
+        let values = vec![unsigned(used), unsigned(allowed)];
         return Ok(Err(Refused {
             result: InvokeHostFunctionResult::InsufficientRefundableFee,
             explanation: Some(error_event(error, text, values)),

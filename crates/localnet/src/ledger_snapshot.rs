@@ -5,6 +5,8 @@
 //! come from. The chain goes on at the later of both ledgers, so that entries keep their lives; if
 //! it has to jump forward for that, the history before the jump is forgotten.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use soroban_env_host::xdr::{
 };
 
 use crate::chain::Chain;
+use crate::clock::LATEST;
 use crate::error::{Internal, LocalnetError};
 use crate::frame::account_of;
 use crate::genesis::root_key;
@@ -28,9 +31,6 @@ pub(crate) const MAX_SNAPSHOT: usize = 256 * 1024 * 1024;
 
 /// The latest ledger a snapshot may be of: lives are counted from there in 32 bits.
 const MAX_SEQUENCE: u32 = 2_000_000_000;
-
-/// The latest time a snapshot may be of: the end of the year 9999.
-const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
 /// A snapshot as it was read.
 #[derive(Deserialize)]
@@ -86,18 +86,22 @@ impl LedgerSnapshot {
             LocalnetError::LedgerSnapshot(format!("cannot read {}: {reason}", path.display()))
         };
 
-        // Asked before reading: a file of any size must not fill the memory, and what is no file may
-        // have no end. The pipe of a process substitution is given open and ends with its writer.
+        // Asked before opening: what is no file may have no end, and opening a pipe may wait for
+        // ever. The pipe of a process substitution is given open and ends with its writer.
         let found = std::fs::metadata(path).map_err(|error| cannot_read(error.to_string()))?;
-        if !found.is_file() && !path.starts_with("/dev/fd") {
+        let is_given = ["/dev/fd", "/proc/self/fd"].iter().any(|given| path.starts_with(given));
+        if !found.is_file() && !is_given {
             return Err(cannot_read("expected a regular file".to_owned()));
         }
-        let length = found.len();
-        if usize::try_from(length).is_ok_and(|length| length > MAX_SNAPSHOT) {
-            let reason = format!("it has {length} bytes; at most {MAX_SNAPSHOT} are read");
-            return Err(cannot_read(reason));
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(|error| cannot_read(error.to_string()))?;
+
+        // A pipe has no length, so that one byte more than is taken is asked for.
+        let read = file.take(MAX_SNAPSHOT as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| cannot_read(error.to_string()))?;
+        if bytes.len() > MAX_SNAPSHOT {
+            return Err(cannot_read(format!("at most {MAX_SNAPSHOT} bytes are read")));
         }
-        let bytes = std::fs::read(path).map_err(|error| cannot_read(error.to_string()))?;
         Self::parse(&bytes)
     }
 
@@ -114,8 +118,8 @@ impl LedgerSnapshot {
         if snapshot.sequence_number > MAX_SEQUENCE {
             return Err(invalid(format!("expected a sequence_number up to {MAX_SEQUENCE}")));
         }
-        if snapshot.timestamp > MAX_TIMESTAMP {
-            return Err(invalid(format!("expected a timestamp up to {MAX_TIMESTAMP}, in seconds")));
+        if snapshot.timestamp > LATEST {
+            return Err(invalid(format!("expected a timestamp up to {LATEST}, in seconds")));
         }
         Ok(snapshot)
     }

@@ -4,14 +4,23 @@ use soroban_env_host::e2e_invoke::entry_size_for_rent;
 use soroban_env_host::fees::{LedgerEntryRentChange, compute_rent_fee};
 use soroban_env_host::xdr::{
     ExtendFootprintTtlOp, ExtendFootprintTtlResult, LedgerKey, RestoreFootprintResult, ScError,
-    ScErrorCode,
+    ScErrorCode, ScVal,
 };
 
 use crate::error::Internal;
-use crate::invoke::{Effects, Environment, restored_until};
+use crate::invoke::{
+    Effects, Environment, READ_TOO_MUCH, RENT_UNPAID, WROTE_TOO_MUCH, restored_until,
+};
 use crate::state::{Lookup, Overlay, Stored, is_persistent};
 use crate::validate::error_event;
 use crate::xdr;
+
+/// More than is allowed, in stellar-core's words.
+struct Excess {
+    text: &'static str,
+    used: u64,
+    allowed: u64,
+}
 
 /// Extends the time to live of the live entries in the footprint; archived ones are passed over.
 pub(crate) fn extend(
@@ -35,9 +44,11 @@ pub(crate) fn extend(
     }
 
     // All or nothing: the whole rent is covered before the first entry is extended.
-    let Some(effects) = charge(&rent, environment) else {
-        let result = ExtendFootprintTtlResult::InsufficientRefundableFee;
-        return Ok((result, explained("the resource fee does not cover the rent")));
+    let effects = match charge(&rent, environment) {
+        Ok(effects) => effects,
+        Err(unpaid) => {
+            return Ok((ExtendFootprintTtlResult::InsufficientRefundableFee, unpaid.explained()));
+        }
     };
     for key in extended {
         overlay.put_live_until(key, live_until);
@@ -59,6 +70,17 @@ pub(crate) fn restore(
             continue;
         }
         bytes = bytes.saturating_add(xdr::size(&stored.entry)?);
+
+        // Restoring reads from disk and writes back, so that both declared amounts have to cover
+        // it. stellar-core names the sum up to the entry that passes one of them.
+        for (text, declared) in
+            [(READ_TOO_MUCH, resources.disk_read_bytes), (WROTE_TOO_MUCH, resources.write_bytes)]
+        {
+            if bytes > declared {
+                let excess = Excess { text, used: bytes.into(), allowed: declared.into() };
+                return Ok((RestoreFootprintResult::ResourceLimitExceeded, excess.explained()));
+            }
+        }
         let size = rent_size(&stored, environment)?;
 
         // From no size and no life, so that the whole new life is charged.
@@ -66,14 +88,12 @@ pub(crate) fn restore(
         restored.push(stored);
     }
 
-    // Restoring reads from disk and writes back, so that both declared amounts have to cover it.
-    if bytes > resources.disk_read_bytes || bytes > resources.write_bytes {
-        let result = RestoreFootprintResult::ResourceLimitExceeded;
-        return Ok((result, explained("more bytes are restored than the transaction declared")));
-    }
-    let Some(effects) = charge(&rent, environment) else {
-        let result = RestoreFootprintResult::InsufficientRefundableFee;
-        return Ok((result, explained("the resource fee does not cover the rent")));
+    // All or nothing: the whole rent is covered before the first entry is restored.
+    let effects = match charge(&rent, environment) {
+        Ok(effects) => effects,
+        Err(unpaid) => {
+            return Ok((RestoreFootprintResult::InsufficientRefundableFee, unpaid.explained()));
+        }
     };
     for stored in restored {
         overlay.restore(stored.entry.clone(), live_until);
@@ -99,20 +119,28 @@ fn rent_change(key: &LedgerKey, before: (u32, u32), after: (u32, u32)) -> Ledger
     }
 }
 
-/// The rent as effects; `None` if it is more than the transaction set aside.
-fn charge(rent: &[LedgerEntryRentChange], environment: &Environment<'_>) -> Option<Effects> {
+/// The rent as effects, if it is not more than the transaction set aside.
+fn charge(
+    rent: &[LedgerEntryRentChange],
+    environment: &Environment<'_>,
+) -> Result<Effects, Excess> {
     let context = environment.context;
     let fees = &context.settings.network.rent_fee_configuration;
     let rent_fee = compute_rent_fee(rent, fees, context.sequence);
-    (rent_fee <= environment.max_refundable).then(|| Effects {
-        rent_fee,
-        refundable_fee: rent_fee,
-        ..Effects::default()
-    })
+    if rent_fee > environment.max_refundable {
+        let unsigned = |fee: i64| u64::try_from(fee).unwrap_or(0);
+        let (used, allowed) = (unsigned(rent_fee), unsigned(environment.max_refundable));
+        return Err(Excess { text: RENT_UNPAID, used, allowed });
+    }
+    Ok(Effects { rent_fee, refundable_fee: rent_fee, ..Effects::default() })
 }
 
-fn explained(why: &str) -> Effects {
-    let diagnostics =
-        vec![error_event(ScError::Budget(ScErrorCode::ExceededLimit), why, Vec::new())];
-    Effects { diagnostics, ..Effects::default() }
+impl Excess {
+    /// What a refused operation leaves behind: the event that explains why.
+    fn explained(self) -> Effects {
+        let error = ScError::Budget(ScErrorCode::ExceededLimit);
+        let values = vec![ScVal::U64(self.used), ScVal::U64(self.allowed)];
+        let diagnostics = vec![error_event(error, self.text, values)];
+        Effects { diagnostics, ..Effects::default() }
+    }
 }

@@ -40,8 +40,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("LUMIO_C
   curl 'http://127.0.0.1:8000/friendbot?addr=G…'
       funds an account with 10,000 XLM
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option, port taken,
-a file or directory that cannot be used, or standard output that cannot be written."
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off or standard output cannot be
+written, 3 wrong option, port taken, or a file or directory that cannot be used."
 )]
 struct Options {
     /// Address to listen on.
@@ -85,10 +85,10 @@ struct Options {
     #[arg(long, env = "LOCALNET_LENIENT_HTTP")]
     lenient_http: bool,
     /// Serve /control: closing ledgers, moving the clock, snapshots, faults. For tests only: it
-    /// lets whoever reaches the port do all of that.
+    /// lets any client that reaches the port do all of that.
     #[arg(long, env = "LOCALNET_CONTROL")]
     control: bool,
-    /// Close no ledger by itself; only /control/close does. Needs --control.
+    /// Close no ledger automatically; only /control/close does. Needs --control.
     #[arg(long, env = "LOCALNET_MANUAL", requires = "control")]
     manual: bool,
     /// What to log to standard error: error, warn, info, debug, trace, or a filter of tracing.
@@ -199,7 +199,7 @@ async fn run(options: Options) -> ExitCode {
         Err(error) => return refuse(&options, &error),
     };
 
-    // Listened for before the first line is printed: whoever reads it may stop the process at once.
+    // Listened for before the first line is printed: its reader may stop the process at once.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         eprintln!("lumio-localnet: cannot listen for signals");
@@ -210,7 +210,7 @@ async fn run(options: Options) -> ExitCode {
     let first = format!("listening on {}\n", network.url());
     let printed = printed_all(io::stdout().write_all(first.as_bytes()));
     if printed != ExitCode::SUCCESS {
-        // Whoever started it would wait for that line in vain.
+        // The process that started it would wait for that line without end.
         network.shutdown().await;
         return printed;
     }
@@ -235,7 +235,7 @@ fn printed_all(printed: io::Result<()>) -> ExitCode {
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("lumio-localnet: cannot write standard output: {error}");
-            ExitCode::from(CONFIGURATION)
+            ExitCode::from(2)
         }
         _ => ExitCode::SUCCESS,
     }

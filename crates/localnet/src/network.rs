@@ -159,9 +159,12 @@ impl Network {
         .await
     }
 
-    /// Moves the clock forward; the next ledger closes at the new time.
+    /// Moves the clock forward; the next ledger closes at the new time. The clock stays as it is if
+    /// the new time would be after the year 9999.
     pub fn advance_time(&self, seconds: u64) {
-        self.parts.server.node.advance_time(seconds);
+        if self.parts.server.node.advance_time(seconds).is_none() {
+            tracing::warn!(seconds, "the clock was not moved: it cannot pass the year 9999");
+        }
     }
 
     /// Injects a fault: into requests to [`Network::url`], or into the ledgers of the network.
@@ -198,7 +201,7 @@ impl Network {
     }
 
     /// Funds an account (`G…`) or a contract (`C…`) as friendbot does and answers the hash in hex;
-    /// closes a ledger if none closes by itself.
+    /// closes a ledger if none closes automatically.
     ///
     /// # Errors
     /// If the address is wrong or friendbot refuses.

@@ -11,7 +11,7 @@ use soroban_env_host::xdr::TransactionEnvelope;
 use tokio::sync::watch;
 
 use crate::chain::Chain;
-use crate::clock::Clock;
+use crate::clock::{Clock, LATEST};
 use crate::close::close;
 use crate::error::{Internal, LocalnetError};
 use crate::faults::{Fault, LedgerFaults};
@@ -78,10 +78,13 @@ impl Node {
     pub(crate) fn new(
         settings: NodeSettings,
         mut chain: Chain,
-        clock: Clock,
+        mut clock: Clock,
         store: Option<Store>,
     ) -> Self {
-        chain.since = clock.steady();
+        // A kept or loaded chain may be ahead of the clock, whose offset is not kept. Were it not
+        // set right, time would stand still until the clock has caught up by itself.
+        clock.catch_up(chain.close_time());
+        chain.closed_at = clock.steady();
         let tip = watch::Sender::new(chain.sequence());
         let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
 
@@ -141,7 +144,7 @@ impl Node {
 
     /// How long ago the last ledger of a view of the chain closed. Time travel does not count.
     pub(crate) fn latency(&self, chain: &Chain) -> Duration {
-        Duration::from_secs(self.published().clock.steady().saturating_sub(chain.since))
+        Duration::from_secs(self.published().clock.steady().saturating_sub(chain.closed_at))
     }
 
     /// Whether transactions wait for a ledger.
@@ -167,7 +170,7 @@ impl Node {
         Ok((hash, inner.queue.submit(&chain, frame, now)?))
     }
 
-    /// Closes a ledger unless a fault keeps it from closing by itself.
+    /// Closes a ledger unless a fault keeps it from closing automatically.
     pub(crate) fn close_when_due(&self) -> Result<(), LocalnetError> {
         // Under the lock: once a fault was injected, no close that was due before it comes after
         // it.
@@ -193,7 +196,7 @@ impl Node {
         // On a copy: if a ledger cannot be closed, nothing of it stays, and readers keep the old.
         let mut next = Chain::clone(&inner.chain);
         close(&mut next, &batch, now)?;
-        next.since = inner.clock.steady();
+        next.closed_at = inner.clock.steady();
         inner.chain = Arc::new(next);
 
         let sequence = inner.chain.sequence();
@@ -204,13 +207,13 @@ impl Node {
             tracing::info!(ledger = sequence, transactions = batch.frames.len(), "closed a ledger");
         }
 
-        // Kept before it is published: nobody must have seen a ledger that a restart forgets.
+        // Stored before it is published: no client may have seen a ledger that a restart forgets.
         if let Some(store) = &mut inner.store {
             store.save(&inner.chain)?;
         }
         self.published().advance(inner.chain.clone());
 
-        // Without the lock: whoever is woken asks for it next.
+        // Without the lock: the task that is woken takes it next.
         drop(guard);
         self.tip.send_replace(sequence);
         Ok(sequence)
@@ -229,11 +232,19 @@ impl Node {
         self.faults().set(fault);
     }
 
-    /// Moves the clock forward.
-    pub(crate) fn advance_time(&self, seconds: u64) {
+    /// Moves the clock forward and answers the new time in seconds of Unix time; `None`, and the
+    /// clock stays, if that would be after [`LATEST`].
+    pub(crate) fn advance_time(&self, seconds: u64) -> Option<u64> {
         let mut inner = self.lock();
-        inner.clock.advance(seconds);
-        self.published().clock = inner.clock;
+
+        // The machine's clock may have been set back since the last ledger closed.
+        let mut clock = inner.clock;
+        clock.catch_up(inner.chain.close_time());
+        let time = clock.now().checked_add(seconds).filter(|time| *time <= LATEST)?;
+        clock.advance(seconds);
+        inner.clock = clock;
+        self.published().clock = clock;
+        Some(time)
     }
 
     /// Remembers chain, queue and clock.
@@ -282,8 +293,11 @@ impl Node {
         let inner = &mut *guard;
         let sequence = inner.chain.sequence();
 
-        // However old a snapshot is: no ledger is overdue at the moment the network goes on from it.
-        Arc::make_mut(&mut inner.chain).since = inner.clock.steady();
+        // The new chain may be ahead of the clock; `Node::new` says why that must not stay.
+        inner.clock.catch_up(inner.chain.close_time());
+
+        // Measured anew, or the next ledger would look overdue after an old snapshot is restored.
+        Arc::make_mut(&mut inner.chain).closed_at = inner.clock.steady();
         if let Some(store) = &mut inner.store {
             store.rewrite(&inner.chain)?;
         }
@@ -330,7 +344,7 @@ impl Published {
     }
 
     fn set_lag(&mut self, lag: u32) {
-        // Whoever began to lag now still sees what was seen before.
+        // A reader that begins to lag now still sees what was seen before.
         self.floor = self.behind(self.lag, self.floor).sequence();
         self.lag = lag.min(MAX_LAG);
         if lag == 0 {

@@ -89,7 +89,7 @@ enum Change {
 enum Life {
     /// Set by the ledger that changed the entry last.
     WithEntry(u32),
-    /// Set by the ledger that stands behind it.
+    /// `[live_until, modified]`: set by another ledger than the one that changed the entry last.
     SetBy(u32, u32),
 }
 
@@ -211,7 +211,7 @@ fn lock(directory: &Path) -> Result<File, String> {
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
 
-            // Whoever holds the lock may not have written its number yet.
+            // The holder of the lock may not have written its number yet.
             let _ = file.read_to_string(&mut pid);
             let pid = if pid.trim().is_empty() { "of unknown number" } else { pid.trim() };
             return Err(format!(

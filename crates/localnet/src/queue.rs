@@ -14,7 +14,7 @@ use crate::error::Internal;
 use crate::frame::Frame;
 use crate::settings::{BASE_FEE, LedgerLimits};
 use crate::state::Lookup;
-use crate::validate::{Context, Phase, Refusal, check, check_resources, refuse};
+use crate::validate::{Context, Phase, Refusal, check, check_resources, disk_read_entries, refuse};
 use crate::xdr::sha256;
 
 /// After how many ledgers that did not take it a waiting transaction is dropped.
@@ -131,7 +131,7 @@ impl Queue {
         let (mut frames, classic_fee, classic_left) = select(classic, &mut room);
         let (soroban_frames, soroban_fee, soroban_left) = select(soroban, &mut room);
 
-        // The classic phase comes first. Within a phase nobody can choose the place of a
+        // The classic phase comes first. Within a phase no sender can choose the place of a
         // transaction: it depends on the ledger before, which is not known when it is sent.
         let order = |frame: &Frame| {
             let mut input = self.order_seed.to_be_bytes().to_vec();
@@ -179,7 +179,7 @@ impl Queue {
     fn beside(&self, frame: &Frame, position: usize, context: &Context) -> Option<Answer> {
         let waiting = &self.waiting[position].frame;
 
-        // A fee bump that waits stands for the transaction inside it as well.
+        // A fee bump that waits counts for the transaction inside it as well.
         if waiting.hash == frame.hash || waiting.inner_hash == frame.hash {
             return Some(Answer::Duplicate);
         }
@@ -270,7 +270,7 @@ impl Room {
         let needs = [
             (&mut self.transactions, u64::try_from(operations).unwrap_or(u64::MAX)),
             (&mut self.instructions, resources.instructions.into()),
-            (&mut self.disk_read_entries, crate::validate::disk_read_entries(data).into()),
+            (&mut self.disk_read_entries, disk_read_entries(frame, data).into()),
             (&mut self.disk_read_bytes, resources.disk_read_bytes.into()),
             (&mut self.write_entries, length(resources.footprint.read_write.len())),
             (&mut self.write_bytes, resources.write_bytes.into()),

@@ -134,7 +134,7 @@ pub(crate) fn router(server: Server) -> Router {
     // Web pages of any origin may read and send.
     router = router.layer(CorsLayer::permissive());
 
-    // Not for web pages: only what may reach the port by itself steers the network.
+    // Not for web pages: only clients that may reach the port directly steer the network.
     if server.control {
         router = router.nest("/control", control::router());
     }

@@ -10,11 +10,11 @@ use soroban_env_host::xdr::{
     SorobanAuthorizationEntry, SorobanTransactionData,
 };
 use soroban_env_host::{HostError, LedgerInfo};
-use soroban_simulation::AutoRestoringSnapshotSource;
 use soroban_simulation::simulation::{
     LedgerEntryDiff, SimulationAdjustmentConfig, simulate_extend_ttl_op,
     simulate_invoke_host_function_op, simulate_restore_op,
 };
+use soroban_simulation::{AutoRestoringSnapshotSource, NetworkConfig};
 
 use crate::chain::Chain;
 use crate::state::LedgerSource;
@@ -175,7 +175,7 @@ fn extend(
     let restore = snapshot.simulate_restore_keys_op(network, &adjustment, info)?;
     Ok(Simulated {
         transaction_data: Some(simulated.transaction_data),
-        restore: restore.map(|restore| restore.transaction_data),
+        restore: restore.map(|restore| with_disk_reads(restore.transaction_data, network)),
         ..Simulated::default()
     })
 }
@@ -185,13 +185,26 @@ fn restore(
     footprint: &LedgerFootprint,
     info: &LedgerInfo,
 ) -> anyhow::Result<Simulated> {
+    let network = &chain.settings.network;
     let simulated = simulate_restore_op(
         &LedgerSource(chain.state.clone()),
-        &chain.settings.network,
+        network,
         &SimulationAdjustmentConfig::default_adjustment(),
         info,
         footprint.read_write.as_slice(),
     )?;
-    let transaction_data = Some(simulated.transaction_data);
+    let transaction_data = Some(with_disk_reads(simulated.transaction_data, network));
     Ok(Simulated { transaction_data, ..Simulated::default() })
+}
+
+/// What a restore needs, with the fee for reading its entries from disk. `soroban-simulation` leaves
+/// that fee out; its margin on the rent covers it only where restored entries live long.
+fn with_disk_reads(
+    mut data: SorobanTransactionData,
+    network: &NetworkConfig,
+) -> SorobanTransactionData {
+    let entries = i64::try_from(data.resources.footprint.read_write.len()).unwrap_or(i64::MAX);
+    let fee = network.fee_configuration.fee_per_disk_read_entry.saturating_mul(entries);
+    data.resource_fee = data.resource_fee.saturating_add(fee);
+    data
 }

@@ -70,7 +70,7 @@ pub(crate) struct Changes {
 pub(crate) struct LedgerSource(pub(crate) Arc<LedgerState>);
 
 impl Stored {
-    /// An entry whose life is as old as itself.
+    /// An entry whose lifetime was set by the ledger that changed it last.
     pub(crate) fn new(entry: LedgerEntry, live_until: Option<u32>) -> Self {
         let lifetime_modified = entry.last_modified_ledger_seq;
         Self { entry, live_until, lifetime_modified }

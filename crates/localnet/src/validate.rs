@@ -10,7 +10,7 @@ mod operation;
 
 use soroban_env_host::xdr::{
     AccountEntry, Memo, MuxedAccount, OperationBody, PreconditionsV2, ScError, ScErrorCode,
-    TransactionResultResult,
+    SignerKey, TransactionResultResult,
 };
 
 use crate::accounts::{available_balance, sequence_age};
@@ -99,6 +99,15 @@ fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: P
     if let [first, second] = conditions.extra_signers.as_slice()
         && first == second
     {
+        return Err(refuse(TransactionResultResult::TxMalformed, false));
+    }
+
+    // Nothing is signed by signing nothing (CAP-40).
+    let signs_nothing = |signer: &SignerKey| match signer {
+        SignerKey::Ed25519SignedPayload(signed) => signed.payload.is_empty(),
+        _ => false,
+    };
+    if conditions.extra_signers.iter().any(signs_nothing) {
         return Err(refuse(TransactionResultResult::TxMalformed, false));
     }
     if frame.tx.operations.is_empty() {
@@ -211,7 +220,8 @@ fn check_signed(
     }
 
     // Operations use signatures up too, so that the question whether all are used comes last.
-    operation::check_all(frame, view, context, &mut checker).map_err(context::refuse_operations)?;
+    operation::check_all(frame, view, (context, phase), &mut checker)
+        .map_err(context::refuse_operations)?;
     if !checker.all_used() {
         return Err(refuse(TransactionResultResult::TxBadAuthExtra, true));
     }

@@ -152,7 +152,7 @@ pub(super) fn bump_sequence(
     };
 
     // A number that was passed already is left as it is, and that is a success. When it changed
-    // counts from now all the same, as in stellar-core.
+    // counts from now anyway, as in stellar-core.
     if op.bump_to.0 > account.seq_num.0 {
         account.seq_num = op.bump_to.clone();
     }

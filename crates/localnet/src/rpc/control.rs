@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Server, reply};
+use crate::clock::LATEST;
 use crate::error::LocalnetError;
 use crate::faults::Fault;
 use crate::ledger_snapshot::{LedgerSnapshot, MAX_SNAPSHOT, written};
@@ -143,10 +144,15 @@ async fn close(State(server): State<Server>, body: String) -> Response {
 async fn advance_time(State(server): State<Server>, body: String) -> Response {
     match read::<TimeRequest>(&body) {
         Err(refusal) => *refusal,
-        Ok(request) => {
-            server.node.advance_time(request.seconds);
-            reply(&json!({"advanced": request.seconds}))
-        }
+        Ok(request) => match server.node.advance_time(request.seconds) {
+            Some(time) => reply(&json!({"advanced": request.seconds, "time": time})),
+            None => {
+                let message = format!(
+                    "seconds must not lead beyond the end of the year 9999, which is {LATEST}"
+                );
+                refuse(StatusCode::BAD_REQUEST, &message)
+            }
+        },
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) result: TransactionResultResult,
-    /// Whether the sequence number is used up all the same, if the fee was already taken.
+    /// Whether the sequence number is used up anyway, if the fee was already taken.
     pub(crate) uses_sequence: bool,
     /// Whether the fault lies in the fee bump and not in the transaction inside it.
     pub(crate) outer: bool,

@@ -1,40 +1,47 @@
 //! The single operations of a transaction: who must sign them, and whether they make sense.
 
 use soroban_env_host::xdr::{
-    AccountId, ContractIdPreimage, DiagnosticEvent, ExtendFootprintTtlResult, HostFunction,
-    InvokeHostFunctionResult, Operation, OperationBody, OperationResult, OperationResultTr,
-    RestoreFootprintResult, ScError, ScErrorCode, ScVal, SorobanTransactionData,
+    AccountId, ContractIdPreimage, DiagnosticEvent, ExtendFootprintTtlOp, ExtendFootprintTtlResult,
+    HostFunction, InvokeHostFunctionResult, LedgerFootprint, Operation, OperationBody,
+    OperationResult, OperationResultTr, RestoreFootprintResult, ScError, ScErrorCode, ScVal,
 };
 
-use super::context::{Context, Faults};
+use super::context::{Context, Faults, Phase};
 use super::diagnostics::error_event;
 use super::resources::has_lifetime;
 use crate::assets::is_valid as is_asset_valid;
 use crate::classic;
-use crate::frame::{Frame, account_id};
+use crate::frame::{Frame, account_id, is_soroban};
 use crate::signing::{SignatureChecker, Threshold};
 use crate::state::{Lookup, is_persistent};
+
+/// Why an operation is malformed: the text, and the values it speaks of.
+type Reason = (ScError, &'static str, Vec<ScVal>);
 
 /// The account an operation acts for.
 pub(crate) fn source_of(frame: &Frame, operation: &Operation) -> AccountId {
     operation.source_account.as_ref().map_or_else(|| frame.source(), account_id)
 }
 
-/// Checks every operation; on the first faults, the results of all of them.
+/// Checks the operations; if one has a fault, the answer has a result for each of them.
 pub(super) fn check_all(
     frame: &Frame,
     view: &dyn Lookup,
-    context: &Context,
+    (context, phase): (&Context, Phase),
     checker: &mut SignatureChecker<'_>,
 ) -> Result<(), Faults> {
     let mut faulty = false;
     let mut faults = Faults { results: Vec::new(), diagnostics: Vec::new() };
     for operation in frame.tx.operations.iter() {
-        match check(frame, operation, view, context, checker) {
+        // As in stellar-core: before the queue takes a transaction, only its first fault is looked
+        // for; when it is applied, the signatures of all operations are checked.
+        let is_checked = !faulty || phase == Phase::Apply;
+        let fault = if is_checked { check(frame, operation, view, context, checker) } else { None };
+        match fault {
             None => faults.results.push(accepted(&operation.body)),
             Some(fault) => {
                 faulty = true;
-                faults.diagnostics.extend(explain(&operation.body, context));
+                faults.diagnostics.extend(explain(frame, &operation.body, context));
                 faults.results.push(fault);
             }
         }
@@ -75,18 +82,14 @@ fn malformed(
     source: &AccountId,
     context: &Context,
 ) -> Option<OperationResult> {
-    let data = frame.soroban();
+    let invalid = || invalid_soroban(frame, &operation.body, context);
     let result = match &operation.body {
-        OperationBody::InvokeHostFunction(op) => invalid_function(&op.host_function, context)
+        OperationBody::InvokeHostFunction(_) => invalid()
             .map(|_| OperationResultTr::InvokeHostFunction(InvokeHostFunctionResult::Malformed)),
-        OperationBody::ExtendFootprintTtl(op) => {
-            let longest = context.settings.network.max_entry_ttl.saturating_sub(1);
-            (op.extend_to > longest || !extendable(data)).then_some(
-                OperationResultTr::ExtendFootprintTtl(ExtendFootprintTtlResult::Malformed),
-            )
-        }
-        OperationBody::RestoreFootprint(_) => (!restorable(data))
-            .then_some(OperationResultTr::RestoreFootprint(RestoreFootprintResult::Malformed)),
+        OperationBody::ExtendFootprintTtl(_) => invalid()
+            .map(|_| OperationResultTr::ExtendFootprintTtl(ExtendFootprintTtlResult::Malformed)),
+        OperationBody::RestoreFootprint(_) => invalid()
+            .map(|_| OperationResultTr::RestoreFootprint(RestoreFootprintResult::Malformed)),
         body => match classic::malformed(body, source) {
             Ok(fault) => fault,
             Err(()) => {
@@ -102,11 +105,51 @@ fn malformed(
     result.map(OperationResult::OpInner)
 }
 
-/// Why a host function cannot be called at all: the text, and the values it speaks of.
-fn invalid_function(
-    function: &HostFunction,
+/// Why a Soroban operation cannot be carried out at all, in stellar-core's words. Others have no
+/// such words.
+fn invalid_soroban(frame: &Frame, body: &OperationBody, context: &Context) -> Option<Reason> {
+    // A Soroban operation without this part was refused before its operations are checked.
+    let footprint = &frame.soroban()?.resources.footprint;
+    match body {
+        OperationBody::InvokeHostFunction(op) => invalid_function(&op.host_function, context),
+        OperationBody::ExtendFootprintTtl(op) => invalid_extension(op, footprint, context),
+        OperationBody::RestoreFootprint(_) => invalid_restoration(footprint),
+        _ => None,
+    }
+}
+
+fn invalid_extension(
+    op: &ExtendFootprintTtlOp,
+    footprint: &LedgerFootprint,
     context: &Context,
-) -> Option<(ScError, &'static str, Vec<ScVal>)> {
+) -> Option<Reason> {
+    let error = ScError::Storage(ScErrorCode::InvalidInput);
+    if !footprint.read_write.is_empty() {
+        let text = "read-write footprint must be empty for ExtendFootprintTTL operation";
+        return Some((error, text, Vec::new()));
+    }
+    if !footprint.read_only.iter().all(has_lifetime) {
+        let text = "only entries with TTL (contract data or code entries) can have it extended";
+        return Some((error, text, Vec::new()));
+    }
+    let longest = context.settings.network.max_entry_ttl.saturating_sub(1);
+    (op.extend_to > longest).then(|| {
+        let values = vec![ScVal::U64(op.extend_to.into()), ScVal::U64(longest.into())];
+        (error, "TTL extension is too large: {} > {}", values)
+    })
+}
+
+fn invalid_restoration(footprint: &LedgerFootprint) -> Option<Reason> {
+    let error = ScError::Storage(ScErrorCode::InvalidInput);
+    if !footprint.read_only.is_empty() {
+        let text = "read-only footprint must be empty for RestoreFootprint operation";
+        return Some((error, text, Vec::new()));
+    }
+    (!footprint.read_write.iter().all(is_persistent))
+        .then(|| (error, "only persistent Soroban entries can be restored", Vec::new()))
+}
+
+fn invalid_function(function: &HostFunction, context: &Context) -> Option<Reason> {
     match function {
         HostFunction::UploadContractWasm(wasm) => {
             let limit = context.settings.limits.contract_bytes;
@@ -129,13 +172,12 @@ fn invalid_function(
 }
 
 /// The diagnostic event for a faulty operation, or for one that is not carried out here.
-fn explain(body: &OperationBody, context: &Context) -> Option<DiagnosticEvent> {
+fn explain(frame: &Frame, body: &OperationBody, context: &Context) -> Option<DiagnosticEvent> {
     match body {
-        OperationBody::InvokeHostFunction(op) => {
-            let (error, text, values) = invalid_function(&op.host_function, context)?;
+        body if is_soroban(body) => {
+            let (error, text, values) = invalid_soroban(frame, body, context)?;
             Some(error_event(error, text, values))
         }
-        OperationBody::ExtendFootprintTtl(_) | OperationBody::RestoreFootprint(_) => None,
         body if classic::accepted(body).is_some() => None,
         body => {
             let text = format!("this network does not carry out {} operations", body.name());
@@ -144,24 +186,12 @@ fn explain(body: &OperationBody, context: &Context) -> Option<DiagnosticEvent> {
     }
 }
 
-fn extendable(data: Option<&SorobanTransactionData>) -> bool {
-    data.is_some_and(|data| {
-        let footprint = &data.resources.footprint;
-        footprint.read_write.is_empty() && footprint.read_only.iter().all(has_lifetime)
-    })
-}
-
-fn restorable(data: Option<&SorobanTransactionData>) -> bool {
-    data.is_some_and(|data| {
-        let footprint = &data.resources.footprint;
-        footprint.read_only.is_empty() && footprint.read_write.iter().all(is_persistent)
-    })
-}
-
-/// What the results say of an operation that passed, beside one that did not.
+/// What the results say of an operation in which no fault was found, beside one in which there is
+/// one.
 fn accepted(body: &OperationBody) -> OperationResult {
     let result = match body {
-        // Its success carries a hash that only the application knows; the first code stands in.
+        // Its success carries a hash that only the application knows; the first code takes its
+        // place.
         OperationBody::InvokeHostFunction(_) => {
             OperationResultTr::InvokeHostFunction(InvokeHostFunctionResult::Trapped)
         }

@@ -8,6 +8,7 @@ use soroban_env_host::xdr::{
 };
 
 use super::context::{Context, Validity, refuse_soroban};
+use crate::assets::can_exist;
 use crate::frame::Frame;
 use crate::settings::Limits;
 use crate::state::is_persistent;
@@ -18,6 +19,7 @@ pub(crate) fn check(frame: &Frame, data: &SorobanTransactionData, context: &Cont
     let limits = &context.settings.limits;
     check_limits(frame, data, limits)?;
     check_keys(data, limits)?;
+    check_size(frame, limits)?;
     check_archived(data)?;
     check_fee(frame, data, context)?;
     check_duplicates(data)
@@ -66,7 +68,7 @@ fn declared(
     let resources = &data.resources;
     TransactionResources {
         instructions: resources.instructions,
-        disk_read_entries: disk_read_entries(data),
+        disk_read_entries: disk_read_entries(frame, data),
         write_entries: count(resources.footprint.read_write.len()),
         disk_read_bytes: resources.disk_read_bytes,
         write_bytes: resources.write_bytes,
@@ -76,8 +78,13 @@ fn declared(
 }
 
 /// Entries that are read from disk: everything that is not live contract state.
-pub(crate) fn disk_read_entries(data: &SorobanTransactionData) -> u32 {
+pub(crate) fn disk_read_entries(frame: &Frame, data: &SorobanTransactionData) -> u32 {
     let footprint = &data.resources.footprint;
+
+    // All that is restored comes from disk, though no index names it as archived.
+    if frame.begins_with_restore() {
+        return count(footprint.read_write.len());
+    }
 
     // Contract entries are in memory; archived ones come from disk like all others (CAP-66).
     let keys = footprint.read_only.iter().chain(footprint.read_write.iter());
@@ -86,14 +93,13 @@ pub(crate) fn disk_read_entries(data: &SorobanTransactionData) -> u32 {
 }
 
 fn check_limits(frame: &Frame, data: &SorobanTransactionData, limits: &Limits) -> Validity {
-    let budget = || ScError::Budget(ScErrorCode::ExceededLimit);
     let storage = || ScError::Storage(ScErrorCode::ExceededLimit);
     let resources = &data.resources;
     let writes = count(resources.footprint.read_write.len());
     let keys = writes.saturating_add(count(resources.footprint.read_only.len()));
     let checks = [
         (
-            budget(),
+            ScError::Budget(ScErrorCode::ExceededLimit),
             "transaction instructions resources exceed network config limit",
             (resources.instructions, limits.instructions),
         ),
@@ -115,17 +121,12 @@ fn check_limits(frame: &Frame, data: &SorobanTransactionData, limits: &Limits) -
         (
             storage(),
             "transaction entry-disk-read resources exceed network config limit",
-            (disk_read_entries(data), limits.disk_read_entries),
+            (disk_read_entries(frame, data), limits.disk_read_entries),
         ),
         (
             storage(),
             "transaction entry-write resources exceed network config limit",
             (writes, limits.write_entries),
-        ),
-        (
-            budget(),
-            "total transaction size exceeds network config limit",
-            (frame.size, limits.tx_bytes),
         ),
     ];
     for (error, text, (declared, limit)) in checks {
@@ -147,6 +148,13 @@ fn check_keys(data: &SorobanTransactionData, limits: &Limits) -> Validity {
             let kind = key_kind(key);
             return Err(refuse_soroban(error, text, &[kind]));
         }
+        if let LedgerKey::Trustline(line) = key
+            && !can_exist(line)
+        {
+            let error = ScError::Storage(ScErrorCode::InvalidInput);
+            let text = "transaction footprint contains invalid trustline asset";
+            return Err(refuse_soroban(error, text, &[]));
+        }
         let size = xdr::size(key).unwrap_or(u32::MAX);
         if size > limits.key_bytes {
             let error = ScError::Storage(ScErrorCode::ExceededLimit);
@@ -155,6 +163,15 @@ fn check_keys(data: &SorobanTransactionData, limits: &Limits) -> Validity {
         }
     }
     Ok(())
+}
+
+fn check_size(frame: &Frame, limits: &Limits) -> Validity {
+    if frame.size <= limits.tx_bytes {
+        return Ok(());
+    }
+    let error = ScError::Budget(ScErrorCode::ExceededLimit);
+    let text = "total transaction size exceeds network config limit";
+    Err(refuse_soroban(error, text, &[frame.size.into(), limits.tx_bytes.into()]))
 }
 
 fn check_duplicates(data: &SorobanTransactionData) -> Validity {

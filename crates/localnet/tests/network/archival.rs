@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 use soroban_env_host::xdr::{
     ContractDataDurability, ContractId, ExtendFootprintTtlOp, Hash, InvokeHostFunctionOp,
-    LedgerEntry, LedgerEntryChange, LedgerEntryData, LedgerFootprint, LedgerKey,
-    LedgerKeyContractCode, LedgerKeyTtl, Limits, OperationBody, RestoreFootprintOp, ScVal,
-    SorobanResources, SorobanTransactionData, SorobanTransactionDataExt, SorobanTransactionMetaExt,
+    LedgerEntry, LedgerEntryChange, LedgerEntryData, LedgerKey, LedgerKeyContractCode,
+    LedgerKeyContractData, LedgerKeyTtl, Limits, OperationBody, RestoreFootprintOp, ScAddress,
+    ScVal, SorobanTransactionData, SorobanTransactionDataExt, SorobanTransactionMetaExt,
     TransactionExt, TransactionMeta, WriteXdr,
 };
 
 use crate::harness::{
-    Client, Key, builder, client, client_of, counter_key, counter_wasm, invoke, no_extension,
-    sha256, xdr,
+    Client, Key, builder, client, client_of, counter_key, counter_wasm, footprint_only, invoke,
+    no_extension, sha256, xdr,
 };
 
 /// Longer than a persistent entry lives here, in ledgers.
@@ -23,22 +23,6 @@ fn persistent(counter: &ContractId) -> LedgerKey {
 
 async fn live_until(client: &Client, key: &LedgerKey) -> u64 {
     client.entry(key).await.unwrap().1["liveUntilLedgerSeq"].as_u64().unwrap()
-}
-
-fn footprint_only(read_only: Vec<LedgerKey>, read_write: Vec<LedgerKey>) -> SorobanTransactionData {
-    SorobanTransactionData {
-        ext: SorobanTransactionDataExt::V0,
-        resources: SorobanResources {
-            footprint: LedgerFootprint {
-                read_only: read_only.try_into().unwrap(),
-                read_write: read_write.try_into().unwrap(),
-            },
-            instructions: 0,
-            disk_read_bytes: 0,
-            write_bytes: 0,
-        },
-        resource_fee: 0,
-    }
 }
 
 /// Simulates an operation on time to live and applies it with what the simulation says.
@@ -104,6 +88,28 @@ async fn an_archived_entry_is_restored_by_its_own_operation() {
     lifetime(&client, &source, body, footprint_only(vec![], vec![key.clone()])).await;
     let latest = u64::from(client.network.latest_ledger());
     assert_eq!(live_until(&client, &key).await, latest + 29);
+}
+
+#[tokio::test]
+async fn a_restore_of_short_lived_entries_is_paid_by_what_the_simulation_asks_for() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 5).await;
+    let code =
+        LedgerKey::ContractCode(LedgerKeyContractCode { hash: Hash(sha256(&counter_wasm())) });
+    let instance = LedgerKey::ContractData(LedgerKeyContractData {
+        contract: ScAddress::Contract(counter.clone()),
+        key: ScVal::LedgerKeyContractInstance,
+        durability: ContractDataDurability::Persistent,
+    });
+    client.network.close_ledgers(LONG).await.unwrap();
+    let keys = vec![persistent(&counter), code, instance];
+    let body = OperationBody::RestoreFootprint(RestoreFootprintOp { ext: no_extension() });
+    lifetime(&client, &source, body, footprint_only(vec![], keys.clone())).await;
+    let latest = u64::from(client.network.latest_ledger());
+    for key in &keys {
+        assert_eq!(live_until(&client, key).await, latest + 29);
+    }
 }
 
 #[tokio::test]
@@ -253,7 +259,7 @@ async fn an_entry_restored_and_changed_by_one_call_has_both_changes_in_the_meta(
     let [LedgerEntryChange::Restored(life)] = &lived[..] else { panic!("{lived:?}") };
     assert_eq!(end_in(life), (ledger + 29, ledger));
 
-    // A change of the entry alone is none of its life.
+    // A change of the entry alone does not change its lifetime.
     let done = client.run(&source, bump(), &[]).await.0;
     assert_eq!(changes(&done, &key).len(), 2);
     assert_eq!(changes(&done, &lifetime_key(&key)), []);

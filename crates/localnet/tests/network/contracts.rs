@@ -110,7 +110,7 @@ async fn a_failed_invocation_costs_the_fee_without_rent_and_the_sequence_number(
     assert!(simulated["error"].as_str().unwrap().contains("WasmVm"), "{simulated}");
     assert!(simulated.get("transactionData").is_none());
 
-    // Sent all the same, with the resources of an invocation that works.
+    // Sent anyway, with the resources of an invocation that works.
     let mut tx = client.prepare(&source, invoke(&counter, "count", vec![]), &[]).await;
     let mut operations = tx.operations.to_vec();
     if let OperationBody::InvokeHostFunction(op) = &mut operations[0].body {

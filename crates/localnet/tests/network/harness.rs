@@ -10,13 +10,14 @@ use soroban_env_host::xdr::{
     ContractIdPreimageFromAddress, CreateContractArgsV2, DecoratedSignature, ExtensionPoint,
     FeeBumpTransaction, FeeBumpTransactionExt, FeeBumpTransactionInnerTx, Hash, HashIdPreimage,
     HashIdPreimageSorobanAuthorization, HostFunction, Int128Parts, InvokeContractArgs,
-    InvokeHostFunctionOp, LedgerEntryData, LedgerKey, LedgerKeyAccount, LedgerKeyContractData,
-    Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp, Preconditions, PublicKey,
-    ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal, SequenceNumber, SetOptionsOp,
-    Signature, SignatureHint, SorobanAuthorizationEntry, SorobanCredentials,
-    SorobanTransactionData, TimeBounds, TimePoint, Transaction, TransactionEnvelope,
-    TransactionExt, TransactionMeta, TransactionResult, TransactionSignaturePayload,
-    TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
+    InvokeHostFunctionOp, LedgerEntryData, LedgerFootprint, LedgerKey, LedgerKeyAccount,
+    LedgerKeyContractData, Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp,
+    Preconditions, PublicKey, ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal,
+    SequenceNumber, SetOptionsOp, Signature, SignatureHint, SorobanAuthorizationEntry,
+    SorobanCredentials, SorobanResources, SorobanTransactionData, SorobanTransactionDataExt,
+    TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt, TransactionMeta,
+    TransactionResult, TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
+    TransactionV1Envelope, Uint256, WriteXdr,
 };
 use soroban_localnet::{Builder, Lifetimes, Network};
 use tokio::time::Instant;
@@ -395,6 +396,26 @@ pub fn invoke(contract: &ContractId, function: &str, args: Vec<ScVal>) -> HostFu
         function_name: ScSymbol(function.try_into().unwrap()),
         args: args.try_into().unwrap(),
     })
+}
+
+/// What a transaction declares that uses these entries and nothing else.
+pub fn footprint_only(
+    read_only: Vec<LedgerKey>,
+    read_write: Vec<LedgerKey>,
+) -> SorobanTransactionData {
+    SorobanTransactionData {
+        ext: SorobanTransactionDataExt::V0,
+        resources: SorobanResources {
+            footprint: LedgerFootprint {
+                read_only: read_only.try_into().unwrap(),
+                read_write: read_write.try_into().unwrap(),
+            },
+            instructions: 0,
+            disk_read_bytes: 0,
+            write_bytes: 0,
+        },
+        resource_fee: 0,
+    }
 }
 
 /// The key of a value the counter keeps.

@@ -34,7 +34,7 @@ async fn a_transaction_whose_answer_got_lost_is_applied() {
     assert_eq!(ask(&client, sending(&envelope), PATIENT).await, None);
     client.network.close_ledger().await.unwrap();
 
-    // Whoever lost the answer finds out by sending the same bytes, and by the hash.
+    // A client that lost the answer finds out by sending the same bytes, and by the hash.
     let again = client.send(&envelope).await;
     assert_eq!(again["status"], "TRY_AGAIN_LATER");
     assert_eq!(client.get(&again["hash"]).await["status"], "SUCCESS");

@@ -68,6 +68,34 @@ async fn a_running_network_goes_on_at_the_later_of_both_ledgers() {
 }
 
 #[tokio::test]
+async fn time_goes_on_from_a_loaded_ledger_and_a_revert_brings_the_clock_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.json");
+    let later = client().await;
+    later.network.advance_time(1_000);
+    later.network.close_ledger().await.unwrap();
+    later.network.save_ledger_snapshot(&file).await.unwrap();
+    let time = later.network.close_time();
+
+    let begun = client_of(builder().ledger_snapshot(&file)).await;
+    let client = client_of(builder().control(true)).await;
+    let before = client.network.snapshot();
+    client.network.load_ledger_snapshot(&file).await.unwrap();
+    for network in [&begun.network, &client.network] {
+        network.advance_time(60);
+        network.close_ledger().await.unwrap();
+        assert_eq!(network.close_time(), time + 60);
+    }
+    let moved = client.control("time", json!({"seconds": 40})).await;
+    assert_eq!(moved, (200, json!({"advanced": 40, "time": time + 100})));
+
+    client.network.revert(before).await.unwrap();
+    client.network.advance_time(60);
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(client.network.close_time(), START + 60);
+}
+
+#[tokio::test]
 async fn a_loaded_ledger_is_kept_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger.json");

@@ -16,6 +16,7 @@ mod limits;
 mod nodes;
 mod program;
 mod protocol;
+mod refusals;
 mod requests;
 mod restart;
 mod rpc_client;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use soroban_env_host::xdr::ScVal;
-use soroban_localnet::Lifetimes;
+use soroban_localnet::{Lifetimes, Network};
 use tempfile::TempDir;
 
-use crate::harness::{Client, builder, client_of, invoke};
+use crate::harness::{Client, START, builder, client_of, invoke};
 
 #[tokio::test]
 async fn a_restart_goes_on_where_the_network_stopped() {
@@ -57,6 +57,29 @@ async fn the_history_on_disk_does_not_grow_with_what_is_forgotten() {
     assert!(client.network.latest_ledger() >= latest);
     let oldest = client.call("getHealth", json!({})).await["oldestLedger"].as_u64().unwrap();
     assert!(oldest + 10 >= u64::from(latest), "{oldest} of {latest}");
+}
+
+#[tokio::test]
+async fn time_goes_on_from_the_last_ledger_after_a_restart() {
+    for is_manual in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let start = || {
+            let plain = Network::builder().state_dir(directory.path());
+            client_of(if is_manual { plain.manual_clock(START) } else { plain })
+        };
+        let client = start().await;
+        client.network.advance_time(1_000_000);
+        client.network.close_ledger().await.unwrap();
+        let before = client.network.close_time();
+        client.network.shutdown().await;
+
+        let client = start().await;
+        client.network.advance_time(60);
+        client.network.close_ledger().await.unwrap();
+        let after = client.network.close_time();
+        assert!(after >= before + 60, "manual: {is_manual}, {before} to {after}");
+        client.network.shutdown().await;
+    }
 }
 
 /// What a process that is killed now leaves behind.

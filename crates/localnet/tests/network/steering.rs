@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use soroban_env_host::xdr::{OperationResult, TransactionResultResult};
 use soroban_localnet::Fault;
 
-use crate::harness::{Client, builder, client, client_of, result_of};
+use crate::harness::{Client, START, builder, client, client_of, result_of};
 
 async fn health_status(client: &Client) -> u16 {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "getHealth"});
@@ -156,4 +156,31 @@ async fn ledgers_time_snapshots_and_faults_are_steered_over_http() {
     assert_eq!(health_status(&client).await, 503);
     assert_eq!(post("fault", json!({"fault": "nonsense"})).await.0, 400);
     assert_eq!(post("close", json!({"count": 0})).await.0, 400);
+}
+
+#[tokio::test]
+async fn time_ends_with_the_year_9999() {
+    let client = client_of(builder().control(true)).await;
+    let latest = 253_402_300_799_u64;
+    let room = latest - START;
+    for seconds in [room + 1, u64::MAX] {
+        let (status, refusal) = client.control("time", json!({"seconds": seconds})).await;
+        assert_eq!(status, 400, "{refusal}");
+        assert!(refusal["detail"].as_str().unwrap().contains("9999"), "{refusal}");
+        client.network.advance_time(seconds);
+    }
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(client.network.close_time(), START, "the clock was not moved");
+
+    let moved = client.control("time", json!({"seconds": room})).await;
+    assert_eq!(moved, (200, json!({"advanced": room, "time": latest})));
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(client.network.close_time(), latest);
+
+    // Up to its end a network takes what it wrote itself.
+    let url = format!("{}/control/ledger-snapshot", client.network.url());
+    let own: Value = client.http.get(url).send().await.unwrap().json().await.unwrap();
+    let (status, loaded) = client.control("ledger-snapshot", own).await;
+    assert_eq!(status, 200, "{loaded}");
+    assert_eq!(client.control("time", json!({"seconds": 1})).await.0, 400);
 }
