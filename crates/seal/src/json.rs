@@ -84,7 +84,7 @@ fn translate(text: &str) -> String {
 
 /// `string "hunter2"` without the value.
 fn without_value(text: &str) -> String {
-    // A text that is none of the known ones is a value too.
+    // An unknown text is a value too.
     if text.starts_with("unknown variant ") {
         return "unknown text".to_owned();
     }

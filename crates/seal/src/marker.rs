@@ -96,8 +96,8 @@ pub struct StoreProbe {
 impl StoreProbe {
     /// Whether the store proved to be write-once: at least 20 races of at least 16 writers.
     pub fn write_once(&self) -> bool {
-        // The figures of O10. A seal from a store that was probed less proves less, whoever wrote
-        // it.
+        // The figures of O10. A seal from a store that was probed less proves less, whichever
+        // program wrote it.
         self.second_create_refused
             && self.races >= 20
             && self.writers >= 16

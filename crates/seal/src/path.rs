@@ -47,8 +47,8 @@ pub fn check(path: &str) -> Result<(), PathError> {
 }
 
 /// Accepts `path` as the name of a run's output, which also has to fit into the pack that it ends
-/// up in: whoever collects outputs and whoever seals them ask the same question, so that nothing is
-/// executed, paid and staged that can never be sealed.
+/// up in: the process that collects outputs and the one that seals them ask the same question, so
+/// that nothing is executed, paid and staged that can never be sealed.
 ///
 /// # Errors
 /// [`PathError`] with the first rule that is broken.

@@ -30,6 +30,31 @@ pub const MAX_RECORD_BYTES: u64 = 64 << 10;
 /// Most records that a pack may have.
 pub const MAX_RECORDS: u32 = 1000;
 
+const UNFINISHED_HEAD: &str = ".oracle-gate-";
+const UNFINISHED_TAIL: &str = ".part";
+
+/// The name of a file that oracle-gate is writing, on a file system where it needs one before it is
+/// whole and gets its own. The nonce is drawn for each file.
+pub fn unfinished_name(nonce: [u8; 16]) -> String {
+    format!("{UNFINISHED_HEAD}{}{UNFINISHED_TAIL}", hex::encode(nonce))
+}
+
+/// Whether a name is one of [`unfinished_name`]. Any program may have made a file of such a name.
+pub fn is_unfinished(name: &str) -> bool {
+    let nonce = name.strip_prefix(UNFINISHED_HEAD);
+    let nonce = nonce.and_then(|rest| rest.strip_suffix(UNFINISHED_TAIL));
+    nonce.is_some_and(|nonce| {
+        nonce.len() == 32 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Whether a path below a pack's root is that of a record that is being written, or that a crash
+/// has left: it is no record, and no part of the log.
+pub fn is_unfinished_record(path: &str) -> bool {
+    let name = path.strip_prefix(RECORDS_DIR).and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(is_unfinished)
+}
+
 /// Where the record of a number lies, below the pack's root.
 pub fn path(number: u32) -> String {
     format!("{RECORDS_DIR}/{number}.json")
@@ -56,7 +81,7 @@ pub fn number_of(name: &str) -> Option<u32> {
 /// it, for a shorter log.
 ///
 /// # Errors
-/// A name that is none of a record: nothing else may lie in that folder.
+/// A name that is not that of a record: nothing else may be in that folder.
 pub fn count<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<u32, RecordError> {
     let mut highest = 0;
     for name in names {
@@ -184,7 +209,7 @@ pub enum Forbidden {
     /// A hold is not released.
     #[error("hold {0} is not released")]
     Held(u32),
-    /// The hold to release is none, or was released before.
+    /// The hold to release does not exist, or was released before.
     #[error("record {0} is not a hold that could be released")]
     NotHeld(u32),
     /// The log is full.
@@ -223,6 +248,15 @@ impl Record {
             Decision::Tombstone { note: Some(note), .. } => text("note", note),
             Decision::Release { .. } | Decision::Tombstone { .. } => Ok(()),
         }
+    }
+
+    /// What a tombstone says, for a report: why, by whom, on which day, and what replaces the pack.
+    /// `None` if it is another record.
+    pub fn tombstone_text(&self) -> Option<String> {
+        let Decision::Tombstone { reason, replacement, .. } = &self.decision else { return None };
+        let replaced = replacement.map(|id| format!("; pack {id} replaces it")).unwrap_or_default();
+        let (authority, day) = (&self.authority, self.recorded_at_utc.date());
+        Some(format!("{reason}, by {authority}, {day}{replaced}"))
     }
 
     /// The bytes to store: canonical JSON (RFC 8785).

@@ -19,6 +19,7 @@ pub use dir::{module, pack};
 
 use crate::manifest::Manifest;
 use crate::marker::SealMarker;
+use crate::records::Record;
 use crate::shards::{Sharding, Shards};
 use crate::tree::{File, Tree};
 
@@ -46,6 +47,11 @@ pub struct Report {
     pub seal: Option<SealMarker>,
     /// The manifest, if it can be read.
     pub manifest: Option<Manifest>,
+    /// The tombstone among what was recorded about the pack after its seal, where the records were
+    /// read and are a whole log. It is no broken link: the bytes may still be those that were
+    /// sealed, and are not to be read any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<Record>,
     /// Every broken link, in the order seal, manifest, pack id, files by path.
     pub broken: Vec<Broken>,
 }
@@ -95,6 +101,7 @@ impl Report {
             manifest_digest,
             seal: seal_read,
             manifest: manifest_read,
+            tombstone: None,
             broken,
         }
     }

@@ -19,7 +19,7 @@ use crate::check::packs::broken_reason;
 use crate::check::{Details, Findings, Outcome, PackDetail, Rules};
 use crate::governance;
 use crate::locator::inside;
-use crate::objects::{Evidence, Leftovers, Listing, Objects, StoreError};
+use crate::objects::{Evidence, Listing, Objects, StoreError};
 use crate::reasons::Reason;
 use crate::retention::{Class, Demand, Retention};
 
@@ -60,10 +60,10 @@ pub async fn audit(
         read.map_err(|error| findings.store(&error))
     };
     let (seal, manifest) = (read(SEAL_FILE).await, read(MANIFEST_FILE).await);
-    // What the store keeps back is among the findings, and hides nothing of the rest: what is known
-    // to be bad stays bad (O12).
+    // Documents that cannot be read are reported as findings, and the remaining checks still run:
+    // what is known to be bad stays bad (O12).
     let listing = objects
-        .entries(root, Leftovers::OfClosing)
+        .entries(root)
         .await
         .unwrap_or_else(|error| Listing { entries: Vec::new(), odd: vec![error] });
     // What lies beside the records is reported with them.
@@ -102,7 +102,7 @@ pub async fn audit(
     }
     // Without an inventory nothing says which files belong to the pack.
     if report.manifest.as_ref().is_some_and(|manifest| manifest.inventory().is_some()) {
-        added(name, sealed, &listing.entries, &mut findings);
+        added(name, sealed, &listing, &mut findings);
     }
     resealed(objects, root, &mut findings).await;
     if let (Some(seal), Some(class)) = (&report.seal, retention.class_of(root)) {
@@ -119,11 +119,10 @@ pub async fn audit(
     findings.outcome(details)
 }
 
-/// A digest of what the store says of every file of a pack without reading it: its name, length and
-/// mark. It is another one after any of them was written, added or removed. `None` where that cannot
-/// be known.
+/// A fingerprint of the names, lengths and store marks of a pack's files, without reading them: it
+/// changes if any file is written, added or removed. `None` where that cannot be known.
 pub async fn marks(objects: &Objects, root: &str) -> Option<Digest> {
-    let listing = objects.entries(root, Leftovers::None).await.ok()?;
+    let listing = objects.entries(root).await.ok()?;
     let mut hasher = Hasher::new();
     let mut add = |text: &str| {
         hasher.update((text.len() as u64).to_be_bytes());
@@ -145,10 +144,16 @@ fn is_of_records(path: &str) -> bool {
     path.split('/').next() == Some(RECORDS_DIR)
 }
 
-/// Files that the inventory does not name. Records come after the seal, so they are none of it.
-fn added(name: &str, sealed: &[File], entries: &[crate::objects::Entry], findings: &mut Findings) {
+/// Files that the inventory does not name, also those with a name that no inventory can have.
+/// Records come after the seal, so they are not part of it.
+fn added(name: &str, sealed: &[File], listing: &Listing, findings: &mut Findings) {
     let known: BTreeSet<&str> = sealed.iter().map(|file| file.path.as_str()).collect();
-    for path in entries.iter().map(|entry| entry.path.as_str()) {
+    let paths = listing.entries.iter().map(|entry| entry.path.as_str());
+    let unclear = listing.odd.iter().filter_map(|odd| match odd {
+        StoreError::Name { path, .. } => Some(path.as_str()),
+        _ => None,
+    });
+    for path in paths.chain(unclear) {
         let own = path == SEAL_FILE || path == MANIFEST_FILE || is_of_records(path);
         if !own && !known.contains(path) {
             let added = Broken::FileAdded { path: path.to_owned() };

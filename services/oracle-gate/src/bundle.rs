@@ -4,6 +4,8 @@ use bytes::Bytes;
 use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, TREE_FILE};
 use tokio::sync::mpsc;
 use wire::digest::{Digest, Hasher};
+use wire::pb::oracle::BUNDLE_PIECE_BYTES;
+use wire::problem::tombstone_detail;
 use wire::{Problem, RunId};
 
 use crate::Gate;
@@ -12,12 +14,8 @@ use crate::error::Error;
 use crate::governance;
 use crate::locator::inside;
 use crate::modules;
-use crate::reasons::Reason;
 use crate::sealing::SealingError;
 use crate::store;
-
-/// Most bytes of one piece.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// A file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +59,8 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
     let log = governance::log(&gate.objects, &root).await;
     let log = log.map_err(SealingError::from)?;
     if let Some(record) = log.tombstone() {
-        let (code, text) = (Reason::PackTombstoned.code(), governance::tombstone_text(record));
-        return Err(Error::refused(Problem::CheckFailed, format!("{code}: {text}")));
+        let detail = tombstone_detail(&governance::tombstone_text(record));
+        return Err(Error::refused(Problem::CheckFailed, detail));
     }
     let missing = || Error::refused(Problem::SealMismatch, "the sealed pack has no manifest");
     let bytes = gate.objects.read(&inside(&root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
@@ -136,7 +134,7 @@ pub async fn packs(gate: &Gate, passed: &Outcome) -> Result<Vec<Entry>, Error> {
 ///
 /// # Errors
 /// [`Problem::SealMismatch`] if a file is gone, [`Problem::DigestMismatch`] if it has changed;
-/// store errors. A receiver that went away is none.
+/// store errors. A receiver that went away is no error.
 pub async fn send(
     gate: &Gate,
     entries: Vec<Entry>,
@@ -158,7 +156,7 @@ pub async fn send(
             }
             // The store's blocks are larger than one message should be.
             while !bytes.is_empty() {
-                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                let piece = bytes.split_to(bytes.len().min(BUNDLE_PIECE_BYTES));
                 if to.send(Ok(Piece::Data(piece))).await.is_err() {
                     return Ok(());
                 }

@@ -3,7 +3,6 @@
 mod audit;
 mod check;
 mod collect;
-pub(crate) mod escape;
 mod events;
 mod govern;
 mod journal;
@@ -22,7 +21,9 @@ use chassis::{output, process};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ed25519_dalek::VerifyingKey;
 use serde_json::Value;
+use wire::escape;
 
+use crate::config::variable_of;
 use crate::crash;
 use crate::locator::Contained;
 use crate::objects::{Credentials, Objects, StoreError, StoreLocation};
@@ -84,6 +85,13 @@ enum Command {
     /// Look after the events that were published.
     #[command(subcommand)]
     Events(EventsCommand),
+    #[command(flatten)]
+    Alone(CommandAlone),
+}
+
+/// The commands that need no service.
+#[derive(Debug, Subcommand)]
+enum CommandAlone {
     /// Check whether what a facts view names may be read.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(check::Args),
@@ -162,7 +170,7 @@ pub(crate) struct CommandError {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    output::settle(NAME, carry_out())
+    output::final_exit_code(NAME, carry_out())
 }
 
 fn carry_out() -> ExitCode {
@@ -173,45 +181,48 @@ fn carry_out() -> ExitCode {
     if let Err(text) = crash::arm(chassis::Env::process().optional(crash::VARIABLE)) {
         return process::report_text(NAME, &text, USAGE);
     }
-    if matches!(cli.command, Command::Serve) {
-        return serve::run();
-    }
-    process::end_by_signals();
-    let ended = match cli.command {
-        // Done above.
-        Command::Serve => return serve::run(),
+    match cli.command {
+        Command::Serve => serve::run(),
         Command::Migrate => {
             let env = chassis::Env::process();
             let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
-            return process::migrate(NAME, env, migrate);
+            process::migrate(NAME, env, migrate)
         }
         Command::Events(EventsCommand::Refill(order)) => {
-            return process::refill(NAME, chassis::Env::process(), &order);
+            process::refill(NAME, chassis::Env::process(), &order)
         }
-        Command::Check(args) => check::run(args),
-        Command::Seal(args) => seal::run(args),
-        Command::Probe(args) => probe::run(&args),
-        Command::Audit(args) => audit::run(&args),
-        Command::Tombstone(args) => govern::tombstone(&args),
-        Command::Hold(args) => govern::hold(&args),
-        Command::Release(args) => govern::release(&args),
-        Command::Archive(args) => govern::archive(&args),
-        Command::State(args) => govern::state(&args),
-        Command::Collect(args) => collect::run(&args),
-        Command::Policy(args) => policy::run(&args),
-        Command::Reasons { output: OutputFormat::Text } => print(&crate::reasons::guide()),
-        Command::Reasons { output: OutputFormat::Json } => {
-            answer(&crate::reasons::table()).and_then(|line| print(&line))
+        Command::Alone(command) => {
+            process::end_by_signals();
+            command.run().map_or_else(CommandError::report, ExitCode::from)
         }
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
-            print(&String::from_utf8_lossy(&script))
+    }
+}
+
+impl CommandAlone {
+    /// Answers the exit code.
+    fn run(self) -> Result<u8, CommandError> {
+        match self {
+            Self::Check(args) => check::run(args),
+            Self::Seal(args) => seal::run(args),
+            Self::Probe(args) => probe::run(&args),
+            Self::Audit(args) => audit::run(&args),
+            Self::Tombstone(args) => govern::tombstone(&args),
+            Self::Hold(args) => govern::hold(&args),
+            Self::Release(args) => govern::release(&args),
+            Self::Archive(args) => govern::archive(&args),
+            Self::State(args) => govern::state(&args),
+            Self::Collect(args) => collect::run(&args),
+            Self::Policy(args) => policy::run(&args),
+            Self::Reasons { output: OutputFormat::Text } => print(&crate::reasons::guide()),
+            Self::Reasons { output: OutputFormat::Json } => {
+                answer(&crate::reasons::table()).and_then(|line| print(&line))
+            }
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
         }
-    };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(failure) => failure.report(),
     }
 }
 
@@ -240,7 +251,7 @@ pub(crate) fn answer(facts: &Value) -> Result<String, CommandError> {
         exit: UNKNOWN,
         text: format!("the answer cannot be printed: {error}"),
     })?;
-    Ok(escape::json(&answer) + "\n")
+    Ok(escape::json(&answer.to_string()) + "\n")
 }
 
 pub(crate) fn usage(text: impl Into<String>) -> CommandError {
@@ -269,7 +280,7 @@ pub(crate) fn profile(name: &str) -> Result<(Profile, StoreLocation), CommandErr
     let profile = Profile::load(name, root, |name| env.optional(name))
         .map_err(|error| usage(error.to_string()))?;
     let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store)
-        .map_err(|text| usage(format!("{}: {text}", crate::config::ROOT)))?;
+        .map_err(|wrong| usage(format!("{}: {wrong}", variable_of(&env, &wrong))))?;
     Ok((profile, location))
 }
 
@@ -306,7 +317,7 @@ pub(crate) fn keys(texts: &[String]) -> Result<Vec<VerifyingKey>, CommandError> 
 }
 
 /// A view named by an operator: below the oracle root, or else any file of this machine; `None` if
-/// it is neither. What the view itself names is held to the root all the same (O8).
+/// it is neither. What the view itself names is held to the root anyway (O8).
 pub(crate) async fn read_view(
     objects: &Objects,
     reference: &str,

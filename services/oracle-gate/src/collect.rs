@@ -4,9 +4,9 @@
 //! copies them into the attempt's pack, byte by byte, and never reads them again after that. So a
 //! staging folder may go once its attempt's pack is sealed and some days have passed, and every file
 //! of it was read and is, with the same bytes, in the pack's inventory and in the pack. Everything
-//! else stays: a folder of another form, one with anything odd in it or a file that nobody sealed,
-//! one whose file in the pack is gone or changed, so that this may be the last copy, one that was
-//! written to lately, and one of an attempt of which nothing says that it was sealed.
+//! else stays: a folder of another form, one with an unsupported entry or a file that was not
+//! sealed, one whose file in the pack is gone or changed, so that this may be the last copy, one
+//! that was modified recently, and one of an attempt for which no seal was found.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 use wire::digest::Digest;
 
 use crate::locator::inside;
-use crate::objects::{Entry, Leftovers, Objects, StoreError};
+use crate::objects::{Entry, Objects, Removal, StoreError, before_removal};
 
 /// Folder of everything staged.
 const STAGING: &str = "staging";
@@ -74,13 +74,16 @@ pub async fn plan(
     for run in folders(&root.join(STAGING)).await? {
         for attempt in folders(&root.join(STAGING).join(&run)).await? {
             let path = format!("{STAGING}/{run}/{attempt}");
-            plan.push(look(store, exchange, path, (&run, &attempt), days, now).await?.staged);
+            let looked = look(store, exchange, path, (&run, &attempt), days, now).await?;
+            plan.extend(looked.map(|looked| looked.staged));
         }
     }
     plan.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(plan)
 }
 
+/// A staging folder as it is now; `None` if it is not there any more, since something else may
+/// remove it at any moment.
 async fn look(
     store: &Objects,
     exchange: &Objects,
@@ -88,20 +91,24 @@ async fn look(
     (run, attempt): (&str, &str),
     days: u32,
     now: OffsetDateTime,
-) -> Result<Looked, StoreError> {
+) -> Result<Option<Looked>, StoreError> {
     let mut staged = Staged { path: path.clone(), files: 0, bytes: 0, written_at: 0, stays: None };
     let stays = |staged: Staged, why: &str| {
         let staged = Staged { stays: Some(why.to_owned()), ..staged };
-        Ok(Looked { staged, verified: Vec::new() })
+        Ok(Some(Looked { staged, verified: Vec::new() }))
     };
-    // Only what module-gate makes: a run id without dashes, and an attempt as it is written.
+    // Only what module-gate makes: a run id without dashes, and an attempt as it is written; or what
+    // became of its name when a removal was interrupted.
+    let attempt = before_removal(attempt);
     let number = attempt.parse::<u32>().ok().filter(|number| number.to_string() == attempt);
     let (Ok(_), Some(number @ 1..)) = (run.parse::<RunKey>(), number) else {
-        return stays(staged, "its name is none of a staged attempt");
+        return stays(staged, "not named like a staged attempt (<run>/<attempt>)");
     };
 
-    // oracle-gate writes nothing there, so that no file of it is passed over.
-    let listing = exchange.entries(&path, Leftovers::None).await?;
+    if !exchange.is_folder(&path).await? {
+        return Ok(None);
+    }
+    let listing = exchange.entries(&path).await?;
     staged.files = listing.entries.len();
     staged.bytes = listing.entries.iter().map(|entry| entry.length).sum();
     let written = listing.entries.iter().map(|entry| entry.changed).max().unwrap_or_default();
@@ -111,17 +118,17 @@ async fn look(
     }
     let written = OffsetDateTime::from_unix_timestamp(staged.written_at).unwrap_or(now);
     if now - written < Duration::days(days.into()) {
-        return stays(staged, "it was written to lately");
+        return stays(staged, &format!("modified less than {days} days ago"));
     }
     let Some(pack) = sealed(store, run, number).await? else {
-        return stays(staged, "nothing says that its attempt was sealed");
+        return stays(staged, "no seal found for this attempt");
     };
     for entry in &listing.entries {
         if let Err(why) = is_kept(store, exchange, &path, entry, &pack).await {
             return stays(staged, &why);
         }
     }
-    Ok(Looked { staged, verified: listing.entries })
+    Ok(Some(Looked { staged, verified: listing.entries }))
 }
 
 /// The pack of an attempt that has a status, if the seal that its view pins closes it; `None` where
@@ -166,7 +173,7 @@ async fn is_kept(
 ) -> Result<(), String> {
     let name = &entry.path;
     let Some(sealed) = pack.inventory.file(name) else {
-        return Err(format!("{name} was not sealed, so this may be the only copy"));
+        return Err(format!("{name}: not in the sealed pack; this may be the only copy"));
     };
     let expected = (sealed.length, sealed.sha256);
     let read = async |objects: &Objects, path: String| {
@@ -177,8 +184,8 @@ async fn is_kept(
     }
     match read(store, inside(&pack.root, name)).await? {
         Some(found) if found == expected => Ok(()),
-        Some(_) => Err(format!("{name} was changed in the pack, so this may be the only copy")),
-        None => Err(format!("{name} is gone from the pack, so this may be the only copy")),
+        Some(_) => Err(format!("{name}: changed in the pack; this may be the only copy")),
+        None => Err(format!("{name}: missing from the pack; this may be the only copy")),
     }
 }
 
@@ -199,8 +206,8 @@ pub async fn apply(
         let mut parts = planned.path.split('/').skip(1);
         let (Some(run), Some(attempt)) = (parts.next(), parts.next()) else { continue };
         let path = planned.path.clone();
-        let Looked { staged, verified } =
-            look(store, exchange, path, (run, attempt), days, now).await?;
+        let looked = look(store, exchange, path, (run, attempt), days, now).await?;
+        let Some(Looked { staged, verified }) = looked else { continue };
         let mut keep = |why: String| {
             applied.kept.push(Staged { stays: Some(why), ..planned.clone() });
         };
@@ -210,9 +217,9 @@ pub async fn apply(
             continue;
         }
         match exchange.remove_staged(&planned.path, verified).await {
-            Ok(true) => applied.removed += 1,
-            Ok(false) => keep("it still holds something that was not staged".to_owned()),
-            Err(error @ StoreError::Changed { .. }) => keep(error.to_string()),
+            Ok(Removal::Gone) => applied.removed += 1,
+            Ok(Removal::Absent) => {}
+            Ok(Removal::Stays(why)) => keep(why),
             Err(error) => return Err(error),
         }
     }
@@ -234,7 +241,11 @@ async fn folders(at: &Path) -> Result<Vec<String>, StoreError> {
     };
     while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&error))? {
         // A link is no folder here: what it leads to is not module-gate's.
-        let is_folder = entry.file_type().await.map_err(|error| failed(&error))?.is_dir();
+        let is_folder = match entry.file_type().await {
+            Ok(kind) => kind.is_dir(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(failed(&error)),
+        };
         if let (true, Some(name)) = (is_folder, entry.file_name().to_str()) {
             names.push(name.to_owned());
         }

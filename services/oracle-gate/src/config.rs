@@ -10,8 +10,8 @@ use ed25519_dalek::VerifyingKey;
 use wire::dsse::parse_key;
 use wire::event::DEFAULT_PREFIX;
 
-use crate::objects::{Credentials, StoreLocation};
-use crate::profile::Profile;
+use crate::objects::{Credentials, LocationError, StoreLocation};
+use crate::profile::{Profile, ProfileError};
 
 /// Where the address of the gRPC server is set.
 pub const BIND: &str = "ORACLE_GATE_BIND";
@@ -62,19 +62,21 @@ impl Config {
     /// # Errors
     /// Every mistake, by the name of its variable.
     pub fn read(env: Env) -> Result<Self, ConfigErrors> {
-        let bind = env.with_default(BIND, "127.0.0.1:4100").parse();
+        let bind = env.with_default(BIND, "127.0.0.1:4100").parse::<SocketAddr>();
         if bind.is_err() {
             env.mistake(BIND, "expected an address and a port, such as 127.0.0.1:4100");
         }
-        if env.optional(TOKENS).is_none() {
-            env.mistake(TOKENS, "is not set; expected name:token entries separated by commas");
-        }
+        // Noted here if it is not set: the next line would take it for an absent option.
+        drop(env.secret(TOKENS));
         let tokens = env.parse(TOKENS, Tokens::parse);
         let keys = keys(&env);
         let name = env.with_default(PROFILE, "prod");
         let profile = Profile::load(&name, env.optional(ROOT), |name| variable(&env, name));
         if let Err(error) = &profile {
-            let variable = if error.to_string().contains(ROOT) { ROOT } else { PROFILE };
+            let variable = match error {
+                ProfileError::Unset { variable, .. } => variable.as_str(),
+                ProfileError::Invalid { .. } => PROFILE,
+            };
             env.mistake(variable, &error.to_string());
         }
         let store = profile.as_ref().ok().and_then(|profile| store(&env, profile));
@@ -90,10 +92,12 @@ impl Config {
                 env.check_folder(name, folder);
             }
         }
-        let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+        let database_url = env.database_url();
         let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
         let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
         let process = process::Settings::read(&env, LOG_LEVEL);
+        let listeners: Vec<_> = bind.iter().map(|bind| (BIND, *bind)).collect();
+        process.check_ports(&env, &listeners);
         env.finish()?;
         // `finish` has refused every case in which one of these is missing.
         let (Ok(bind), Some(tokens), Ok(profile), Some((location, credentials))) =
@@ -127,11 +131,13 @@ fn variable(env: &Env, name: &str) -> Option<String> {
     Some(value)
 }
 
-/// The setting that a refused location is about.
-fn blamed(env: &Env, wrong: &str) -> &'static str {
-    let is_endpoint =
-        wrong.starts_with("the endpoint ") || wrong.starts_with("an http:// endpoint ");
-    if is_endpoint && env.optional(S3_ENDPOINT).is_some() { S3_ENDPOINT } else { ROOT }
+/// The variable that a refused location is about.
+pub(crate) fn variable_of(env: &Env, wrong: &LocationError) -> &'static str {
+    match wrong {
+        // An endpoint that the profile's own file states is found by the root that it is for.
+        LocationError::Endpoint(_) if env.optional(S3_ENDPOINT).is_some() => S3_ENDPOINT,
+        LocationError::Endpoint(_) | LocationError::Root(_) => ROOT,
+    }
 }
 
 fn is_bucket(profile: &Profile) -> bool {
@@ -141,7 +147,8 @@ fn is_bucket(profile: &Profile) -> bool {
 /// Where the store is, and for a bucket by what requests to it are signed.
 fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credentials>)> {
     let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store);
-    let location = location.map_err(|wrong| env.mistake(blamed(env, &wrong), &wrong)).ok();
+    let mistake = |wrong: LocationError| env.mistake(variable_of(env, &wrong), &wrong.to_string());
+    let location = location.map_err(mistake).ok();
     if !is_bucket(profile) {
         return Some((location?, None));
     }
@@ -153,13 +160,12 @@ fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credenti
 
 /// The accepted keys; for the service at least one, or no statement could ever count.
 fn keys(env: &Env) -> Vec<VerifyingKey> {
+    env.required(KEYS);
     let named = env.list(KEYS);
     let keys: Vec<_> = named.iter().filter_map(|text| parse_key(text)).collect();
-    if keys.len() != named.len() || keys.is_empty() {
-        env.mistake(
-            KEYS,
-            "expected module-gate's public keys of 64 hex digits each, separated by commas",
-        );
+    let is_set = env.optional(KEYS).is_some();
+    if is_set && (keys.len() != named.len() || keys.is_empty()) {
+        env.mistake(KEYS, "expected Ed25519 public keys of 64 hex digits between commas");
     }
     keys
 }
@@ -191,7 +197,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_about_the_store_is_told_by_its_own_name_and_hides_nothing() {
+    fn what_is_not_set_is_only_said_not_to_be_set() {
+        let none: [(&str, &str); 0] = [];
+        let mistakes = Config::read(Env::from_map(none)).unwrap_err().0;
+        for name in [TOKENS, KEYS, "DATABASE_URL", "NATS_URL"] {
+            let of_it: Vec<_> = mistakes.iter().filter(|one| one.variable == name).collect();
+            assert!(of_it.len() == 1 && of_it[0].problem == "is not set", "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_need_a_port_of_their_own() {
+        let same = [(BIND, "0.0.0.0:4100"), ("OTEL_EXPORTER_PROMETHEUS_PORT", "4100")];
+        assert_eq!(wrong(&same), ["OTEL_EXPORTER_PROMETHEUS_PORT"]);
+    }
+
+    #[test]
+    fn what_is_wrong_about_the_store_is_reported_by_its_own_name_and_hides_nothing() {
         assert_eq!(wrong(&[]), Vec::<String>::new());
         for (name, value) in [(S3_PATH_STYLE, "maybe"), (S3_ALLOW_HTTP, "on")] {
             assert_eq!(wrong(&[(name, value)]), [name]);
@@ -203,6 +225,12 @@ mod tests {
             assert_eq!(wrong(&[(S3_ENDPOINT, endpoint)]), [S3_ENDPOINT], "{endpoint}");
         }
         assert_eq!(wrong(&[(ROOT, "s3://UPPER")]), [ROOT]);
+        assert_eq!(wrong(&[(ROOT, "")]), [ROOT]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let profile = "profile_id: x\nwiring: {object_store: {region: '${STORE_REGION}'}}";
+        std::fs::write(file.path(), profile).unwrap();
+        let profile = file.path().to_str().unwrap();
+        assert_eq!(wrong(&[(PROFILE, profile)]), ["STORE_REGION"]);
         for root in ["file://host/x", "file://x"] {
             assert_eq!(wrong(&[(ROOT, root)]), [ROOT], "{root}");
         }

@@ -24,7 +24,7 @@ use crate::sealing::SealingError;
 pub enum LogError {
     /// The store did not give a record.
     Store(StoreError),
-    /// A record is none, or does not follow; the pack may have a tombstone (O1).
+    /// A record is invalid, or does not follow; the pack may have a tombstone (O1).
     Invalid(String),
 }
 
@@ -101,7 +101,7 @@ pub async fn log(objects: &Objects, root: &str) -> Result<Log, LogError> {
             Err(error) => return Err(LogError::Store(error)),
         }
     }
-    // A tombstone is the end, whatever else was there.
+    // A tombstone is final; missing records do not change that.
     if log.tombstone().is_none() {
         removed(objects, &folder).await?;
     }
@@ -122,7 +122,7 @@ async fn removed(objects: &Objects, folder: &str) -> Result<(), LogError> {
     }
 }
 
-/// What is there and is no folder of records is as bad as a record that is none.
+/// Anything else in place of the folder of records invalidates the log.
 fn unlisted(error: StoreError) -> LogError {
     match error {
         StoreError::Link { .. } | StoreError::Name { .. } | StoreError::TooLarge { .. } => {
@@ -133,7 +133,7 @@ fn unlisted(error: StoreError) -> LogError {
 }
 
 /// Whether a log is about the pack that this seal closed: the records of one pack say nothing about
-/// another. A seal that cannot be read is reported by itself.
+/// another. A seal that cannot be read is reported separately.
 ///
 /// # Errors
 /// When it is about another one.
@@ -151,18 +151,13 @@ pub fn is_of(log: &Log, root: &str, seal: Option<&[u8]>) -> Result<(), LogError>
 
 /// What a tombstone says, for a report.
 pub fn tombstone_text(record: &Record) -> String {
-    let Decision::Tombstone { reason, replacement, .. } = &record.decision else {
-        return String::new();
-    };
-    let replaced = replacement.map(|id| format!("; pack {id} replaces it")).unwrap_or_default();
-    let (authority, day) = (&record.authority, record.recorded_at_utc.date());
-    format!("{reason}, by {authority}, {day}{replaced}")
+    record.tombstone_text().unwrap_or_default()
 }
 
 /// Where a pack is in its life, and what was decided about it.
 ///
 /// # Errors
-/// Store errors, a record or a seal that is none.
+/// Store errors, or an invalid record or seal.
 pub async fn state(objects: &Objects, root: &str) -> Result<PackState, SealingError> {
     let log = log(objects, root).await?;
     let bytes = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;

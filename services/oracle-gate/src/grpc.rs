@@ -232,8 +232,8 @@ async fn check(gate: &Gate, request: pb::CheckRequest) -> Result<pb::CheckRespon
     let refused = |text: String| Problem::InvalidRequest.status(text);
     // An unknown depth is refused and never taken for the default: a caller that asks for less must
     // get to know that this release does not have it.
-    let depth = pb::CheckDepth::try_from(request.depth)
-        .map_err(|_| refused("depth is none that is known here".to_owned()))?;
+    let depth =
+        pb::CheckDepth::try_from(request.depth).map_err(|_| refused("unknown depth".to_owned()))?;
     let asked = Asked {
         strict_seal: request.strict_seal,
         presence: depth == pb::CheckDepth::Presence,

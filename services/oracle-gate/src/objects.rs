@@ -20,11 +20,13 @@ pub use evidence::{Evidence, Fixity};
 pub use failure::{Refusal, StoreError};
 pub use hashing::{Done, Hashed, Measure, Task};
 pub use kept::{Lock, LockMode, Versions};
-pub use listing::{Entry, Leftovers, Listing};
-pub use location::{S3Location, S3Settings, StoreLocation};
+pub use listing::{Entry, Listing};
+pub use location::{LocationError, S3Location, S3Settings, StoreLocation};
 pub use meter::{Meter, Metered};
 pub use object::Object;
 pub use part::{Part, Version};
+
+pub(crate) use folder::{Removal, before_removal};
 
 use failure::{classify, classify_write, is_absent, is_there};
 use folder::{Lasting, Opened, Put};
@@ -359,13 +361,13 @@ impl Objects {
     }
 
     /// Removes these files of a staging folder, each only as it was seen, then the folders that
-    /// held them, as far as they are empty; answers whether the folder itself is gone. Only
-    /// `collect` does so, of what module-gate staged and a sealed pack was seen to hold.
+    /// held them, as far as they are empty. Only `collect` does so, of what module-gate staged and
+    /// a sealed pack was seen to hold.
     pub(crate) async fn remove_staged(
         &self,
         path: &str,
         files: Vec<Entry>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Removal, StoreError> {
         self.location(path)?;
         let at = path.to_owned();
         self.on_disk(move |root| folder::remove(root, &at, &files)).await

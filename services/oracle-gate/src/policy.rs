@@ -40,7 +40,7 @@ pub enum Role {
     Engine,
     /// oracle-gate: creates packs, seals and views.
     Packer,
-    /// Whoever decides about sealed packs: creates records, sets legal holds of the store.
+    /// The account that decides about sealed packs: creates records, sets legal holds of the store.
     Custodian,
     /// `oracle-gate audit`: reads everything, versions and locks too.
     Auditor,
@@ -228,8 +228,8 @@ pub fn role(role: Role, bucket: &Bucket) -> Value {
                 list,
                 // The probe tries what must be refused, so its writes carry no condition.
                 allow("Probe", &["s3:DeleteObject", "s3:PutObject"], probe),
-                // A tombstone is as strong as a deletion, so whoever seals does not decide about
-                // it.
+                // A tombstone is as strong as a deletion, so the account that seals does not decide
+                // about it.
                 deny("DecidesNothing", &["s3:PutObject"], {
                     let mut records = bucket.records(&bucket.pack_roots);
                     records.extend(bucket.records(&bucket.engine_roots));

@@ -135,7 +135,9 @@ async fn read(
     let judged = match &answer {
         Ok(body) => judge(body.as_deref()),
         Err(error @ StoreError::Denied { .. }) => {
-            return Found::Unknown(format!("{error}; it needs the rights of whoever sets it up"));
+            return Found::Unknown(format!(
+                "{error}; it needs the rights of the account that sets it up"
+            ));
         }
         Err(error) => return Found::Unknown(error.to_string()),
     };

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_yaml_ng::Value;
 use thiserror::Error;
 use time::Duration;
+use wire::digest::Digest;
 
 use crate::catalogue::{Catalogue, GateMap};
 use crate::objects::{Evidence, S3Settings};
@@ -59,14 +60,35 @@ pub struct Profile {
     pub catalogue: Catalogue,
     /// The engine's gates.
     pub gate_map: GateMap,
+    /// A digest of everything that packs are judged by: the policy as its file has it, the
+    /// catalogue and the gates.
+    pub policy_digest: Digest,
 }
 
 /// A profile cannot be used.
 #[derive(Debug, Error)]
-#[error("profile {profile}: {cause}")]
-pub struct ProfileError {
-    profile: String,
-    cause: String,
+pub enum ProfileError {
+    /// It takes a value from the environment that is not there.
+    #[error(
+        "profile {profile}: wiring.{field} needs the environment variable {variable}, which is not \
+         set"
+    )]
+    Unset {
+        /// The profile.
+        profile: String,
+        /// The member of its wiring.
+        field: String,
+        /// The variable.
+        variable: String,
+    },
+    /// Something in its files is wrong, or they cannot be read.
+    #[error("profile {profile}: {cause}")]
+    Invalid {
+        /// The profile.
+        profile: String,
+        /// What is wrong.
+        cause: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -167,12 +189,12 @@ impl Profile {
         root: Option<String>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ProfileError> {
-        let failed = |cause: String| ProfileError { profile: name.to_owned(), cause };
-        let (file, folder) = read(name).map_err(failed)?;
+        let failed = |cause: String| ProfileError::Invalid { profile: name.to_owned(), cause };
+        let (file, policy, folder) = read(name).map_err(failed)?;
         // Before anything is opened: a profile that may not be lenient is not used in part.
         refuse_leniency(&file).map_err(failed)?;
         let wiring = &file.wiring;
-        let expand = |field: &str, text: &str| expand(field, text, &variable).map_err(failed);
+        let expand = |field: &str, text: &str| expand(name, field, text, &variable);
         // The command line or the environment outranks the file: the file may be the built-in one.
         let oracle_root = match (root, &wiring.oracle_root) {
             (Some(root), _) => root,
@@ -184,8 +206,11 @@ impl Profile {
         let catalogue = part(&catalogue, folder.as_deref(), LUMIO_CATALOGUE).map_err(failed)?;
         let gates = part(&gates, folder.as_deref(), LUMIO_GATES).map_err(failed)?;
         let parse = |e: crate::catalogue::CatalogueError| failed(e.to_string());
+        let catalogue = Catalogue::parse(&catalogue).map_err(parse)?;
+        let gate_map = GateMap::parse(&gates).map_err(parse)?;
+        let judged_by = format!("{}\n{}\n{policy}", catalogue.digest(), gate_map.digest());
         Ok(Self {
-            object_store: wiring.object_store.expand(&variable).map_err(failed)?,
+            object_store: wiring.object_store.expand(name, &variable)?,
             policy_rev: file.policy.policy_rev.unwrap_or_else(|| file.profile_id.clone()),
             lenient: file.policy.lenient,
             require_pack_ref: file.policy.require_pack_ref,
@@ -204,15 +229,16 @@ impl Profile {
                 .map_err(failed)?
                 .unwrap_or_default(),
             oracle_root,
-            catalogue: Catalogue::parse(&catalogue).map_err(parse)?,
-            gate_map: GateMap::parse(&gates).map_err(parse)?,
+            catalogue,
+            gate_map,
+            policy_digest: Digest::of(judged_by.as_bytes()),
             id: file.profile_id,
         })
     }
 }
 
-/// The file of a profile, and the folder that its relative paths start from.
-fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
+/// The file of a profile, its policy as text, and the folder that its relative paths start from.
+fn read(name: &str) -> Result<(File, String, Option<std::path::PathBuf>), String> {
     let builtin = BUILTIN.iter().find(|(id, _)| *id == name);
     let (yaml, folder) = match builtin {
         Some((_, yaml)) => ((*yaml).to_owned(), None),
@@ -232,7 +258,9 @@ fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
              environment"
         ));
     }
-    serde_yaml_ng::from_value(value).map(|file| (file, folder)).map_err(redacted)
+    // Written anew, so that comments and spaces do not count.
+    let policy = serde_yaml_ng::to_string(&value.get("policy")).map_err(redacted)?;
+    serde_yaml_ng::from_value(value).map(|file| (file, policy, folder)).map_err(redacted)
 }
 
 /// What is relaxed for trying things out must not reach another environment by a copied line (O5).
@@ -251,20 +279,28 @@ fn refuse_leniency(file: &File) -> Result<(), String> {
 }
 
 impl StorePart {
-    fn expand(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<S3Settings, String> {
+    fn expand(
+        &self,
+        profile: &str,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Result<S3Settings, ProfileError> {
+        let expand = |field: &str, text: &str| expand(profile, field, text, variable);
         let text = |field: &str, text: &Option<String>| {
-            let value = text.as_ref().map(|text| expand(field, text, variable)).transpose()?;
-            // `${NAME:-}` is the way to leave a field out, so an empty value is none.
-            Ok::<_, String>(value.filter(|value| !value.is_empty()))
+            let value = text.as_ref().map(|text| expand(field, text)).transpose()?;
+            // `${NAME:-}` is the way to leave a field out, so an empty value counts as no value.
+            Ok::<_, ProfileError>(value.filter(|value| !value.is_empty()))
         };
         let switch = |field: &str, switch: &Option<Switch>| match switch {
             None => Ok(None),
             Some(Switch::Set(set)) => Ok(Some(*set)),
-            Some(Switch::Text(text)) => match expand(field, text, variable)?.as_str() {
+            Some(Switch::Text(text)) => match expand(field, text)?.as_str() {
                 "" => Ok(None),
                 "true" => Ok(Some(true)),
                 "false" => Ok(Some(false)),
-                _ => Err(format!("wiring.{field} is neither true nor false")),
+                _ => Err(ProfileError::Invalid {
+                    profile: profile.to_owned(),
+                    cause: format!("wiring.{field} is neither true nor false"),
+                }),
             },
         };
         Ok(S3Settings {
@@ -277,15 +313,18 @@ impl StorePart {
 }
 
 fn expand(
+    profile: &str,
     field: &str,
     text: &str,
     variable: &impl Fn(&str) -> Option<String>,
-) -> Result<String, String> {
+) -> Result<String, ProfileError> {
+    let refused = |wrong: &str| {
+        let cause = format!("wiring.{field} {wrong}");
+        Err(ProfileError::Invalid { profile: profile.to_owned(), cause })
+    };
     let Some(inside) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
         if text.contains("${") {
-            return Err(format!(
-                "wiring.{field} mixes text and a variable; a variable is the whole value"
-            ));
+            return refused("mixes text and a variable; a variable is the whole value");
         }
         return Ok(text.to_owned());
     };
@@ -298,13 +337,15 @@ fn expand(
         || !name.bytes().all(plain)
         || fallback.is_some_and(|text| text.contains("${"))
     {
-        return Err(format!("wiring.{field} is not one variable with at most a plain fallback"));
+        return refused("is not one variable with at most a plain fallback");
     }
     // An empty variable counts as unset: deployments pass every variable, set or not.
     match variable(name).filter(|value| !value.is_empty()) {
         Some(value) => Ok(value),
-        None => fallback.map(str::to_owned).ok_or_else(|| {
-            format!("wiring.{field} needs the environment variable {name}, which is not set")
+        None => fallback.map(str::to_owned).ok_or_else(|| ProfileError::Unset {
+            profile: profile.to_owned(),
+            field: field.to_owned(),
+            variable: name.to_owned(),
         }),
     }
 }

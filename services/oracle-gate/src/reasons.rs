@@ -25,7 +25,7 @@ pub enum Severity {
 pub enum Class {
     /// The subject is bad.
     Invalid,
-    /// Nothing is known about the subject; it is refused all the same.
+    /// Nothing is known about the subject; it is refused anyway.
     Unverifiable,
     /// The call or its configuration is wrong.
     Usage,
@@ -178,7 +178,7 @@ not edit. `oracle-gate reasons --output json` prints the same for programs.
 All reasons that are found are reported, in the order of this table. How the words are meant:
 
 - **class** says what is known. `invalid`: the subject is bad. `unverifiable`: nothing is known
-  about it, and it is refused all the same. `usage`: the call or its configuration is wrong.
+  about it, and it is refused anyway. `usage`: the call or its configuration is wrong.
 - **exit** is the code a command ends with: 1, 2 or 3. If several reasons are found, the smallest
   counts: what is known to be bad stays bad, whatever else could not be determined.
 - **strict** and **lenient** are the severities under a strict profile (`dev`, `prod`, and any

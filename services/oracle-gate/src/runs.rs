@@ -22,7 +22,6 @@ pub use record::{CheckResult, Draft, Intent, Sealed};
 use crate::Gate;
 use crate::crash;
 use crate::error::Error;
-use crate::objects::Leftovers;
 use crate::reasons::Reason;
 use crate::sealing::{self, Order};
 use crate::store;
@@ -124,7 +123,6 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
         nonce: &intent.nonce,
         probe,
         now: intent.created_at,
-        leftovers: Leftovers::OfOwnPack,
         seen: None,
     };
     let closed = sealing::close(&gate.objects, &order).await?;

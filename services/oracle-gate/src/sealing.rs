@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use seal::records::is_record;
+use seal::records::{is_record, is_unfinished};
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1,
     StoreProbe,
@@ -19,7 +19,7 @@ use wire::digest::Digest;
 
 use crate::crash;
 use crate::locator::inside;
-use crate::objects::{Created, Entry, Leftovers, Objects, StoreError};
+use crate::objects::{Created, Entry, Objects, StoreError};
 use crate::reasons::Reason;
 
 /// What is to be closed.
@@ -36,8 +36,6 @@ pub struct Order<'a> {
     pub probe: StoreProbe,
     /// When.
     pub now: OffsetDateTime,
-    /// Which unfinished writes its folder may hold.
-    pub leftovers: Leftovers,
     /// The files as they were when they were hashed, where only the store can show that they
     /// stayed: one that was written since then is not what the manifest says.
     pub seen: Option<Vec<Entry>>,
@@ -170,8 +168,6 @@ async fn existing(
     if seal.status() != order.status {
         return Err(mismatch(format!("it is sealed there as {}", seal.status().as_str())));
     }
-    // Only now that the pack is known to be this one: what is unfinished in another is not ours.
-    objects.sweep_unfinished(order.root, order.leftovers).await?;
     Ok(Closed {
         pack_id: seal.pack_id(),
         seal_digest: Digest::of(seal_bytes),
@@ -242,8 +238,8 @@ async fn only_the_inventory(
 ) -> Result<(), SealingError> {
     let Some(inventory) = order.manifest.inventory() else { return Ok(()) };
     let refused = |text: String| Err(SealingError::refused(Reason::PackNotClean, text));
-    let listing = objects.entries(order.root, order.leftovers).await?;
-    // What is odd is refused; of what cannot be read nothing is known.
+    let listing = objects.entries(order.root).await?;
+    // Unsupported entries are refused; of what cannot be read nothing is known.
     let (odd_names, unread): (Vec<_>, Vec<_>) =
         listing.odd.into_iter().partition(|odd| odd.name().is_some());
     if !odd_names.is_empty() {
@@ -260,8 +256,12 @@ async fn only_the_inventory(
         .filter(|entry| !is_record(&entry.path))
         .map(|entry| (entry.path.as_str(), entry))
         .collect();
-    let added: Vec<&str> =
-        found.keys().copied().filter(|path| inventory.file(path).is_none()).collect();
+    // Where files need a name while they are written, another packer's manifest or seal may be
+    // under way, or a crash of the service may have left a file. None is removed. An audit names
+    // one that stays.
+    let is_under_way = |path: &str| path.rsplit('/').next().is_some_and(is_unfinished);
+    let added = found.keys().copied().filter(|path| inventory.file(path).is_none());
+    let added: Vec<&str> = added.filter(|path| !is_under_way(path)).collect();
     if let Some(first) = added.first() {
         let more = added.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" and {more} more files") };
@@ -285,7 +285,7 @@ async fn only_the_inventory(
     Ok(())
 }
 
-/// The first of the odd things of a listing, each with what is wrong with it.
+/// The first of the unsupported entries of a listing, each with what is wrong with it.
 pub(crate) fn odd(odd: &[StoreError]) -> String {
     const SHOWN: usize = 20;
     let mut texts: Vec<String> = odd.iter().take(SHOWN).map(ToString::to_string).collect();

@@ -1,6 +1,7 @@
 //! The service's SQL. Every statement on its tables is in this file.
 
 use bytes::Bytes;
+use chassis::postgres::{self, in_time};
 use seal::SealStatus;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -47,7 +48,7 @@ pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
         draft.traceparent,
         intent.created_at,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     // Of two calls at once the first row stays, and both go on with what it holds.
     let kept = find(db, draft.run, draft.attempt).await?;
@@ -68,7 +69,7 @@ pub async fn find(db: &PgPool, run: RunId, number: u32) -> Result<Option<Intent>
         *run.as_uuid(),
         attempt(number)?,
     )
-    .fetch_optional(db)
+    .fetch_optional(in_time(db))
     .await?;
     row.map(Row::read).transpose()
 }
@@ -82,7 +83,7 @@ pub async fn unsettled(db: &PgPool) -> Result<Vec<(RunId, u32)>, Error> {
     let rows = sqlx::query!(
         "SELECT run_id, attempt FROM seals WHERE settled_at IS NULL ORDER BY created_at",
     )
-    .fetch_all(db)
+    .fetch_all(in_time(db))
     .await?;
     rows.iter().map(|row| Ok((RunId::from(row.run_id), number(row.attempt)?))).collect()
 }
@@ -116,7 +117,7 @@ pub async fn settle(
         check.map(|check| &check.reasons[..]),
         sealed.existed,
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
     // Of two that completed one intent, one settles it, and only that one publishes.
     if settled.rows_affected() == 1 {
@@ -124,7 +125,7 @@ pub async fn settle(
         let at = intent.created_at;
         publish(&mut tx, prefix, SealEvent::Sealed, &intent.draft, sealed, result, at).await?;
     }
-    Ok(tx.commit().await?)
+    Ok(postgres::commit(tx).await?)
 }
 
 /// Publishes `checked` about a pack that this service sealed; of others it knows no run.
@@ -174,13 +175,13 @@ pub async fn announce(
          FROM seals WHERE pack_id = $1",
         &pack_id.as_bytes()[..],
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(in_time(&mut *tx))
     .await?;
     let Some(mut intent) = row.map(Row::read).transpose()? else { return Ok(false) };
     let Some(sealed) = intent.sealed.take() else { return Ok(false) };
     intent.draft.traceparent = about.traceparent;
     publish(&mut tx, prefix, about.event, &intent.draft, &sealed, about.result, now).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 use wire::digest::Digest;
 
 use super::{Broken, Found, Report, compare_files};
-use crate::records::{self, Log, RECORDS_DIR, is_record};
+use crate::records::{self, Log, RECORDS_DIR, is_record, is_unfinished_record};
 use crate::shards::ShardHasher;
 use crate::tree::{Limits, Tree, walk};
 use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, Shards, TREE_FILE};
@@ -20,7 +20,9 @@ use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, Shards, TREE
 /// # Errors
 /// When something cannot be read. Then nothing is known about the pack.
 pub fn pack(root: &Path) -> io::Result<Report> {
-    let own = |path: &str| path == MANIFEST_FILE || path == SEAL_FILE || is_record(path);
+    let own = |path: &str| {
+        path == MANIFEST_FILE || path == SEAL_FILE || is_record(path) || is_unfinished_record(path)
+    };
     let seal = document(&root.join(SEAL_FILE))?;
     let manifest = document(&root.join(MANIFEST_FILE))?;
     let mut report = Report::read(seal.as_deref(), manifest.as_deref());
@@ -28,27 +30,35 @@ pub fn pack(root: &Path) -> io::Result<Report> {
     let (found, mut irregular) = list(root, shards, own)?;
     report.compare_files(&found);
     report.broken.append(&mut irregular);
-    report.broken.extend(broken_records(root, &report)?);
+    match read_records(root, &report)? {
+        Ok(log) => report.tombstone = log.tombstone().cloned(),
+        Err(broken) => report.broken.push(broken),
+    }
     Ok(report)
 }
 
-/// What is wrong with the records about the pack, if anything is. A file of another name in their
-/// folder is reported as an added one already, and here as well: a log that is not whole may lack
-/// its tombstone.
-fn broken_records(root: &Path, report: &Report) -> io::Result<Option<Broken>> {
+/// The records about the pack, or what is wrong with them. A file of another name in their folder
+/// is reported as an added one already, and here as well: a log that is not whole may lack its
+/// tombstone.
+fn read_records(root: &Path, report: &Report) -> io::Result<Result<Log, Broken>> {
     let broken = |path: &str, detail: String| {
-        Ok(Some(Broken::RecordsInvalid { path: path.to_owned(), detail }))
+        Ok(Err(Broken::RecordsInvalid { path: path.to_owned(), detail }))
     };
     let folder = root.join(RECORDS_DIR);
     match folder.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return broken(RECORDS_DIR, "it is no folder".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(Log::default())),
         Err(error) => return Err(error),
     }
     let mut names = Vec::new();
     for entry in folder.read_dir()? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // A file that is being written, or that a crash has left, is no record.
+        if !(records::is_unfinished(&name) && entry.file_type()?.is_file()) {
+            names.push(name);
+        }
     }
     names.sort();
     let count = match records::count(names.iter().map(String::as_str)) {
@@ -65,13 +75,13 @@ fn broken_records(root: &Path, report: &Report) -> io::Result<Option<Broken>> {
             return broken(&path, error.to_string());
         }
     }
-    // A seal that cannot be read is reported by itself.
+    // A seal that cannot be read is reported separately.
     let of_seal = report.seal.as_ref().and_then(|seal| Some((seal.pack_id(), report.seal_digest?)));
     match (log.about(), of_seal) {
         (Some(about), Some(of_seal)) if about != of_seal => {
             broken(&records::path(1), "it is about another seal than the pack's".to_owned())
         }
-        _ => Ok(None),
+        _ => Ok(Ok(log)),
     }
 }
 
@@ -100,7 +110,8 @@ pub fn module(root: &Path, expected: Digest) -> io::Result<Vec<Broken>> {
 }
 
 /// Every file below `root` but those that are `own`, and everything that is no file. Of a pack
-/// these are manifest, seal and the records about it; of a module there are none.
+/// these are manifest, seal and the records about it, also unfinished ones; of a module there are
+/// none.
 fn list(
     root: &Path,
     shards: Option<&Shards>,

@@ -178,7 +178,7 @@ fn traffic_is_what_has_the_role_and_a_locator() {
 }
 
 #[test]
-fn a_member_that_stands_twice_is_no_view() {
+fn a_member_that_appears_twice_is_no_view() {
     let text = view().to_string();
     for (member, twice) in [
         (

@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use seal::SealStatus;
 use seal::records::{
     Decision, Forbidden, Lifecycle, Log, Record, Survives, TombstoneReason, Version, count,
-    is_record,
+    is_record, is_unfinished, is_unfinished_record, unfinished_name,
 };
 use time::OffsetDateTime;
 use wire::digest::Digest;
@@ -87,12 +87,33 @@ fn only_the_spelling_of_a_record_is_one() {
 }
 
 #[test]
+fn a_file_that_is_being_written_is_known_by_its_whole_name() {
+    let name = unfinished_name([0x0f; 16]);
+    assert_eq!(name, format!(".oracle-gate-{}.part", "0f".repeat(16)));
+    assert!(is_unfinished(&name) && is_unfinished_record(&format!("_records/{name}")));
+    for other in [
+        "report.csv#2024".to_owned(),
+        ".oracle-gate-.part".to_owned(),
+        ".oracle-gate-0f.part".to_owned(),
+        "a.part".to_owned(),
+        name.replace("0f", "0F"),
+        format!("x{name}"),
+        format!("{name}.part"),
+    ] {
+        assert!(!is_unfinished(&other), "{other}");
+    }
+    for path in [name.clone(), format!("x/_records/{name}"), format!("_records/x/{name}")] {
+        assert!(!is_unfinished_record(&path), "{path}");
+    }
+}
+
+#[test]
 fn a_log_has_as_many_records_as_its_highest_number_says_and_no_other_file() {
     for (names, expected) in [
         (&[][..], Some(0)),
         (&["1.json"], Some(1)),
         (&["2.json", "1.json"], Some(2)),
-        // What is missing is found by whoever reads all three.
+        // What is missing is found by a reader of all three.
         (&["3.json"], Some(3)),
         (&["1.json", "01.json"], None),
         (&["1.json", "notes.txt"], None),

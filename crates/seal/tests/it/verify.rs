@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use seal::manifest::{ManifestV1, WorldKey};
-use seal::records::{Decision, Record, Version};
+use seal::records::{Decision, Record, Survives, TombstoneReason, Version, unfinished_name};
 use seal::tree::File;
 use seal::verify::{Broken, Found, Link, compare, pack};
 use seal::{
@@ -131,6 +131,40 @@ fn record(root: &Path) {
     fs::write(root.join("_records/2.json"), record.to_bytes().unwrap()).unwrap();
 }
 
+#[test]
+fn a_tombstone_is_told_and_breaks_nothing() {
+    let dir = sealed();
+    record(dir.path());
+    let report = pack(dir.path()).unwrap();
+    assert_eq!(report.tombstone, None);
+
+    let second = fs::read(dir.path().join("_records/2.json")).unwrap();
+    let tombstone = Record {
+        number: 3,
+        previous: Some(Digest::of(&second)),
+        authority: "the court".to_owned(),
+        decision: Decision::Tombstone {
+            reason: TombstoneReason::LegalOrder,
+            replacement: None,
+            survives: Survives::Everything,
+            manifest_digest: report.manifest_digest.unwrap(),
+            note: None,
+        },
+        ..Record::parse(&second).unwrap()
+    };
+    let path = dir.path().join("_records/3.json");
+    fs::write(&path, tombstone.to_bytes().unwrap()).unwrap();
+    let report = pack(dir.path()).unwrap();
+    assert_eq!(report.broken, []);
+    let told = report.tombstone.and_then(|record| record.tombstone_text());
+    assert_eq!(told.as_deref(), Some("LEGAL_ORDER, by the court, 1970-01-01"));
+
+    // Of a log that is not whole nothing is told.
+    fs::write(dir.path().join("_records/4.json"), "x").unwrap();
+    let report = pack(dir.path()).unwrap();
+    assert!(report.tombstone.is_none() && !report.is_whole());
+}
+
 /// What it is called, and what it does to the folder of the records.
 type Edit = (&'static str, fn(&Path));
 
@@ -175,6 +209,26 @@ fn records_are_a_whole_log_about_this_seal_and_nothing_else_lies_beside_them() {
     record(one.path());
     fs::rename(one.path().join("_records"), other.path().join("_records")).unwrap();
     assert!(matches!(&broken(other.path())[..], [Broken::RecordsInvalid { .. }]));
+}
+
+/// A crash may have left it: it is no record, and the log beside it is whole.
+#[test]
+fn a_record_that_is_being_written_breaks_nothing() {
+    let dir = sealed();
+    record(dir.path());
+    let part = unfinished_name([0x0f; 16]);
+    let path = format!("_records/{part}");
+    fs::write(dir.path().join(&path), "{").unwrap();
+    assert_eq!(broken(dir.path()), []);
+    // Only there, and only a file.
+    fs::write(dir.path().join(&part), "{").unwrap();
+    assert_eq!(broken(dir.path()), [Broken::FileAdded { path: part.clone() }]);
+    fs::remove_file(dir.path().join(&part)).unwrap();
+    fs::remove_file(dir.path().join(&path)).unwrap();
+    symlink("1.json", dir.path().join(&path)).unwrap();
+    let found = broken(dir.path());
+    assert!(found.contains(&Broken::NotRegular { path }), "{found:?}");
+    assert!(found.iter().any(|b| matches!(b, Broken::RecordsInvalid { .. })), "{found:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rules about gates: which must have passed, which receipts count, and whether their evidence
 //! holds.
 //!
-//! A receipt by itself proves nothing; it says where a gate's evidence is. It counts if every pin
+//! A receipt alone proves nothing; it says where a gate's evidence is. It counts if every pin
 //! it states is the run's and the pins its gate must state are there, and only after the evidence
 //! was verified by the method the gate map declares (O7). A profile may also say how old it may be.
 

@@ -47,7 +47,7 @@ struct Sealed {
 /// How a file whose shards are sealed is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// By its shards, each by itself, on all processors: the digest of the whole is the one that
+    /// By its shards, each separately, on all processors: the digest of the whole is the one that
     /// was sealed beside them. Only where a seal covers both.
     Shards,
     /// By its digest and by its shards, of the same bytes.
@@ -249,7 +249,7 @@ impl Measured {
         let in_runs: BTreeSet<&String> = runs.iter().flatten().collect();
         let files: Vec<(String, Option<u64>)> = plan
             .files
-            // What is in a run is read with its run, and not once more by itself.
+            // What is in a run is read with its run, and not once more separately.
             .into_iter()
             .filter(|(path, _)| !self.known.contains_key(path) && !in_runs.contains(path))
             .collect();

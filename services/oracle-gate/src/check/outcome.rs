@@ -26,7 +26,7 @@ pub struct Issue {
     pub severity: Severity,
     /// What it is about.
     pub detail: String,
-    /// Whether the same check may answer differently later by itself.
+    /// Whether the same check may answer differently later without any action.
     pub retryable: bool,
 }
 
@@ -123,7 +123,7 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing bad is known, and the same check may pass later by itself.
+    /// Whether nothing bad is known, and the same check may pass later without any action.
     pub fn is_doubtful(&self) -> bool {
         self.status == Status::Fail && self.exit(false) == 2
     }

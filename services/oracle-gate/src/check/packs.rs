@@ -82,7 +82,7 @@ pub(crate) struct Opened {
 }
 
 /// Reads seal and manifest of every pack that `outputs` lie in. What cannot be read is noted, and
-/// the rest of the pack is looked at all the same.
+/// the rest of the pack is looked at anyway.
 pub async fn open(
     objects: &Objects,
     rules: &Rules,

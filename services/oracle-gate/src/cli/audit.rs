@@ -101,8 +101,8 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
             }
             let audited_at = chassis::clock::now();
             let outcome = audit::audit(&objects, &rules, &profile.retention, root, now).await;
-            // A pack of which nothing is known, or whose event is missing, is looked at again by the
-            // next call.
+            // A pack of which nothing is known, or whose event is missing, is looked at again by
+            // the next call.
             let mut is_done = !outcome.is_doubtful() && marks.is_some();
             if outcome.is_drift() {
                 let packs = outcome.details.packs.iter();
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
     print(&match args.output {
         Format::Text => all.iter().map(text).collect(),
         Format::Json => all.iter().map(|one| answer(&facts(one))).collect::<Result<String, _>>()?,
-        Format::Sarif => escape::json(&log(&all)) + "\n",
+        Format::Sarif => escape::json(&log(&all).to_string()) + "\n",
     })?;
     // The lowest: a pack that is bad outranks one of which nothing is known.
     let exits = all.iter().map(|one| one.outcome.exit(false)).filter(|exit| *exit > 0);
@@ -175,8 +175,8 @@ fn text(Audited { outcome, audited_at, from_journal, .. }: &Audited) -> String {
     };
     let when = match from_journal {
         true => format!(
-            "; by an earlier call at {}, and not read again: by its length, times and inode or \
-             tag, no file was written since",
+            "; audited at {}, not read again (no file changed since, by size, times and inode or \
+             ETag)",
             utc(*audited_at)
         ),
         false => String::new(),
@@ -223,17 +223,21 @@ struct Header {
     journal: String,
     store: String,
     profile: String,
+    /// What was found under one policy is not known under another.
+    policy: Digest,
 }
 
 /// A later line of a journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Line {
-    /// A turn begins. What was noted before it is of an earlier one, and says nothing of today.
-    Turn(#[serde(with = "time::serde::rfc3339")] OffsetDateTime),
+    /// Start of an audit: earlier lines belong to previous audits and are ignored. It is written as
+    /// `turn`, its name in existing journals.
+    #[serde(rename = "turn")]
+    Started(#[serde(with = "time::serde::rfc3339")] OffsetDateTime),
     /// A pack was audited.
     Pack(Box<Audited>),
-    /// The turn ended: every pack that was named was audited.
+    /// The audit ended: every pack that was named was audited.
     Finished(#[serde(with = "time::serde::rfc3339")] OffsetDateTime),
 }
 
@@ -248,20 +252,20 @@ struct Audited {
     /// cannot be listed.
     marks: Option<Digest>,
     outcome: Outcome,
-    /// It was audited by an earlier call of this turn, and is not read again.
+    /// It was audited by an earlier call of this audit, and is not read again.
     #[serde(skip)]
     from_journal: bool,
 }
 
-/// Packs that earlier calls of this turn audited, and where those of this call are noted.
+/// Packs that earlier calls of this audit have checked, and where those of this call are noted.
 struct Journal {
     known: BTreeMap<String, Audited>,
     file: File,
 }
 
 impl Journal {
-    /// Opens, or begins, the journal of this store: a new file, or one that begins as a journal of
-    /// it does. Any other is left as it is. After the end of a turn, a new one begins.
+    /// Opens, or begins, the journal of this store and policy: a new file, or one that begins as a
+    /// journal of them does. Any other is left as it is. After the end of an audit, a new one begins.
     fn open(
         path: &Path,
         objects: &Objects,
@@ -271,9 +275,10 @@ impl Journal {
         let wrong = |text: &str| usage(format!("--journal {}: {text}", path.display()));
         let failed = |error: std::io::Error| wrong(&error.to_string());
         let header = Header {
-            journal: "oracle-gate-audit-v2".to_owned(),
+            journal: "oracle-gate-audit-v3".to_owned(),
             store: objects.names().first().cloned().unwrap_or_default(),
             profile: profile.id.clone(),
+            policy: profile.policy_digest,
         };
         let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
         let opened = journal::open(path, objects, &roots).map_err(|text| wrong(&text))?;
@@ -287,21 +292,28 @@ impl Journal {
             // A line of any length would be read otherwise, of a file that is anything.
             let read = reader.by_ref().take(MAX_HEADER_BYTES).read_line(&mut first);
             let found = read.ok().and_then(|_| serde_json::from_str::<Header>(&first).ok());
-            if found.is_none_or(|found| found != header) {
-                let text = "it is no journal of an audit of this store by this release, and is \
-                            left as it is; name a new file";
-                return Err(wrong(text));
+            let text = match found {
+                Some(found) if found == header => None,
+                Some(found) if found.journal == header.journal && found.store == header.store => {
+                    Some("it is the journal of an audit under another profile or policy")
+                }
+                _ => Some("it is no journal of an audit of this store by this release"),
+            };
+            if let Some(text) = text {
+                return Err(wrong(&format!("{text}, and is left as it is; name a new file")));
             }
-            let lines = reader.split(b'\n').map_while(Result::ok);
-            // A line that a crash cut is none: that pack is read again.
-            for line in lines.filter_map(|line| serde_json::from_slice(&line).ok()) {
+            for line in reader.split(b'\n') {
+                // Without the rest, an audit that has ended would look as if it went on.
+                let line = line.map_err(failed)?;
+                // A line that a crash cut is ignored: its pack is audited again.
+                let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
                 match line {
                     Line::Pack(audited) => {
                         let audited = Audited { from_journal: true, ..*audited };
                         journal.known.insert(audited.pack_root.clone(), audited);
                     }
-                    Line::Turn(_) | Line::Finished(_) => {
-                        is_begun = matches!(line, Line::Turn(_));
+                    Line::Started(_) | Line::Finished(_) => {
+                        is_begun = matches!(line, Line::Started(_));
                         journal.known.clear();
                     }
                 }
@@ -310,13 +322,14 @@ impl Journal {
             journal.file.write_all(b"\n").map_err(failed)?;
         }
         if !is_begun {
-            journal.write(&Line::Turn(chassis::clock::now())).map_err(failed)?;
+            journal.write(&Line::Started(chassis::clock::now())).map_err(failed)?;
         }
         Ok(journal)
     }
 
-    /// What an earlier call of this turn found of a pack in which nothing was written since, as far
-    /// as the store's own marks show: length, times and inode of each file, in a bucket its tag.
+    /// What an earlier call of this audit found of a pack in which nothing was written since, as
+    /// far as the store's own marks show: length, times and inode of each file, in a bucket its
+    /// tag.
     fn find(&self, root: &str, marks: Option<Digest>) -> Option<Audited> {
         let known = self.known.get(root)?;
         (marks.is_some() && known.marks == marks).then(|| known.clone())

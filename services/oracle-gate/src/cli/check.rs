@@ -90,7 +90,7 @@ pub(super) fn run(args: Args) -> Result<u8, CommandError> {
     let outcome = block_on(progress::shown(&meter, work))?;
     print(&match args.output {
         Format::Json => answer(&report::json(&outcome))?,
-        Format::Sarif => format!("{}\n", escape::json(&sarif::log(&outcome))),
+        Format::Sarif => format!("{}\n", escape::json(&sarif::log(&outcome).to_string())),
         Format::Text => report::text(&outcome),
     })?;
     Ok(outcome.exit(args.fail_on_warn))

@@ -53,9 +53,12 @@ impl Publisher {
             return Ok(Self(None));
         }
         let env = chassis::Env::process();
-        let url = env.optional("DATABASE_URL").ok_or_else(|| {
-            usage("--events needs DATABASE_URL, the database of the service oracle-gate")
-        })?;
+        if env.optional("DATABASE_URL").is_none() {
+            return Err(usage(
+                "--events needs DATABASE_URL, the database of the service oracle-gate",
+            ));
+        }
+        let url = env.database_url();
         let prefix = env.parse("NATS_PREFIX", chassis::bus::read_prefix);
         env.finish().map_err(|wrong| usage(wrong.to_string()))?;
         let prefix = prefix.unwrap_or_else(|| wire::event::DEFAULT_PREFIX.to_owned());

@@ -1,7 +1,7 @@
-//! Files that a command notes its progress in: where one may lie, and which file may be one.
+//! Journals: append-only progress files of `seal` and `audit`, and where they may be placed.
 //!
-//! They are the only files that a command is asked to write, beside the store. A file of somebody
-//! else is never written to, and none is made in a pack, whose seal it would break.
+//! They are the only files outside the store that a command is asked to write. A file that is not
+//! such a journal is never written to, and none is made in a pack, whose seal it would break.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -23,7 +23,7 @@ pub(super) struct Opened {
     pub(super) is_new: bool,
 }
 
-/// Opens, or makes, the file at `path`, which lies in no pack: in none of `pack_roots`, and in no
+/// Opens, or makes, the file at `path`, which is in no pack: in none of `pack_roots`, and in no
 /// other folder that holds what a pack is closed with.
 ///
 /// # Errors

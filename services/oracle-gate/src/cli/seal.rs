@@ -23,7 +23,7 @@ use super::{
     read_view, store, usage,
 };
 use crate::locator::{Contained, path_reason};
-use crate::objects::{Leftovers, Objects};
+use crate::objects::Objects;
 use crate::probe;
 use crate::profile::Profile;
 use crate::reasons::Reason;
@@ -221,7 +221,6 @@ async fn seal(
             None => probe::run(objects, &scratch, now).await?,
         },
         now,
-        leftovers: Leftovers::OfClosing,
         seen: Some(listed.files),
     };
     let closed = close(objects, &order).await;

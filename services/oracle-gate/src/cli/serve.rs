@@ -12,7 +12,8 @@ use chassis::service::Signals;
 use super::{NAME, UNKNOWN, USAGE, escape};
 use crate::config::{Config, EXCHANGE, ROOT};
 
-/// How long open calls may take to end: whoever asked for a stop waits ten seconds at most.
+/// How long open calls may take to end: the process that asked for a stop waits ten seconds at
+/// most.
 const GRACE: Duration = Duration::from_secs(9);
 
 /// Serves until a signal. A failed start is one line and exit code 3, in the form that all services
@@ -48,7 +49,7 @@ fn serve(config: Config, signals: Signals) -> ExitCode {
         name: NAME,
         settings: config.process.clone(),
         read: Vec::new(),
-        write: folders(&config).map(|(_, folder)| folder.to_owned()).collect(),
+        write: folders(&config).map(|(name, folder)| (name, folder.to_owned())).collect(),
         grace: GRACE,
     };
     process::run(process, signals, async |service| crate::start(service, config).await.map(drop))

@@ -3,23 +3,26 @@
 //! Every open follows no link in any part of the path and stays below the root, which the kernel
 //! enforces (`openat2`, Linux 5.6); on an older one each part is opened on its own.
 //!
-//! A file appears under its name in one step: its bytes are written under a name of ours, reach the
-//! disk, and get the final name by a hard link, which fails where the name exists. What a crash
-//! leaves of that has a name that no other program makes ([`is_part`]).
+//! A file appears under its name in one step: its bytes are written to a file without a name, reach
+//! the disk, and get the name by a hard link, which fails where the name exists. Whatever ends the
+//! process before that leaves nothing. On a file system that has no files without a name, such as
+//! NFS, they have a name of ours until then ([`unfinished_name`]). A crash may leave such a file
+//! there; it stays, since another program may have made a file of such a name.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2,
-    statat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, fstat, linkat, mkdirat,
+    openat, openat2, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
+use seal::records::unfinished_name;
 
 use super::failure::{StoreError, from_io};
 use super::listing::Entry;
@@ -28,8 +31,10 @@ use super::race::Start;
 /// Bytes read at once: large enough that calls cost nothing, small enough for a processor's cache.
 pub(super) const BLOCK: usize = 256 << 10;
 
-const PART_HEAD: &str = ".oracle-gate-";
-const PART_TAIL: &str = ".part";
+/// The mode of a new file; the process's mask takes from it.
+const NEW_FILE: Mode = Mode::from_raw_mode(0o666);
+/// What comes between the name of a folder that is being removed and 32 hex digits.
+const ASIDE: &str = ".removing-";
 
 /// What is found under a name.
 pub(super) enum Opened {
@@ -62,14 +67,6 @@ impl EntryState {
         let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
         Self { length: meta.len(), mark: mark(meta), changed }
     }
-}
-
-/// Whether a name is one under which this program writes a file before it gets its own name.
-pub(super) fn is_part(name: &str) -> bool {
-    let nonce = name.strip_prefix(PART_HEAD).and_then(|rest| rest.strip_suffix(PART_TAIL));
-    nonce.is_some_and(|nonce| {
-        nonce.len() == 32 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
 }
 
 /// Another text after every write of a file: no call sets back the time of its last change.
@@ -255,27 +252,25 @@ pub(super) fn create(
         Err(Errno::LOOP) => return Err(StoreError::Link { path: path.to_owned() }),
         Err(errno) => return Err(failed(errno)),
     };
-    let part = format!("{PART_HEAD}{}{PART_TAIL}", hex::encode(rand::random::<[u8; 16]>()));
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(&folder, part.as_str(), flags, Mode::from_raw_mode(0o666)).map_err(failed)?;
-    let mut file = File::from(fd);
-    // On the disk before it gets its name, so that the name never leads to half a file.
-    let written = file.write_all(bytes).and_then(|()| sync(&file));
-    if let Lasting::Scratch(Some(start)) = lasting {
-        start.wait();
-    }
-    let linked = match written {
-        Ok(()) => linkat(&folder, part.as_str(), &folder, name, AtFlags::empty()),
-        Err(error) => {
-            unlinkat(&folder, part.as_str(), AtFlags::empty()).ok();
-            return Err(from_io(path, &error));
+    let write = |file: &mut File| {
+        // On the disk before it gets its name, so that the name never leads to half a file.
+        let written = file.write_all(bytes).and_then(|()| sync(file));
+        if let Lasting::Scratch(Some(start)) = lasting {
+            start.wait();
         }
+        written.map_err(|error| from_io(path, &error))
     };
-    // The name of ours goes whatever came of it: the file keeps the other name or is not there.
-    let unlinked = unlinkat(&folder, part.as_str(), AtFlags::empty());
+    let mut linked = None;
+    if let Some(mut file) = unnamed(folder.as_fd()) {
+        write(&mut file)?;
+        linked = link_unnamed(&file, folder.as_fd(), name);
+    }
+    let linked = match linked {
+        Some(linked) => linked,
+        None => link_named(folder.as_fd(), name, write, failed)?,
+    };
     match linked {
         Ok(()) => {
-            unlinked.map_err(failed)?;
             // The names have to reach the disk too, or a power cut takes a seal back.
             sync(&File::from(folder)).map_err(|error| from_io(path, &error))?;
             Ok(Put::New)
@@ -294,6 +289,44 @@ pub(super) fn create(
         }
         Err(errno) => Err(failed(errno)),
     }
+}
+
+/// A new file in a folder that has no name; `None` where there are no such files.
+fn unnamed(folder: BorrowedFd<'_>) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(folder, ".", flags, NEW_FILE).ok().map(File::from)
+}
+
+/// Gives a file without a name its name; `None` where it cannot be given one.
+fn link_unnamed(file: &File, folder: BorrowedFd<'_>, name: &str) -> Option<Result<(), Errno>> {
+    // By the path that open(2) states for this: a link from the descriptor itself needs a
+    // privilege.
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, unnamed.as_str(), folder, name, AtFlags::SYMLINK_FOLLOW) {
+        linked @ (Ok(()) | Err(Errno::EXIST)) => Some(linked),
+        // Also where there is no `/proc`, or what confines this process does not allow it.
+        Err(_) => None,
+    }
+}
+
+/// Writes a file under a name of ours, and links it to its own name.
+fn link_named(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    write: impl FnOnce(&mut File) -> Result<(), StoreError>,
+    failed: impl Fn(Errno) -> StoreError,
+) -> Result<Result<(), Errno>, StoreError> {
+    let part = unfinished_name(rand::random());
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(folder, part.as_str(), flags, NEW_FILE).map_err(&failed)?;
+    let linked = write(&mut File::from(fd))
+        .map(|()| linkat(folder, part.as_str(), folder, name, AtFlags::empty()));
+    // The name of ours goes whatever came of it: the file keeps the other name or is not there.
+    let unlinked = unlinkat(folder, part.as_str(), AtFlags::empty());
+    if matches!(linked, Ok(Ok(()))) {
+        unlinked.map_err(&failed)?;
+    }
+    linked
 }
 
 /// The folder, with whatever of it is missing made; no part of it may be a link.
@@ -322,42 +355,129 @@ fn make_folders(root: BorrowedFd<'_>, path: &str, lasting: &Lasting) -> Result<O
     Ok(at)
 }
 
+/// What became of a folder that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It is gone.
+    Gone,
+    /// It was gone before.
+    Absent,
+    /// Something of it stays, for this reason.
+    Stays(String),
+}
+
+/// The name that a folder had before its removal began, where it was not ended; else its name.
+pub(crate) fn before_removal(name: &str) -> &str {
+    let is_nonce = |text: &str| {
+        text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match name.rsplit_once(ASIDE) {
+        Some((before, nonce)) if is_nonce(nonce) => before,
+        _ => name,
+    }
+}
+
 /// Removes files below a folder, then the folders that held them, from the deepest up to the folder
-/// itself; answers whether that is gone. A file that is not as it was seen stays, and so does a
-/// folder that holds anything else: nothing is removed that was not looked at.
-pub(super) fn remove(root: &Path, folder: &str, files: &[Entry]) -> Result<bool, StoreError> {
-    let failed = |path: &str, errno: Errno| from_io(path, &io_error(errno));
-    let top = open_root(root).map_err(|errno| failed(folder, errno))?;
-    let open = |path: &str| open_below(top.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY);
-    let mut folders = BTreeSet::from([folder.to_owned()]);
-    for Entry { path: file, mark: seen, .. } in files {
-        let path = format!("{folder}/{file}");
-        let (parent, name) = path.rsplit_once('/').unwrap_or((folder, file));
-        match open_file(top.as_fd(), &path).map(File::from).map_err(io_error) {
-            Ok(file) if file.metadata().is_ok_and(|meta| mark(&meta) == *seen) => {}
-            Ok(_) => return Err(changed(&path)),
-            Err(error) => return Err(from_io(&path, &error)),
+/// itself. A file that is not as it was seen stays, and so does a folder that holds anything else:
+/// nothing is removed that was not looked at.
+///
+/// First the folder gets a name that no other program knows. Else a file could be put in the place
+/// of one that was looked at, just before that is removed by its path. What stays gets its name
+/// back.
+pub(super) fn remove(root: &Path, folder: &str, files: &[Entry]) -> Result<Removal, StoreError> {
+    let failed = |errno: Errno| from_io(folder, &io_error(errno));
+    let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+    let opened = open_root(root).and_then(|root| open_folder(root.as_fd(), above));
+    let above = match opened {
+        Ok(above) => above,
+        Err(Errno::NOENT) => return Ok(Removal::Absent),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let nonce = hex::encode(rand::random::<[u8; 16]>());
+    let aside = format!("{}{ASIDE}{nonce}", before_removal(name));
+    match renameat(&above, name, &above, aside.as_str()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Removal::Absent),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let removed = empty(above.as_fd(), &aside, folder, files);
+    if matches!(removed, Ok(true)) {
+        return Ok(Removal::Gone);
+    }
+    let back = renameat_with(&above, aside.as_str(), &above, name, RenameFlags::NOREPLACE);
+    let why = match &removed {
+        Ok(_) => "it still holds something that was not staged".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    match (back, removed) {
+        (Err(errno), _) => {
+            let cause = io_error(errno);
+            Ok(Removal::Stays(format!("{why}; it cannot be renamed back from {aside}: {cause}")))
         }
-        let parent_fd = open(parent).map_err(|errno| failed(&path, errno))?;
-        unlinkat(&parent_fd, name, AtFlags::empty()).map_err(|errno| failed(&path, errno))?;
+        (Ok(()), Ok(_) | Err(StoreError::Changed { .. })) => Ok(Removal::Stays(why)),
+        (Ok(()), Err(error)) => Err(error),
+    }
+}
+
+/// Removes the files of the folder `aside`, which is in `above` and was `folder`, then the folders
+/// that are empty; answers whether it is gone itself. What something else has removed by now is no
+/// error.
+fn empty(
+    above: BorrowedFd<'_>,
+    aside: &str,
+    folder: &str,
+    files: &[Entry],
+) -> Result<bool, StoreError> {
+    let failed = |errno: Errno| from_io(folder, &io_error(errno));
+    let mut folders = BTreeSet::from([aside.to_owned()]);
+    for Entry { path: file, mark: seen, .. } in files {
+        let path = format!("{aside}/{file}");
+        let (parent, name) = path.rsplit_once('/').unwrap_or((aside, file));
+        let is_there = match open_file(above, &path).map(File::from) {
+            Ok(file) if file.metadata().is_ok_and(|meta| mark(&meta) == *seen) => true,
+            Ok(_) | Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => {
+                return Err(changed(&format!("{folder}/{file}")));
+            }
+            Err(Errno::NOENT) => false,
+            Err(errno) => return Err(failed(errno)),
+        };
+        if is_there {
+            let parent_fd = open_folder(above, parent).map_err(failed)?;
+            unless_absent(unlinkat(&parent_fd, name, AtFlags::empty())).map_err(failed)?;
+        }
         let mut at = parent;
         // Up to the first that is known: those above it are known as well.
-        while at.len() > folder.len() && folders.insert(at.to_owned()) {
-            at = at.rsplit_once('/').map_or(folder, |(above, _)| above);
+        while at.len() > aside.len() && folders.insert(at.to_owned()) {
+            at = at.rsplit_once('/').map_or(aside, |(upper, _)| upper);
         }
     }
     let mut gone = false;
     // A folder comes after its own parent in the order of paths, so the deepest are last.
     for path in folders.iter().rev() {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent_fd = open(parent).map_err(|errno| failed(path, errno))?;
-        match unlinkat(&parent_fd, name, AtFlags::REMOVEDIR) {
-            Ok(()) => gone = path == folder,
-            Err(Errno::NOTEMPTY) => {}
-            Err(errno) => return Err(failed(path, errno)),
+        let parent_fd = match open_folder(above, parent) {
+            Ok(parent_fd) => parent_fd,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        match unless_absent(unlinkat(&parent_fd, name, AtFlags::REMOVEDIR)) {
+            Ok(()) => gone = path == aside,
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
         }
     }
     Ok(gone)
+}
+
+fn open_folder(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    open_below(at, path, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+fn unless_absent(done: Result<(), Errno>) -> Result<(), Errno> {
+    match done {
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
+    }
 }
 
 fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {
@@ -435,15 +555,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_our_own_making_are_parts() {
-        assert!(is_part(&format!(".oracle-gate-{}.part", "0f".repeat(16))));
-        for name in ["report.csv#2024", ".oracle-gate-.part", ".oracle-gate-0f.part", "a.part"] {
-            assert!(!is_part(name), "{name}");
-        }
-        assert!(!is_part(&format!(".oracle-gate-{}.part", "0F".repeat(16))));
-    }
-
-    #[test]
     fn a_file_is_created_once_and_leaves_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let long = "x".repeat(255);
@@ -462,6 +573,100 @@ mod tests {
         }
         let names = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(names.count(), 3);
+    }
+
+    #[test]
+    fn a_file_that_needs_a_name_from_the_beginning_is_created_once_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = open_root(dir.path()).unwrap();
+        let failed = |errno: Errno| from_io("a", &io_error(errno));
+        let create = |bytes: &'static [u8]| {
+            let write =
+                |file: &mut File| file.write_all(bytes).map_err(|error| from_io("a", &error));
+            link_named(folder.as_fd(), "a", write, failed)
+        };
+        assert_eq!(create(b"one").unwrap(), Ok(()));
+        assert_eq!(create(b"two").unwrap(), Err(Errno::EXIST));
+        let refused = |_: &mut File| Err(failed(Errno::NOSPC));
+        assert!(link_named(folder.as_fd(), "b", refused, failed).is_err());
+        assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// The staging folder `s/1` with these files, and how they were seen.
+    fn staged(root: &Path, files: &[&str]) -> Vec<Entry> {
+        let see = |file: &&str| {
+            let path = root.join("s/1").join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+            let EntryState { length, mark, changed } =
+                look(root, &format!("s/1/{file}")).unwrap().unwrap();
+            Entry { path: (*file).to_owned(), length, mark, changed }
+        };
+        files.iter().map(see).collect()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(folder).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_removed_with_the_files_that_were_seen_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join("s/1").join(path);
+        let files = staged(dir.path(), &["a/b/x", "y"]);
+        assert_eq!(remove(dir.path(), "s/1", &files).unwrap(), Removal::Gone);
+        assert_eq!(names(&dir.path().join("s")), [""; 0]);
+
+        // Another file in the place of one that was seen: its folder has its name again.
+        let files = staged(dir.path(), &["a/b/x", "y"]);
+        std::fs::write(at("new"), "a/b/x").unwrap();
+        std::fs::rename(at("new"), at("a/b/x")).unwrap();
+        let removal = remove(dir.path(), "s/1", &files).unwrap();
+        assert!(
+            matches!(&removal, Removal::Stays(why) if why.contains("s/1/a/b/x")),
+            "{removal:?}"
+        );
+        assert_eq!(names(&dir.path().join("s")), ["1"]);
+        assert_eq!(std::fs::read(at("a/b/x")).unwrap(), b"a/b/x");
+        assert_eq!(std::fs::read(at("y")).unwrap(), b"y");
+
+        // A file that nobody looked at.
+        let files = staged(dir.path(), &["y"]);
+        let removal = remove(dir.path(), "s/1", &files).unwrap();
+        assert!(matches!(removal, Removal::Stays(_)), "{removal:?}");
+        assert_eq!(
+            (names(&dir.path().join("s")), names(&at(""))),
+            (vec!["1".to_owned()], vec!["a".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_something_else_has_removed_does_not_stop_a_removal() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["none", "none/1"] {
+            assert_eq!(remove(dir.path(), folder, &[]).unwrap(), Removal::Absent);
+        }
+        let files = staged(dir.path(), &["a/x", "y"]);
+        std::fs::remove_dir_all(dir.path().join("s/1/a")).unwrap();
+        assert_eq!(remove(dir.path(), "s/1", &files).unwrap(), Removal::Gone);
+        assert_eq!(remove(dir.path(), "s/1", &files).unwrap(), Removal::Absent);
+    }
+
+    #[test]
+    fn a_removal_that_did_not_end_is_known_by_its_name_and_goes_on() {
+        let aside = format!("1{ASIDE}{}", "0f".repeat(16));
+        assert_eq!(before_removal(&aside), "1");
+        for name in ["1", "1.removing-", "1.removing-0f", "01"] {
+            assert_eq!(before_removal(name), name);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let files = staged(dir.path(), &["a/x", "y"]);
+        std::fs::rename(dir.path().join("s/1"), dir.path().join("s").join(&aside)).unwrap();
+        let folder = format!("s/{aside}");
+        assert_eq!(remove(dir.path(), &folder, &files).unwrap(), Removal::Gone);
+        assert_eq!(names(&dir.path().join("s")), [""; 0]);
     }
 
     #[test]

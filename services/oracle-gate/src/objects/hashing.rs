@@ -113,7 +113,7 @@ impl<'a> Runs<'a> {
         Some(Ok(Some(digests.finish())))
     }
 
-    /// A digest that lacks a file is none.
+    /// A digest that lacks a file is invalid.
     fn spoil(&mut self, file: usize) {
         for (files, made) in self.task.runs.iter().zip(&mut self.made) {
             if files.contains(&file) {
@@ -277,7 +277,7 @@ impl<'a> EventBatch<'a> {
 
 impl Drop for EventBatch<'_> {
     fn drop(&mut self) {
-        // Nobody may wait any more.
+        // The receiver may be gone.
         drop(self.to.send(std::mem::take(&mut self.waiting)));
     }
 }
@@ -571,7 +571,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next block, of the next file or of the next task where one ends. Afterwards a file
-    /// is open, or no task is left. Breaks where nobody waits for the results.
+    /// is open, or no task is left. Breaks where the receiver of the results is gone.
     fn advance(
         &mut self,
         shared: &'a Shared,

@@ -20,7 +20,7 @@ pub struct Lock {
 /// How strong a lock is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// Whoever has a right of its own for that may lift it.
+    /// An account that has a right of its own for that may lift it.
     Governance,
     /// No one may.
     Compliance,

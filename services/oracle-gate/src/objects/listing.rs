@@ -1,23 +1,19 @@
 //! Listings: of a root that the caller was given by name, and of the one expansion allowed (O8).
 //!
-//! A listing reports all it can: an odd entry is reported beside the others and hides none of
-//! them. The common interface lists by whole parts of a path, so that `part-` never matches
+//! A listing reports all it can: an unsupported entry is reported beside the others and hides
+//! none of them. The common interface lists by whole parts of a path, so that `part-` never matches
 //! `part-0`; in a bucket the pages are therefore asked for by the exact text of the key.
 
-use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
+use seal::records::is_unfinished;
 
 use super::failure::{StoreError, classify};
 use super::folder::{self, EntryState, Opened};
 use super::{MAX_LISTED, Objects, kept};
-
-/// Most bytes of a file that are looked at to see whether we began it.
-const MAX_BEGINNING: u64 = 32;
 
 /// An object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +34,8 @@ pub struct Entry {
 pub struct Listing {
     /// Its objects, ordered by the bytes of their paths.
     pub entries: Vec<Entry>,
-    /// Whatever cannot be an object: links, special files, names that mean two things; and folders
-    /// below the one that was listed that cannot be read. Of what lies in these nothing is known.
+    /// Unsupported entries: links, special files and ambiguous names; and folders below the one
+    /// that was listed that cannot be read. Nothing is known of the contents of these.
     pub odd: Vec<StoreError>,
 }
 
@@ -91,68 +87,19 @@ impl Keys {
     }
 }
 
-/// Which unfinished writes of this program a folder may hold. They are no objects, and the only
-/// files of a pack that are ever removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftovers {
-    /// A folder in which another program writes: every file is one of its own.
-    None,
-    /// An engine's pack, in which we write manifest and seal and nothing else: only beside them,
-    /// and of those that were named after them only what begins as they do.
-    OfClosing,
-    /// A folder in which only this program writes.
-    OfOwnPack,
-}
-
-impl Leftovers {
-    /// Whether the file at `path` below `folder` is one.
-    fn hold(self, folder: &Path, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        match self {
-            Self::None => false,
-            Self::OfOwnPack => folder::is_part(name) || numbered(name).is_some(),
-            Self::OfClosing if path.contains('/') => false,
-            Self::OfClosing => {
-                folder::is_part(name)
-                    || numbered(name).is_some_and(|target| begins_like(target, folder, name))
-            }
-        }
-    }
-}
-
-/// The name without `#` and digits at its end, as earlier versions named a file under way.
-fn numbered(name: &str) -> Option<&str> {
-    let (target, number) = name.rsplit_once('#')?;
-    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(target)
-}
-
-/// Whether a file begins as a manifest or seal of ours does: their members are sorted, so that each
-/// begins with the same bytes. A file that is too short to show that is not known to be ours.
-fn begins_like(target: &str, folder: &Path, name: &str) -> bool {
-    let expected: &[u8] = match target {
-        seal::MANIFEST_FILE => b"{\"attempt\":",
-        seal::SEAL_FILE => b"{\"manifest_digest\":\"",
-        _ => return false,
-    };
-    let Ok(Opened::File(file, _)) = folder::open(folder, name) else { return false };
-    let mut beginning = Vec::new();
-    let read = file.take(MAX_BEGINNING).read_to_end(&mut beginning);
-    read.is_ok() && beginning.starts_with(expected)
-}
-
 impl Objects {
-    /// Every object below the folder `prefix`, and whatever is odd there. Only for the roots that
-    /// the caller was given by name (O8).
+    /// Every object below the folder `prefix`, and every unsupported entry there. Only for the
+    /// roots that the caller was given by name (O8).
     ///
     /// # Errors
     /// Any [`StoreError`] by which nothing is known of the folder.
-    pub async fn entries(&self, prefix: &str, leftovers: Leftovers) -> Result<Listing, StoreError> {
+    pub async fn entries(&self, prefix: &str) -> Result<Listing, StoreError> {
         if !prefix.is_empty() {
             self.location(prefix)?;
         }
         let mut listing = if self.direct {
             let (prefix, jobs) = (prefix.to_owned(), self.jobs);
-            self.on_disk(move |root| walk(root, &prefix, jobs, leftovers)).await?
+            self.on_disk(move |root| walk(root, &prefix, jobs)).await?
         } else {
             self.refuse_links(prefix).await?;
             self.list_store(prefix).await?
@@ -164,12 +111,12 @@ impl Objects {
         Ok(listing)
     }
 
-    /// The paths of [`Objects::entries`], where nothing odd is among them.
+    /// The paths of [`Objects::entries`], where no unsupported entry is among them.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut listing = self.entries(prefix, Leftovers::OfClosing).await?;
+        let mut listing = self.entries(prefix).await?;
         match listing.odd.pop() {
             Some(odd) => Err(odd),
             None => Ok(listing.entries.into_iter().map(|entry| entry.path).collect()),
@@ -269,7 +216,7 @@ impl Objects {
     }
 
     /// The objects directly in `folder` whose name starts with `head`, relative to the folder, and
-    /// whatever odd has such a name.
+    /// unsupported entries with such a name.
     ///
     /// # Errors
     /// Any [`StoreError`] by which nothing is known of the folder.
@@ -311,21 +258,6 @@ impl Objects {
         listing.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(listing)
     }
-
-    /// Removes what writes of this program that were cut left in a pack's folder ([`Leftovers`]):
-    /// no reader of the store sees it, but a look at the folder does.
-    pub(crate) async fn sweep_unfinished(
-        &self,
-        prefix: &str,
-        leftovers: Leftovers,
-    ) -> Result<(), StoreError> {
-        if self.root.is_none() {
-            return Ok(());
-        }
-        self.refuse_links(prefix).await?;
-        let prefix = prefix.to_owned();
-        self.on_disk(move |root| sweep(root, &prefix, leftovers)).await
-    }
 }
 
 /// What lies in the folder of a pack's records.
@@ -356,7 +288,7 @@ fn beside(root: &Path, folder: &str) -> Result<Beside, StoreError> {
     }));
     let files = found.files.into_iter().map(|(name, _)| name);
     // A record that is being written, or that a crash cut, has a name of ours until it is whole.
-    beside.files = files.filter(|name| !folder::is_part(name)).collect();
+    beside.files = files.filter(|name| !is_unfinished(name)).collect();
     Ok(beside)
 }
 
@@ -400,12 +332,7 @@ struct Waiting {
 }
 
 /// Reads all folders below `prefix`, several at once.
-fn walk(
-    root: &Path,
-    prefix: &str,
-    jobs: usize,
-    leftovers: Leftovers,
-) -> Result<Listing, StoreError> {
+fn walk(root: &Path, prefix: &str, jobs: usize) -> Result<Listing, StoreError> {
     if !matches!(folder::open(root, prefix)?, Opened::Folder) {
         return Ok(Listing::default());
     }
@@ -414,14 +341,14 @@ fn walk(
     let (waiting, changed) = (Mutex::new(waiting), Condvar::new());
     std::thread::scope(|scope| {
         for _ in 1..jobs.max(1) {
-            scope.spawn(|| work(&top, leftovers, &waiting, &changed));
+            scope.spawn(|| work(&top, &waiting, &changed));
         }
-        work(&top, leftovers, &waiting, &changed);
+        work(&top, &waiting, &changed);
     });
     Ok(waiting.into_inner().unwrap_or_else(PoisonError::into_inner).listing)
 }
 
-fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Condvar) {
+fn work(top: &Path, waiting: &Mutex<Waiting>, changed: &Condvar) {
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let mut now = lock();
@@ -438,7 +365,7 @@ fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Co
         now.reading += 1;
         drop(now);
 
-        let read = read_folder(top, &folder, leftovers);
+        let read = read_folder(top, &folder);
 
         let mut now = lock();
         now.reading -= 1;
@@ -448,22 +375,18 @@ fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Co
                 now.listing.entries.append(&mut listing.entries);
                 now.listing.odd.append(&mut listing.odd);
                 if now.listing.entries.len() > MAX_LISTED {
-                    // Whoever asked reports it; what is left is not walked.
+                    // The caller reports it; what is left is not walked.
                     now.folders.clear();
                 }
             }
-            // One folder that cannot be read hides no other.
+            // An unreadable folder is reported, and the others are still walked.
             Err(error) => now.listing.odd.push(error),
         }
         changed.notify_all();
     }
 }
 
-fn read_folder(
-    top: &Path,
-    folder: &str,
-    leftovers: Leftovers,
-) -> Result<(Vec<String>, Listing), StoreError> {
+fn read_folder(top: &Path, folder: &str) -> Result<(Vec<String>, Listing), StoreError> {
     let below = below(folder);
     let found = folder::entries(top, folder, |_| true)?;
     let folders = found.folders.into_iter().map(|name| format!("{below}{name}")).collect();
@@ -471,7 +394,6 @@ fn read_folder(
     for (name, EntryState { length, mark, changed }) in found.files {
         let path = format!("{below}{name}");
         match seal::path::check(&path) {
-            _ if leftovers.hold(top, &path) => {}
             Ok(()) => listing.entries.push(Entry { path, length, mark, changed }),
             Err(error) => {
                 let cause = error.reason.to_owned();
@@ -482,79 +404,27 @@ fn read_folder(
     Ok((folders, listing))
 }
 
-fn sweep(root: &Path, prefix: &str, leftovers: Leftovers) -> Result<(), StoreError> {
-    let top = if prefix.is_empty() { root.to_owned() } else { root.join(prefix) };
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
-        let below = below(&folder);
-        let found = folder::entries(&top, &folder, |_| true)?;
-        if leftovers == Leftovers::OfOwnPack {
-            folders.extend(found.folders.iter().map(|name| format!("{below}{name}")));
-        }
-        let ours: BTreeSet<String> = found
-            .files
-            .into_iter()
-            .map(|(name, _)| format!("{below}{name}"))
-            .filter(|path| leftovers.hold(&top, path))
-            .collect();
-        for path in ours {
-            match std::fs::remove_file(top.join(&path)) {
-                Err(error) if !folder::is_absence(&error) => {
-                    return Err(super::failure::from_io(&path, &error));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::objects::Objects;
 
-    fn names(dir: &Path) -> Vec<String> {
-        let names = std::fs::read_dir(dir).unwrap();
-        let mut names: Vec<String> =
-            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
     #[tokio::test]
-    async fn only_what_this_program_began_is_hidden_or_removed() {
+    async fn a_listing_hides_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let objects = Objects::local(dir.path()).unwrap();
         let part = format!(".oracle-gate-{}.part", "0f".repeat(16));
         std::fs::create_dir(dir.path().join("sub")).unwrap();
-        for (name, content) in [
-            ("a", "x"),
-            ("_SEALED.json#2", "{\"manifest_digest\":\"00"),
-            ("_oracle_pack_manifest.json#1", "{\"attempt\":"),
-            (part.as_str(), "half"),
-        ] {
-            std::fs::write(dir.path().join(name), content).unwrap();
+        let unclear = ["_SEALED.json#2", "_oracle_pack_manifest.json#1", "a#2024", "sub/a#1"];
+        for name in unclear.into_iter().chain(["a", part.as_str()]) {
+            std::fs::write(dir.path().join(name), "{\"manifest_digest\":\"00").unwrap();
         }
-        assert_eq!(objects.list("").await.unwrap(), ["a"]);
-        objects.sweep_unfinished("", Leftovers::OfClosing).await.unwrap();
-        assert_eq!(names(dir.path()), ["a", "sub"]);
-
-        let theirs = ["a#1", "a#2024", "_SEALED.json#3", "b#1", "sub/_SEALED.json#1", "sub/a#1"];
-        // Also what is empty, or as short as the beginning of many documents.
-        for content in ["year,rows\n", "", "{", "{\"manifest"] {
-            for name in theirs {
-                std::fs::write(dir.path().join(name), content).unwrap();
-            }
-            let listing = objects.entries("", Leftovers::OfClosing).await.unwrap();
-            assert_eq!(listing.odd.len(), theirs.len(), "{:?}", listing.odd);
-            assert!(listing.odd.iter().all(|odd| matches!(odd, StoreError::Name { .. })));
-            objects.sweep_unfinished("", Leftovers::OfClosing).await.unwrap();
-            for name in theirs {
-                let kept = std::fs::read_to_string(dir.path().join(name)).unwrap();
-                assert_eq!(kept, content, "{name}");
-            }
-        }
+        let listing = objects.entries("").await.unwrap();
+        let paths: Vec<&str> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(paths, [part.as_str(), "a"]);
+        let mut odd: Vec<&str> = listing.odd.iter().filter_map(StoreError::name).collect();
+        odd.sort_unstable();
+        assert_eq!(odd, unclear);
     }
 
     /// A folder whose path is longer than the kernel takes is one that no user can read.
@@ -572,7 +442,7 @@ mod tests {
         }
         let objects = Objects::local(dir.path()).unwrap();
         for jobs in [1, 4] {
-            let listing = objects.with_jobs(jobs).entries("", Leftovers::OfClosing).await.unwrap();
+            let listing = objects.with_jobs(jobs).entries("").await.unwrap();
             let paths: Vec<_> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
             assert_eq!((paths, listing.odd.len()), (vec!["a"], 1), "{:?}", listing.odd);
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
 use url::{Host, Url};
 
 /// Where a store is.
@@ -46,25 +47,43 @@ pub struct S3Settings {
     pub allow_http: bool,
 }
 
+/// Why a location is refused, in one line without a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LocationError {
+    /// Something is wrong with the root, or it needs wiring that is missing.
+    #[error("{0}")]
+    Root(String),
+    /// Something is wrong with the endpoint.
+    #[error("{0}")]
+    Endpoint(String),
+}
+
+impl LocationError {
+    fn root(text: impl Into<String>) -> Self {
+        Self::Root(text.into())
+    }
+}
+
 impl StoreLocation {
     /// Reads a root: a path, a `file://` URL, or `s3://bucket/prefix`.
     ///
     /// # Errors
-    /// What is wrong with it, in one line without a secret.
-    pub fn parse(root: &str, wiring: &S3Settings) -> Result<Self, String> {
+    /// What is wrong with it.
+    pub fn parse(root: &str, wiring: &S3Settings) -> Result<Self, LocationError> {
         if let Some(rest) = root.strip_prefix("s3://") {
             return S3Location::parse(rest, wiring).map(Self::S3);
         }
+        let refused = |text: &str| Err(LocationError::root(text));
         let in_url = root.strip_prefix("file://");
         // A host in a URL would be taken for the first folder of a relative path.
         if in_url.is_some_and(|path| !path.starts_with('/')) {
-            return Err("oracle_root is neither a path nor file:/// with an absolute path".into());
+            return refused("oracle_root is neither a path nor file:/// with an absolute path");
         }
         match in_url.unwrap_or(root) {
-            "" => Err("oracle_root is empty".to_owned()),
+            "" => refused("oracle_root is empty"),
             // The text is not repeated: it may be a secret.
             path if path.contains("://") => {
-                Err("oracle_root is neither a folder of this machine nor s3://bucket/prefix".into())
+                refused("oracle_root is neither a folder of this machine nor s3://bucket/prefix")
             }
             path => Ok(Self::Local(path.into())),
         }
@@ -88,29 +107,35 @@ impl StoreLocation {
 }
 
 impl S3Location {
-    fn parse(rest: &str, wiring: &S3Settings) -> Result<Self, String> {
+    fn parse(rest: &str, wiring: &S3Settings) -> Result<Self, LocationError> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
         if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(plain) {
-            return Err("the bucket's name has not 3 to 63 of a-z, 0-9, '.' and '-'".to_owned());
+            let text = "the bucket's name has not 3 to 63 of a-z, 0-9, '.' and '-'";
+            return Err(LocationError::root(text));
         }
         if !prefix.is_empty() {
-            seal::path::check(prefix)
-                .map_err(|error| format!("the prefix is refused: {}", error.reason))?;
+            seal::path::check(prefix).map_err(|error| {
+                LocationError::root(format!("the prefix is refused: {}", error.reason))
+            })?;
             if prefix.len() > seal::path::MAX_PREFIX_BYTES {
                 let most = seal::path::MAX_PREFIX_BYTES;
-                return Err(format!("the prefix is longer than {most} bytes"));
+                let text = format!("the prefix is longer than {most} bytes");
+                return Err(LocationError::root(text));
             }
         }
         let endpoint = wiring.endpoint.as_deref().filter(|text| !text.is_empty());
-        let endpoint = endpoint.map(|text| endpoint_url(text, wiring.allow_http)).transpose()?;
+        let endpoint = endpoint.map(|text| endpoint_url(text, wiring.allow_http)).transpose();
+        let endpoint = endpoint.map_err(LocationError::Endpoint)?;
         let region = wiring.region.clone().filter(|region| !region.is_empty());
         let region = match (region, &endpoint) {
             (Some(region), _) => region,
             // Other services ignore it, but a signature has to name one.
             (None, Some(_)) => "us-east-1".to_owned(),
-            (None, None) => return Err("an s3:// root needs a region or an endpoint".to_owned()),
+            (None, None) => {
+                return Err(LocationError::root("an s3:// root needs a region or an endpoint"));
+            }
         };
         Ok(Self {
             bucket: bucket.to_owned(),
@@ -189,16 +214,13 @@ mod tests {
                     prop_assert_eq!(folder.to_str(), Some(rest));
                     prop_assert!(!rest.contains("://"));
                 }
-                Err(text) => prop_assert!(!text.contains('@'), "{}", text),
+                Err(error) => prop_assert!(!error.to_string().contains('@'), "{}", error),
             }
         }
     }
 
-    fn s3(root: &str, wiring: &S3Settings) -> Result<S3Location, String> {
-        match StoreLocation::parse(root, wiring)? {
-            StoreLocation::S3(location) => Ok(location),
-            StoreLocation::Local(folder) => Err(format!("{folder:?} is a folder")),
-        }
+    fn s3(root: &str, wiring: &S3Settings) -> Option<S3Location> {
+        StoreLocation::parse(root, wiring).ok()?.bucket().cloned()
     }
 
     fn at(endpoint: &str) -> S3Settings {
@@ -235,10 +257,10 @@ mod tests {
             ("", S3Settings::default()),
         ] {
             let refused = StoreLocation::parse(root, &wiring).unwrap_err();
-            assert!(!refused.contains("hunter2"), "{refused}");
+            assert!(!refused.to_string().contains("hunter2"), "{refused}");
         }
         let open = S3Settings { allow_http: true, ..at("http://s3.example") };
-        assert!(s3("s3://packs", &open).is_ok());
+        assert!(s3("s3://packs", &open).is_some());
     }
 
     #[test]

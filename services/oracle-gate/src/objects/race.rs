@@ -28,7 +28,7 @@ impl Start {
 
     /// Returns when all writers are here, or after [`LONGEST`].
     pub(super) fn wait(&self) {
-        // A number stays right whoever panicked beside it.
+        // A number stays right, whichever thread panicked beside it.
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         *arrived += 1;
         if *arrived >= self.writers {

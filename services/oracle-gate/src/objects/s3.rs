@@ -109,8 +109,8 @@ impl S3 {
     /// slash.
     pub(super) async fn keys(&self, prefix: &str, flat: bool) -> Result<Keys, StoreError> {
         match self.keys_by_client(prefix, flat).await {
-            // The client gives up the whole listing for one key that is no path of its own. That
-            // key must not hide the others.
+            // `object_store` fails the whole listing at one key that it cannot parse. The keys are
+            // listed again with our own parser, so that this key does not hide the others.
             Err(StoreError::Name { .. }) => self.keys_as_they_are(prefix, flat).await,
             listed => listed,
         }
@@ -177,8 +177,7 @@ impl S3 {
         }
     }
 
-    /// The keys that start with `prefix` and were not only written once: those under which the
-    /// store keeps a deletion, or more than one version.
+    /// The keys that start with `prefix` and have a delete marker or more than one version.
     pub(super) async fn rewritten(&self, prefix: &str) -> Result<BTreeSet<String>, StoreError> {
         let (mut seen, mut rewritten) = (BTreeSet::new(), BTreeSet::new());
         let (mut key, mut version) = (String::new(), String::new());

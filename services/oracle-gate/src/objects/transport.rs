@@ -137,7 +137,7 @@ fn kept_checksum(headers: &http::HeaderMap) -> Option<KeptChecksum> {
     text("x-amz-checksum-sha256").map(|value| KeptChecksum(value.to_owned()))
 }
 
-/// The lock of an object; one whose mode or time is not known is none that could be relied on.
+/// The lock of an object; one whose mode or time is not known cannot be relied on.
 fn lock(headers: &http::HeaderMap) -> Option<Lock> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let mode = match text("x-amz-object-lock-mode")? {

@@ -53,6 +53,21 @@ fn variables_are_whole_values_and_must_be_set() {
     }
 }
 
+#[test]
+fn the_digest_of_a_policy_is_of_what_it_says() {
+    let digest = |policy: &str| {
+        load(&format!("profile_id: x\n{policy}\nwiring: {{oracle_root: /srv/x}}"))
+            .unwrap()
+            .policy_digest
+    };
+    let policy = digest("policy: {require_pack_ref: true}");
+    assert_eq!(digest("# Strict\npolicy:\n  require_pack_ref: true # views pin it"), policy);
+    let aged = "policy: {require_pack_ref: true, max_receipt_age_seconds: 5}";
+    for other in ["", "policy: {}", "policy: {require_pack_ref: false}", aged] {
+        assert_ne!(digest(other), policy, "{other}");
+    }
+}
+
 /// Only the last of two variables, or half of a nested one, would be left.
 #[test]
 fn two_variables_in_one_value_are_refused() {
@@ -74,7 +89,7 @@ proptest! {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        if let Ok(value) = expand("oracle_root", &text, &variable) {
+        if let Ok(value) = expand("x", "oracle_root", &text, &variable) {
             let fallback = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
             let fallback = fallback.and_then(|inside| inside.split_once(":-")).map(|(_, text)| text);
             prop_assert!(!value.contains("${"), "{} gives {}", text, value);
@@ -142,7 +157,7 @@ fn a_secret_is_refused_and_no_error_repeats_a_value() {
         assert!(!error.contains("hunter2"), "{error}");
     }
     let elsewhere = wired("oracle_root: x, security: {hmac_secret: \"${HMAC}\", token_seconds: 5}");
-    assert!(elsewhere.is_ok(), "a variable in place of a secret is none");
+    assert!(elsewhere.is_ok(), "a variable in place of a secret is no secret");
 }
 
 /// The table in the contract names what the reader knows: serde lists it in its refusal.

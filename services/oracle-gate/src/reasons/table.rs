@@ -44,8 +44,8 @@ reasons! {
         "the pack has a tombstone: it must not be read any more, whatever is left of it"
         => "read the pack that replaces it, if its tombstone names one";
     PackRecordInvalid "PACK_RECORD_INVALID" Invalid:
-        "a record about the pack is none, or does not follow the one before it, so that the pack \
-         may have a tombstone"
+        "a record about the pack is invalid, or does not follow the one before it, so that the \
+         pack may have a tombstone"
         => "quarantine the pack; restore its `_records` from a copy";
     #[lenient]
     PackNotSealed "PACK_NOT_SEALED" Invalid:

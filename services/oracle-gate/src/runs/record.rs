@@ -1,4 +1,5 @@
-//! What is kept of the seal of one attempt: values only, for the database and for whoever seals.
+//! What is kept of the seal of one attempt: values only, for the database and for the code that
+//! seals.
 
 use bytes::Bytes;
 use seal::SealStatus;

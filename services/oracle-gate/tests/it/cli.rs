@@ -165,7 +165,7 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
         "ORACLE_GATE_BIND: ",
         "bucket's name",
         "AWS_ACCESS_KEY_ID",
-        "ORACLE_GATE_EXCHANGE: is no folder",
+        "ORACLE_GATE_EXCHANGE: is not a folder",
         "ORACLE_GATE_LOG_LEVEL: ",
         "NATS_PREFIX: ",
     ] {

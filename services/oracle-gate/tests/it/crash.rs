@@ -61,7 +61,7 @@ async fn crash_at_every_call(fault: Fault) {
     );
 }
 
-/// A pack with a seal is whole, whatever happened to whoever wrote it.
+/// A pack with a seal is complete, whatever happened to its writer.
 fn nothing_half(fixture: &Fixture) {
     let Ok(packs) = fs::read_dir(fixture.path("packs")) else { return };
     for pack in packs.flatten().filter(|pack| pack.path().join("_SEALED.json").exists()) {

@@ -19,7 +19,7 @@ pub enum Fault {
     Once,
     /// It and all later ones, and nothing is done: the process is dead.
     DeadBefore,
-    /// It and all later ones, but a write is done all the same: the answer is lost.
+    /// It and all later ones, but a write is done anyway: the answer is lost.
     DeadAfter,
 }
 

@@ -170,7 +170,7 @@ fn only_a_sealed_pack_gets_records_and_only_with_reasons() {
     ] {
         assert_eq!(of_pack(&fixture, "tombstone", wrong).status.code(), Some(3), "{wrong:?}");
     }
-    // The name of a record is none of an engine's.
+    // The name of a record is not one for an engine's file.
     fixture.write("run-5/_records/1.json", "data");
     let seal = oracle_gate(&fixture, &["seal", "--profile", "dev", "--run-facts-ref", "view.json"]);
     assert!(said(&seal).contains("NAME_REFUSED"), "{}", said(&seal));
@@ -265,7 +265,7 @@ fn an_audit_goes_on_where_it_stopped() {
     fs::write(&journal, &cut).unwrap();
     let text = oracle_gate(&fixture, &[&with[..5], &["--journal", "audit.journal"]].concat());
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("was as it was sealed; by an earlier call at 2"), "{text}");
+    assert!(text.contains("was as it was sealed; audited at 2"), "{text}");
 
     // A file that was written since is read again, whatever the journal says.
     fs::write(&journal, &cut).unwrap();
@@ -298,6 +298,36 @@ fn an_audit_goes_on_where_it_stopped() {
     }
     fixture.write("packs.txt", "\n");
     assert_eq!(oracle_gate(&fixture, &audit).status.code(), Some(3), "nothing passes vacuously");
+}
+
+#[test]
+fn the_journal_of_an_audit_under_another_policy_says_nothing() {
+    let fixture = sealed();
+    let profile = |days: u32, comment: &str| {
+        let policy = format!(
+            "policy: {{retention: {{classes: {{kept: {{days: {days}}}}}, default_class: kept}}}}"
+        );
+        let wiring = "wiring: {oracle_root: none}";
+        fixture.write("own.yaml", format!("# {comment}\nprofile_id: own\n{policy}\n{wiring}\n"));
+    };
+    let audit = ["audit", "--profile", "own.yaml", "--pack-root", "run-5", "--output", "json"];
+    let audit = [&audit[..], &["--journal", "audit.journal"]].concat();
+    profile(30, "one");
+    assert_eq!(answers(&oracle_gate(&fixture, &audit))[0]["from_journal"], json!(false));
+    // As an interruption leaves it.
+    let journal = fixture.path("audit.journal");
+    let ended = fs::read_to_string(&journal).unwrap();
+    let (cut, _) = ended.rsplit_once("{\"finished\"").unwrap();
+    fs::write(&journal, cut).unwrap();
+    profile(30, "two");
+    assert_eq!(answers(&oracle_gate(&fixture, &audit))[0]["from_journal"], json!(true));
+
+    fs::write(&journal, cut).unwrap();
+    profile(31, "two");
+    let refused = oracle_gate(&fixture, &audit);
+    assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
+    assert!(said(&refused).contains("another profile or policy"), "{}", said(&refused));
+    assert_eq!(fs::read_to_string(&journal).unwrap(), cut);
 }
 
 #[test]
@@ -382,14 +412,14 @@ async fn only_staging_folders_of_sealed_attempts_are_collected_and_first_planned
     // Everything was written a moment ago.
     let plan = collect(&["--apply"]);
     assert_eq!(plan["removed"], json!(0));
-    assert!(of(&plan, &staged).as_str().unwrap().contains("lately"), "{plan}");
+    assert!(of(&plan, &staged).as_str().unwrap().contains("modified less than"), "{plan}");
 
     let objects = oracle_gate::objects::Objects::local(fixture.dir.path()).unwrap();
     let later = chassis::clock::now() + time::Duration::days(2);
     let plan = oracle_gate::collect::plan(&objects, &objects, 1, later).await.unwrap();
     let stays = |path: &str| plan.iter().find(|staged| staged.path == path).unwrap().stays.clone();
     assert_eq!(stays(&staged), None);
-    assert!(stays(&other).unwrap().contains("nothing says"));
+    assert!(stays(&other).unwrap().contains("no seal found"));
     assert!(stays("staging/notes/1").unwrap().contains("name"));
     assert!(stays(&format!("staging/{run}/01")).unwrap().contains("name"));
     assert!(fixture.path(&staged).is_dir(), "a plan removes nothing");
@@ -399,6 +429,33 @@ async fn only_staging_folders_of_sealed_attempts_are_collected_and_first_planned
     for path in [&other, "staging/notes/1", &format!("staging/{run}/01")] {
         assert!(fixture.path(path).is_dir(), "{path} is gone");
     }
+}
+
+#[tokio::test]
+async fn a_staging_folder_that_something_else_removes_stops_no_other() {
+    use oracle_gate::collect::{apply, plan};
+
+    let fixture = Fixture::new();
+    let db = testkit::postgres().await;
+    let gate = fixture.gate(&db).await;
+    let mut staged = Vec::new();
+    for number in 1..=3 {
+        let draft = fixture.passed(number);
+        staged.push(fixture.path(&format!("staging/{}/1", draft.run.simple())));
+        oracle_gate::runs::seal(&gate, draft, NOW).await.unwrap();
+    }
+    // As a removal that was interrupted leaves it.
+    let aside = staged[2].with_file_name(format!("1.removing-{}", "0f".repeat(16)));
+    fs::rename(&staged[2], &aside).unwrap();
+    let objects = fixture.objects();
+    let later = chassis::clock::now() + time::Duration::days(2);
+    let planned = plan(&objects, &objects, 1, later).await.unwrap();
+    assert!(planned.len() == 3 && planned.iter().all(|one| one.stays.is_none()), "{planned:?}");
+
+    fs::remove_dir_all(&staged[0]).unwrap();
+    let applied = apply(&objects, &objects, &planned, 1, later).await.unwrap();
+    assert_eq!((applied.removed, applied.kept), (2, Vec::new()));
+    assert!(!staged[1].exists() && !aside.exists());
 }
 
 /// Every file below a folder with its bytes.
@@ -444,19 +501,19 @@ async fn what_nobody_sealed_and_what_may_be_the_last_copy_is_never_collected() {
     };
     for name in ["notes.txt", "outputs/mine/data.bin", ".oracle-gate-x.part", "_SEALED.json"] {
         fixture.write(&format!("{staged}/{name}"), "mine");
-        kept(name, "not sealed").await;
+        kept(name, "not in the sealed pack").await;
         fs::remove_file(fixture.path(&format!("{staged}/{name}"))).unwrap();
     }
     let _ = fs::remove_dir(fixture.path(&format!("{staged}/outputs/mine")));
     let part = format!("{staged}/.oracle-gate-{}.part", "0f".repeat(16));
     fixture.write(&part, "mine");
-    kept("a name of ours", "not sealed").await;
+    kept("a name of ours", "not in the sealed pack").await;
     fs::remove_file(fixture.path(&part)).unwrap();
 
     let report = format!("{pack}/outputs/report.json");
     let good = fs::read(fixture.path(&report)).unwrap();
     fs::remove_file(fixture.path(&report)).unwrap();
-    kept("the pack lost it", "gone from the pack").await;
+    kept("the pack lost it", "missing from the pack").await;
     fixture.write(&report, "{\"rows\":4}");
     kept("the pack has another", "changed in the pack").await;
     fixture.write(&report, &good);
@@ -467,10 +524,10 @@ async fn what_nobody_sealed_and_what_may_be_the_last_copy_is_never_collected() {
     let manifest = format!("{pack}/_oracle_pack_manifest.json");
     let bound = fs::read(fixture.path(&manifest)).unwrap();
     fixture.write(&manifest, [&bound[..], b" "].concat());
-    kept("nothing binds the manifest", "nothing says").await;
+    kept("nothing binds the manifest", "no seal found").await;
     fixture.write(&manifest, bound);
 
-    // A folder that nobody looked at stays, though every file was sealed.
+    // A folder that was not checked stays, though every file was sealed.
     fs::create_dir(fixture.path(&format!("{staged}/mine"))).unwrap();
     let folder = fixture.objects();
     let planned = plan(&folder, &folder, 1, later).await.unwrap();

@@ -8,7 +8,11 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::cli::publish;
-use crate::fixture::{Fixture, oracle_gate};
+use crate::fixture::{Fixture, json_of, oracle_gate};
+use crate::governance::{codes, of_pack};
+
+/// A name that oracle-gate gives to a file that it is writing, where files need one.
+const PART: &str = ".oracle-gate-0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f.part";
 
 fn seal(fixture: &Fixture, arguments: &[&str]) -> Output {
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
@@ -63,6 +67,7 @@ fn a_file_of_an_engine_is_never_hidden_or_removed() {
         "one#1",
         "_SEALED.json#2024",
         "_oracle_pack_manifest.json#1",
+        PART,
         "data/_SEALED.json#1",
         "data/back\\slash",
         "data/line\nbreak",
@@ -108,11 +113,11 @@ fn every_odd_thing_of_a_pack_is_named_at_once() {
     assert!(text(&output).contains("LINK_REFUSED"), "{}", text(&output));
 }
 
-/// The name that an unfinished seal has, and nothing in it that only a seal has.
+/// Any program can make a file with the name and the beginning of an unfinished seal.
 #[test]
-fn an_empty_or_short_file_with_the_name_of_an_unfinished_seal_is_kept_and_named() {
-    for content in ["", "{", "{\"manifest"] {
-        for name in ["_SEALED.json#2024", "_oracle_pack_manifest.json#1"] {
+fn a_file_with_the_name_of_an_unfinished_seal_is_kept_and_named() {
+    for content in ["", "{", "{\"manifest_digest\":\"00", "{\"attempt\":1,"] {
+        for name in ["_SEALED.json#2024", "_oracle_pack_manifest.json#1", PART] {
             let fixture = Fixture::new();
             publish(&fixture);
             fixture.write(&format!("run-5/{name}"), content);
@@ -122,7 +127,43 @@ fn an_empty_or_short_file_with_the_name_of_an_unfinished_seal_is_kept_and_named(
     }
 }
 
-/// Whoever touches the seal after a file was edited must not make the edit unseen.
+#[test]
+fn sealing_a_sealed_pack_changes_nothing_and_an_audit_names_what_was_added() {
+    let fixture = Fixture::new();
+    publish(&fixture);
+    assert_eq!(seal(&fixture, &[]).status.code(), Some(0));
+    let of_ours = |name: &str| fs::read(fixture.path(&format!("run-5/{name}"))).unwrap();
+    let (marker, manifest) = (of_ours("_SEALED.json"), of_ours("_oracle_pack_manifest.json"));
+    for (name, content) in [
+        (PART, &b"precious"[..]),
+        (PART, &b""[..]),
+        (PART, &marker[..]),
+        (PART, &manifest[..]),
+        (PART, &manifest[..40]),
+        ("_SEALED.json#7", &marker[..]),
+        ("_SEALED.json#7", &marker[..20]),
+        ("_oracle_pack_manifest.json#1", &manifest[..]),
+        ("data/one#1", &b"one"[..]),
+    ] {
+        let path = format!("run-5/{name}");
+        fixture.write(&path, content);
+        for arguments in [&[][..], &["--ensure"]] {
+            refused(&fixture, arguments, "NAME_REFUSED");
+        }
+        let audited = of_pack(&fixture, "audit", &[]);
+        assert_eq!(audited.status.code(), Some(1), "{name}");
+        let report = json_of(&audited);
+        assert!(codes(&report).contains(&"PACK_FILE_ADDED"), "{name}: {report:#}");
+        let issues = report["issues"].as_array().unwrap();
+        let added = issues.iter().find(|issue| issue["code"] == "PACK_FILE_ADDED").unwrap();
+        assert!(added["detail"].as_str().unwrap().contains(name), "{name}: {added}");
+        assert_eq!(fs::read(fixture.path(&path)).unwrap(), content, "{name}");
+        fs::remove_file(fixture.path(&path)).unwrap();
+    }
+    assert!(of_pack(&fixture, "audit", &[]).status.success());
+}
+
+/// Touching the seal after a file was edited must not hide the edit.
 #[test]
 fn files_are_called_equal_only_after_they_were_read() {
     use std::os::unix::fs::PermissionsExt;

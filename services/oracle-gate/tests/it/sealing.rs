@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use oracle_gate::objects::{Leftovers, Objects};
+use oracle_gate::objects::Objects;
 use oracle_gate::probe;
 use oracle_gate::reasons::Reason;
 use oracle_gate::sealing::{Order, close};
@@ -38,8 +38,8 @@ pub fn manifest(fixture: &Fixture) -> ManifestV1 {
 
 pub fn order<'a>(manifest: &ManifestV1, nonce: &'a str, probe: StoreProbe) -> Order<'a> {
     let manifest = Manifest::V1(manifest.clone());
-    let (status, leftovers) = (SealStatus::Ok, Leftovers::OfClosing);
-    Order { root: "run-5", manifest, status, nonce, probe, now: NOW, leftovers, seen: None }
+    let status = SealStatus::Ok;
+    Order { root: "run-5", manifest, status, nonce, probe, now: NOW, seen: None }
 }
 
 async fn probed(objects: &Objects) -> StoreProbe {
@@ -110,6 +110,22 @@ async fn a_file_that_came_late_is_not_sealed_in() {
     // Nothing was written, so the pack can still be sealed with it or without.
     assert!(!fixture.path("run-5/_SEALED.json").exists());
     assert!(!fixture.path("run-5/_oracle_pack_manifest.json").exists());
+}
+
+/// Another packer may be writing it, where files need a name while they are written.
+#[tokio::test]
+async fn a_file_under_way_is_neither_sealed_nor_removed() {
+    let fixture = Fixture::new();
+    let (objects, manifest) = (fixture.objects(), manifest(&fixture));
+    let part = format!("run-5/{}", seal::records::unfinished_name([0x0f; 16]));
+    fixture.write(&part, "half");
+    let nonce = "0".repeat(32);
+    let order = order(&manifest, &nonce, probed(&objects).await);
+    for _ in 0..2 {
+        close(&objects, &order).await.unwrap();
+        assert_eq!(std::fs::read(fixture.path(&part)).unwrap(), b"half");
+    }
+    assert!(!verify::pack(&fixture.path("run-5")).unwrap().is_whole(), "it was added");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ fn a_gap_or_anything_foreign_among_the_records_is_no_shorter_log() {
         assert_unknown(&fixture, name);
         remove(fixture.path(&format!("run-5/_records/{name}")));
     }
-    // What a crash left of a record that was being written is ours, and is none.
+    // What a crash left of a record that was being written is ours, and is not a record.
     let fixture = sealed();
     assert!(of_pack(&fixture, "hold", &HOLD).status.success());
     let part = format!("run-5/_records/.oracle-gate-{}.part", "0f".repeat(16));
@@ -101,6 +101,7 @@ fn a_gap_or_anything_foreign_among_the_records_is_no_shorter_log() {
     let state = json_of(&of_pack(&fixture, "state", &[]));
     assert_eq!(state["holds"], json!([1]), "{state:#}");
     assert!(of_pack(&fixture, "audit", &[]).status.success());
+    assert!(seal::verify::pack(&fixture.path("run-5")).unwrap().is_whole());
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn the_records_of_another_pack_are_none_of_this_one() {
 }
 
 /// From a folder nothing shows that the last records were removed: said in the documents, so that
-/// nobody relies on it.
+/// no reader relies on it.
 #[test]
 fn the_end_of_a_log_in_a_folder_is_not_held_by_the_folder() {
     let fixture = buried();

@@ -25,7 +25,7 @@ pub(super) struct Member {
 ///
 /// # Errors
 /// What makes it no index: also no members, one without a path, one that occurs twice, or a stated
-/// digest that is none.
+/// invalid digest.
 pub(super) fn parse(bytes: &[u8], digest_field: &str) -> Result<Vec<Member>, String> {
     let value = seal::json::parse(bytes).map_err(|error| seal::json::explain(&error))?;
     let mut lists = match &value {

@@ -1,9 +1,9 @@
 //! The answer of a check as text and as JSON: the same facts.
 
 use serde_json::{Value, json};
+use wire::escape::line;
 
 use crate::check::{Issue, Outcome};
-use crate::cli::escape::line;
 
 /// One line, keys sorted.
 pub(in crate::cli) fn json(outcome: &Outcome) -> Value {

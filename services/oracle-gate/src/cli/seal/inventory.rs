@@ -11,6 +11,7 @@ use std::fs::File as StdFile;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat, renameat_with};
 use seal::tree::File;
 use seal::{Sharding, Shards, Tree};
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,8 @@ impl Journal {
                 return Err(text.to_owned());
             }
         }
-        // The last line may have been cut by a crash; it and whatever else is odd is hashed again.
+        // The last line may have been cut by a crash; it and every other invalid line is hashed
+        // again.
         let lines = reader.split(b'\n').map_while(Result::ok);
         let entries = lines.filter_map(|line| serde_json::from_slice::<Entry>(&line).ok());
         let entries = entries.filter(Entry::is_whole);
@@ -144,15 +146,23 @@ impl Journal {
     }
 
     /// Removes the journal of a pack that is sealed: the file that was opened or begun, and nothing
-    /// that took its name meanwhile.
+    /// that took its name meanwhile. Where that fails, it is left: it is only of use for a pack that
+    /// is not sealed yet.
     pub(super) fn remove(self) {
-        let ours = self.file.metadata();
-        let there = self.path.symlink_metadata();
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(format!(".removing-{}", hex::encode(rand::random::<[u8; 16]>())));
+        // Under a name that no other program knows no other file takes its place after the look.
+        if renameat(CWD, self.path.as_path(), CWD, aside.as_os_str()).is_err() {
+            return;
+        }
+        let (ours, there) = (self.file.metadata(), Path::new(&aside).symlink_metadata());
         if let (Ok(ours), Ok(there)) = (ours, there)
             && same_file(&ours, &there)
         {
-            // What is left of it is only of use for a pack that is not sealed yet.
-            drop(std::fs::remove_file(&self.path));
+            drop(std::fs::remove_file(&aside));
+        } else {
+            let back = RenameFlags::NOREPLACE;
+            renameat_with(CWD, aside.as_os_str(), CWD, self.path.as_path(), back).ok();
         }
     }
 
@@ -301,13 +311,14 @@ mod tests {
         std::fs::write(&path, "data").unwrap();
         journal.remove();
         assert_eq!(std::fs::read(&path).unwrap(), b"data");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     /// By a rule of few bytes: what the product does with 1 GiB it does with these.
     const RULE: Sharding = Sharding { above: 1_000, bytes: 300 };
 
     async fn hashed(objects: &Objects, journal: Option<&mut Journal>) -> (Tree, Option<Shards>) {
-        let listing = objects.entries("pack", crate::objects::Leftovers::OfClosing).await.unwrap();
+        let listing = objects.entries("pack").await.unwrap();
         inventory(objects, "pack", &listing.entries, RULE, journal).await.unwrap()
     }
 
@@ -343,7 +354,7 @@ mod tests {
             std::fs::write(dir.path().join("pack").join(name), vec![1_u8; length]).unwrap();
         }
         let objects = Objects::local(dir.path()).unwrap();
-        let listing = objects.entries("pack", crate::objects::Leftovers::OfClosing).await.unwrap();
+        let listing = objects.entries("pack").await.unwrap();
         let path = dir.path().join("journal");
         let mut journal = Journal::open(&path, &objects, "pack").ok().unwrap();
         // As an earlier release noted it, with digests that show whether they were taken.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use seal::facts::RunFactsView;
 use seal::path::fold;
-use seal::records::RECORDS_DIR;
+use seal::records::{RECORDS_DIR, is_unfinished};
 use seal::tree::File;
 use seal::{
     Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus,
@@ -15,7 +15,7 @@ use wire::digest::Digest;
 
 use crate::governance;
 use crate::locator::{Contained, inside, path_reason};
-use crate::objects::{Entry, Leftovers, Objects, StoreError};
+use crate::objects::{Entry, Objects, StoreError};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::{SealingError, odd};
@@ -51,7 +51,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Contents, Sea
         }
     }
     let log = governance::log(objects, root).await;
-    let listing = objects.entries(root, Leftovers::OfClosing).await?;
+    let listing = objects.entries(root).await?;
     let mut entries = listing.entries;
     let seal = entries.iter().find(|entry| entry.path == SEAL_FILE).cloned();
     let is_of_records = |entry: &Entry| entry.path.split('/').next() == Some(RECORDS_DIR);
@@ -67,7 +67,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Contents, Sea
             return Err(SealingError::refused(Reason::NameRefused, text));
         }
         // Also where the folder of the records holds no file, and something else. In a pack without
-        // a seal that is among the odd things below.
+        // a seal that is among the unsupported entries below.
         (Err(error), _) if seal.is_some() || listing.odd.is_empty() => return Err(error.into()),
         _ => {}
     }
@@ -82,8 +82,8 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Contents, Sea
     Ok(Contents { files: entries, seal })
 }
 
-/// Why a folder with these odd things cannot be sealed: each by its own reason. What is known to be
-/// bad comes before what cannot be read.
+/// The refusal for entries that cannot be sealed, grouped by their reason. Definite faults come
+/// before entries that cannot be read.
 fn refused(odd_things: &[StoreError]) -> Option<SealingError> {
     let rank = |odd: &StoreError| (odd.reason().row().class.exit(), odd.reason());
     let first = odd_things.iter().min_by_key(|odd| rank(odd))?.reason();
@@ -109,6 +109,12 @@ fn reserved(root: &str, path: &str) -> Result<(), SealingError> {
         let text = format!("{path} is the manifest or the seal of the pack on some disks");
         return Err(SealingError::refused(Reason::NameRefused, text));
     }
+    if folder.is_empty() && is_unfinished(name) {
+        let text = format!(
+            "{path} has a name that oracle-gate gives to a file that it is writing. Unless another              seal of this pack is under way, it was left by one that was interrupted, or is another              program's: see what it is, and rename or remove it"
+        );
+        return Err(SealingError::refused(Reason::NameRefused, text));
+    }
     if closes(name) {
         let text = format!("{folder} in it is a pack of its own ({path}); seal packs side by side");
         return Err(not_clean(text));
@@ -122,7 +128,7 @@ fn reserved(root: &str, path: &str) -> Result<(), SealingError> {
     Ok(())
 }
 
-/// The tree of the files, with reasons for what is none.
+/// The tree of the files, with reasons for entries that are not files.
 pub(super) fn tree(root: &str, files: Vec<File>) -> Result<Tree, SealingError> {
     Tree::new(files, &Limits::PACK).map_err(|error| {
         let reason = match &error {
@@ -236,8 +242,8 @@ fn is_there(path: &Contained, files: &Tree) -> bool {
 
 /// Whether names, lengths and identity differ from what a seal that is there says; `None` without a
 /// seal. Where there is one, a second one is refused whatever the files hold. Whether their bytes
-/// are equal shows only by reading them: times of a file and of the seal are set by whoever touches
-/// either.
+/// are equal shows only by reading them: times of a file and of the seal are set by any program
+/// that touches either.
 pub(super) async fn differs(
     objects: &Objects,
     root: &str,

@@ -11,7 +11,7 @@ use super::server::{Call, Fault, Server};
 use super::{download, hasty, objects, upload};
 use crate::fixture::{Fixture, NOW, run};
 
-/// A pack with a seal is whole, whatever happened to whoever wrote it. Those in `seen` were looked
+/// A pack with a seal is complete, whatever happened to its writer. Those in `seen` were looked
 /// at.
 async fn nothing_half(objects: &Objects, seen: &BTreeSet<String>) {
     for name in objects.list("packs").await.unwrap() {

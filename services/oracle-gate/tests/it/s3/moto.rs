@@ -38,7 +38,7 @@ pub async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
     Some((objects_in(&url, name), bucket))
 }
 
-/// Whoever the signature names; moto does not verify it, but refuses some anonymous calls.
+/// The account that the signature names; moto does not verify it, but refuses some anonymous calls.
 pub fn client() -> reqwest::Client {
     let signed = "AWS4-HMAC-SHA256 Credential=packer/20260101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=0";

@@ -20,7 +20,7 @@ use wire::digest::Digest;
 pub enum Fault {
     /// Nothing is done; this is the answer.
     Status(u16, &'static str),
-    /// The call is carried out, and this is the answer all the same.
+    /// The call is carried out, and this is the answer anyway.
     Done(u16, &'static str),
     /// No answer ever comes.
     Hang,

@@ -162,7 +162,7 @@ async fn a_stores_own_digests_count_only_where_profile_and_seal_say_so() {
         assert_eq!(codes(&outcome), [""; 0], "{:?}", outcome.issues);
         let evidence = outcome.details.evidence;
         assert_eq!(evidence.size_only, 0);
-        // What gates depend on is read all the same.
+        // What gates depend on is read anyway.
         let few = evidence.hashed_bytes < 16;
         assert_eq!((evidence.store_sha256 > 0, few), (by_store, by_store), "{evidence:?}");
         let output = format!("lab/run-5/data/free/f={}/one.txt", fingerprint());
