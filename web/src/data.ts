@@ -3,6 +3,7 @@
 import { type QueryKey, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 
+import { STROOPS, type Unit } from "@/amount";
 import { useApp } from "@/app";
 import { askAgain } from "@/api/again";
 import type { Agent, Meters, Run } from "@/api/gateway";
@@ -99,6 +100,32 @@ export function useFunds() {
     queryFn: async () => (await chain()).funds(wallet!.address),
     enabled: wallet !== undefined,
   });
+}
+
+/** How long the node is asked for the vault's token, and after how long it is asked again. */
+const TOKEN_MS = 10_000;
+
+/**
+ * How amounts of the vault's token are written: in stroops alone as long as the token cannot be
+ * asked; `undefined` while it is asked for the first time.
+ */
+export function useUnit(): Unit | undefined {
+  const { chain, config } = useApp();
+  const { data } = useQuery({
+    queryKey: ["unit", config.contractId],
+    queryFn: async (): Promise<Unit> => {
+      try {
+        const vault = await chain();
+        const late = new Promise<Unit>((resolve) => setTimeout(resolve, TOKEN_MS, STROOPS));
+        return await Promise.race([vault.unit(), late]);
+      } catch {
+        return STROOPS;
+      }
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    refetchInterval: ({ state }) => (state.data?.name === STROOPS.name ? TOKEN_MS : false),
+  });
+  return data;
 }
 
 export function useGrants() {

@@ -139,8 +139,9 @@ export const texts = {
   },
   amount: {
     empty: "Enter an amount.",
-    malformed: "Enter a number such as 12.5.",
-    places: "At most seven decimal places.",
+    malformed: "Enter a number in digits, such as 12.",
+    places: (most: number) =>
+      most === 0 ? "Only whole numbers, without a point." : `At most ${most} decimal places.`,
     large: "That is more than the vault can hold.",
     zero: "Enter more than zero.",
   },
@@ -516,7 +517,7 @@ export const texts = {
       depth: "Runs that wait or run",
       throughput: "Finished runs a minute",
       latency: "From asking to end, seconds",
-      fees: "Charges and fees of a run",
+      fees: (unit: string) => `Charges and fees of a run, ${unit}`,
       charge: "Charge",
       fee: "Fee",
       empty: "Charts appear after the first runs.",

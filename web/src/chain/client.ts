@@ -22,6 +22,7 @@ import {
   Client as Vault,
 } from "prepaid_vault";
 
+import { type Unit, unitOf } from "@/amount";
 import type { Config } from "@/config";
 import { unhex } from "@/hex";
 import type { Wallet } from "@/wallet/wallet";
@@ -140,14 +141,17 @@ export class Chain {
   }
 
   /** What the wallet itself holds of the vault's token. */
-  async funds(user: string): Promise<{ amount: bigint; symbol: string }> {
+  async funds(user: string): Promise<bigint> {
+    const { token } = await read(this.vault.config());
+    return this.ask<bigint>(token, "balance", new Address(user).toScVal());
+  }
+
+  /** How amounts of the vault's token are written; throws if vault or token cannot be asked. */
+  async unit(): Promise<Unit> {
+    // By the vault's own word: a gateway that names another token must not change what is typed.
+    const { token } = await read(this.vault.config());
     const native = Asset.native().contractId(this.config.networkPassphrase);
-    const token = this.config.token ?? (await read(this.vault.config())).token;
-    const [amount, symbol] = await Promise.all([
-      this.ask<bigint>(token, "balance", new Address(user).toScVal()),
-      token === native ? "XLM" : this.ask<string>(token, "symbol"),
-    ]);
-    return { amount, symbol };
+    return unitOf(token, native, (method) => this.ask(token, method));
   }
 
   /** Whom the vault is bound to, and whether its admin has paused all opens. */

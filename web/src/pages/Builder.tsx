@@ -3,11 +3,11 @@
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useId, useMemo, useRef, useState } from "react";
 
-import { formatAmount } from "@/amount";
+import { showAmount } from "@/amount";
 import type { Agent, Meters } from "@/api/gateway";
 import { useApp } from "@/app";
 import { useMistakes } from "@/check";
-import { useAgent, useAgents, useQuote } from "@/data";
+import { useAgent, useAgents, useQuote, useUnit } from "@/data";
 import { explainCode, visible } from "@/errors";
 import { texts } from "@/texts";
 import {
@@ -103,6 +103,7 @@ interface ChoiceProps {
 }
 
 function AgentChoice({ agent, isChosen, onChoose }: ChoiceProps) {
+  const unit = useUnit();
   const detail = useAgent(isChosen ? agent.agentId : undefined);
   const verdict = detail.data?.verdict;
   const { moduleId: name, moduleVersion: version } = verdict ?? {};
@@ -127,7 +128,7 @@ function AgentChoice({ agent, isChosen, onChoose }: ChoiceProps) {
         <span className="help">
           {priced.map((meter) => (
             <span key={meter}>
-              {texts.meters[meter]}: {formatAmount(BigInt(rates[meter]))} XLM {t.perUnit}{" "}
+              {texts.meters[meter]}: {showAmount(BigInt(rates[meter]), unit)} {t.perUnit}{" "}
             </span>
           ))}
         </span>
@@ -276,6 +277,7 @@ interface PriceProps {
 /** The gateway's quote; without one, prices times budgets. */
 function Price({ agent, budgets, quote }: PriceProps) {
   const { config } = useApp();
+  const unit = useUnit();
   const { data } = quote;
   const own = budgets
     ? METERS.reduce(
@@ -295,7 +297,7 @@ function Price({ agent, budgets, quote }: PriceProps) {
         </span>
         <span className="help">
           {t.priceAbout}
-          {fee > 0n && ` (${t.fee} ${formatAmount(fee)} XLM)`}
+          {fee > 0n && ` (${t.fee} ${showAmount(fee, unit)})`}
         </span>
       </div>
       {refusal && (

@@ -5,9 +5,10 @@ import { useEffect, useRef } from "react";
 import UPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
+import { plainAmount, type Unit } from "@/amount";
 import type { Run } from "@/api/gateway";
 import { useApp } from "@/app";
-import { hasEnded } from "@/data";
+import { hasEnded, useUnit } from "@/data";
 import { texts } from "@/texts";
 import { Card, Empty, Failure, Skeleton } from "@/ui";
 
@@ -30,7 +31,7 @@ const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const seconds = (at: string) => Date.parse(at) / 1000;
 
 /** What the runs say of the service; times in their order. */
-export function seriesOf(runs: Run[]): Series[] {
+export function seriesOf(runs: Run[], unit: Unit): Series[] {
   const ended = runs.filter(hasEnded).sort((a, b) => seconds(a.updatedAt) - seconds(b.updatedAt));
 
   // A run adds one when it is asked for, and takes one away when it has ended.
@@ -52,7 +53,7 @@ export function seriesOf(runs: Run[]): Series[] {
   }
 
   const paid = ended.filter((run) => run.receipt);
-  const coins = (stroops: string | undefined) => Number(stroops ?? "0") / 1e7;
+  const coins = (stroops: string | undefined) => Number(plainAmount(BigInt(stroops ?? "0"), unit));
   return [
     {
       title: t.depth,
@@ -72,11 +73,11 @@ export function seriesOf(runs: Run[]): Series[] {
       names: [t.latency],
       data: [
         ended.map((run) => seconds(run.updatedAt)),
-        ended.map((run) => seconds(run.updatedAt) - seconds(run.createdAt)),
+        ended.map((run) => (Date.parse(run.updatedAt) - Date.parse(run.createdAt)) / 1000),
       ],
     },
     {
-      title: t.fees,
+      title: t.fees(unit.name),
       names: [t.charge, t.fee],
       data: [
         paid.map((run) => seconds(run.updatedAt)),
@@ -90,12 +91,13 @@ export function seriesOf(runs: Run[]): Series[] {
 export function Charts() {
   const { gateway } = useApp();
   const runs = useQuery({ queryKey: ["operator", "charts"], queryFn: () => gateway.runs(500) });
-  if (runs.isPending) return <Skeleton lines={6} />;
+  const unit = useUnit();
+  if (runs.isPending || !unit) return <Skeleton lines={6} />;
   if (runs.error) return <Failure error={runs.error} onRetry={() => runs.refetch()} />;
   if (runs.data.length === 0) return <Empty title={t.empty} />;
   return (
     <div className="grid">
-      {seriesOf(runs.data).map((series) => (
+      {seriesOf(runs.data, unit).map((series) => (
         <div className="span-6" key={series.title}>
           <Card title={series.title} about={t.about}>
             <Chart series={series} />
@@ -180,7 +182,7 @@ function Numbers({ series }: { series: Series }) {
                 <td>{new Date(at * 1000).toLocaleTimeString("en")}</td>
                 {values.map((list, column) => (
                   <td key={series.names[column]} className="number">
-                    {list[first + index]?.toLocaleString("en")}
+                    {list[first + index]?.toLocaleString("en", { maximumSignificantDigits: 15 })}
                   </td>
                 ))}
               </tr>

@@ -4,7 +4,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 
-import { formatAmount } from "@/amount";
+import { LUMENS, showAmount } from "@/amount";
 import {
   type Attempt,
   GatewayError,
@@ -14,7 +14,7 @@ import {
   type TimelineEntry,
 } from "@/api/gateway";
 import { useApp } from "@/app";
-import { hasEnded, useAgent, useRun, useTimeline } from "@/data";
+import { hasEnded, useAgent, useRun, useTimeline, useUnit } from "@/data";
 import { explainCode, visible } from "@/errors";
 import { texts } from "@/texts";
 import {
@@ -177,6 +177,9 @@ function Usage({ run }: { run: Run }) {
 }
 
 function Attempts({ attempts }: { attempts: Attempt[] }) {
+  const unit = useUnit();
+  const amountOf = (stroops: string | undefined) =>
+    stroops === undefined ? texts.common.none : showAmount(BigInt(stroops), unit);
   return (
     <div className="stack">
       <h3>{t.attempts}</h3>
@@ -219,9 +222,6 @@ function Attempts({ attempts }: { attempts: Attempt[] }) {
     </div>
   );
 }
-
-const amountOf = (stroops: string | undefined) =>
-  stroops === undefined ? texts.common.none : formatAmount(BigInt(stroops));
 
 function TimelineCard({ run }: { run: Run }) {
   const timeline = useTimeline(run.id);
@@ -287,7 +287,7 @@ function Entry({ entry }: { entry: TimelineEntry }) {
     transaction.state,
     transaction.ledger !== undefined && t.ledger(transaction.ledger),
     transaction.feeCharged !== undefined &&
-      t.networkFee(`${formatAmount(BigInt(transaction.feeCharged))} XLM`),
+      t.networkFee(showAmount(BigInt(transaction.feeCharged), LUMENS)),
   ].filter(Boolean);
   return (
     <li className="transaction" data-purpose={transaction.purpose}>

@@ -2,11 +2,11 @@
 
 import { type FormEvent, useState } from "react";
 
-import { formatAmount, parseAmount, plainAmount } from "@/amount";
+import { parseAmount, plainAmount, showAmount, type Unit } from "@/amount";
 import type { Agent } from "@/api/gateway";
 import { useApp } from "@/app";
 import type { Check, Grant } from "@/chain/client";
-import { useAgents, useCanonical, useGrants } from "@/data";
+import { useAgents, useCanonical, useGrants, useUnit } from "@/data";
 import { texts } from "@/texts";
 import {
   Amount,
@@ -33,6 +33,7 @@ export function RunnerCard() {
   const t = texts.runner;
   const { config, ready } = useApp();
   const agents = useAgents();
+  const unit = useUnit();
   const [isOpen, setOpen] = useState(false);
   const first = agents.data?.find((agent) => agent.listsThisRunner) ?? agents.data?.[0];
   const checks = useCanonical(first?.agentId);
@@ -62,8 +63,15 @@ export function RunnerCard() {
         </div>
       )}
       <Modal open={isOpen} onOpenChange={setOpen} title={texts.authorise.title}>
-        {agents.data && first && (
-          <AuthoriseForm agents={agents.data} first={first} onDone={() => setOpen(false)} />
+        {agents.data && first && unit && (
+          // What was typed in another unit is another amount.
+          <AuthoriseForm
+            key={unit.name}
+            agents={agents.data}
+            first={first}
+            unit={unit}
+            onDone={() => setOpen(false)}
+          />
         )}
       </Modal>
     </Card>
@@ -111,22 +119,23 @@ function Checks({ checks }: { checks: Check[] | undefined }) {
 interface AuthoriseProps {
   agents: Agent[];
   first: Agent;
+  unit: Unit;
   onDone: () => void;
 }
 
-function AuthoriseForm({ agents, first, onDone }: AuthoriseProps) {
+function AuthoriseForm({ agents, first, unit, onDone }: AuthoriseProps) {
   const { chain, config } = useApp();
   const t = texts.authorise;
   const [agent, setAgent] = useState(String(first.agentId));
   const [expiry, setExpiry] = useState<keyof typeof EXPIRIES>("month");
   const [perRun, setPerRun] = useState("1");
   const [total, setTotal] = useState("10");
-  const [fee, setFee] = useState(plainAmount(BigInt(config.runnerFee)));
+  const [fee, setFee] = useState(plainAmount(BigInt(config.runnerFee), unit));
   const [step, setStep] = useState(1);
   const agentId = Number(agent);
   const checks = useCanonical(agentId);
-  const amounts = [perRun, total, fee].map(parseAmount);
-  const errors = amounts.map((amount) => amountError(amount, true));
+  const amounts = [perRun, total, fee].map((typed) => parseAmount(typed, unit));
+  const errors = amounts.map((amount) => amountError(amount, unit, true));
   const [per_run_cap, total_cap, max_runner_fee] = amounts.map((amount) =>
     typeof amount === "bigint" ? amount : 0n,
   );
@@ -169,7 +178,7 @@ function AuthoriseForm({ agents, first, onDone }: AuthoriseProps) {
       />
       <Field
         label={t.perRun}
-        unit="XLM"
+        unit={unit.name}
         inputMode="decimal"
         value={perRun}
         onChange={(event) => setPerRun(event.target.value)}
@@ -178,7 +187,7 @@ function AuthoriseForm({ agents, first, onDone }: AuthoriseProps) {
       />
       <Field
         label={t.total}
-        unit="XLM"
+        unit={unit.name}
         inputMode="decimal"
         value={total}
         onChange={(event) => setTotal(event.target.value)}
@@ -187,12 +196,12 @@ function AuthoriseForm({ agents, first, onDone }: AuthoriseProps) {
       />
       <Field
         label={t.fee}
-        unit="XLM"
+        unit={unit.name}
         inputMode="decimal"
         value={fee}
         onChange={(event) => setFee(event.target.value)}
         error={errors[2]}
-        help={t.feeHelp(`${formatAmount(BigInt(config.runnerFee))} XLM`)}
+        help={t.feeHelp(showAmount(BigInt(config.runnerFee), unit))}
       />
       <p className="help">{t.limitsFirst}</p>
       <Button type="submit" look="primary" busy={act.isBusy} disabled={!isSure(checks.data)}>
@@ -229,6 +238,7 @@ export function GrantsCard() {
 function GrantRow({ grant }: { grant: Grant }) {
   const { chain, config } = useApp();
   const t = texts.grants;
+  const unit = useUnit();
   const [isOpen, setOpen] = useState(false);
   const isCanonical = grant.runner === config.runner;
   const act = useAct(async () => (await chain()).revoke(grant.runner, grant.agent_id), {
@@ -257,12 +267,10 @@ function GrantRow({ grant }: { grant: Grant }) {
         {t.ends}{" "}
         {grant.expires_at == null ? t.never : <When at={Number(grant.expires_at) * 1000} />} ·{" "}
         {t.used} <Amount stroops={grant.used} />
-        {limits &&
-          limits.total_cap > 0n &&
-          ` ${t.ofTotal(`${formatAmount(limits.total_cap)} XLM`)}`}
+        {limits && limits.total_cap > 0n && ` ${t.ofTotal(showAmount(limits.total_cap, unit))}`}
         {" · "}
         {limits && limits.per_run_cap > 0n
-          ? t.perRun(`${formatAmount(limits.per_run_cap)} XLM`)
+          ? t.perRun(showAmount(limits.per_run_cap, unit))
           : t.noLimit}
       </p>
       <Modal open={isOpen} onOpenChange={setOpen} title={t.revokeTitle} about={t.revokeText}>

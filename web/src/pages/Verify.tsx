@@ -2,10 +2,10 @@
 
 import { useState } from "react";
 
-import { formatAmount } from "@/amount";
+import { STROOPS, showAmount } from "@/amount";
 import type { Run } from "@/api/gateway";
 import { useApp } from "@/app";
-import { hasEnded } from "@/data";
+import { hasEnded, useUnit } from "@/data";
 import { visible } from "@/errors";
 import { texts } from "@/texts";
 import { Button, Card, Failure, Icon, Notice } from "@/ui";
@@ -16,11 +16,12 @@ const t = texts.verify;
 
 export function VerifyCard({ run }: { run: Run }) {
   const { gateway, chain, wallet } = useApp();
+  const unit = useUnit();
   const [proof, setProof] = useState<Proof>();
   const act = useAct(async () => {
     setProof(undefined);
     const { verify } = await import("@/verify");
-    const found = await verify(gateway, await chain(), run);
+    const found = await verify(gateway, await chain(), run, unit ?? STROOPS);
     setProof(found);
     if (found.verdict === "proven")
       localStorage.setItem(`lumio.verified.${wallet?.address}`, run.id);
@@ -55,6 +56,8 @@ function Shown({ proof }: { proof: Proof }) {
           <p key={sentence}>{visible(sentence)}</p>
         ))}
         {proof.verdict !== "proven" && proof.atLeast && <p>{proof.atLeast}</p>}
+        {proof.verdict === "unknown" && proof.cost && <p>{visible(proof.cost)}</p>}
+        {proof.tombstone && <p>{visible(proof.tombstone)}</p>}
       </Notice>
       <ul className="proof" aria-label={t.listLabel}>
         {proof.links.map(({ link, state, detail }) => (
@@ -75,7 +78,7 @@ function Shown({ proof }: { proof: Proof }) {
           <ul>
             {proof.attempts.map(({ attempt, runId, outcome, charge, fee }) => (
               <li key={runId}>
-                {attempt}: {outcome}, {formatAmount(charge + fee)} XLM
+                {attempt}: {outcome}, {showAmount(charge + fee, proof.unit)}
               </li>
             ))}
           </ul>

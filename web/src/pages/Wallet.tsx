@@ -3,11 +3,11 @@
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 
-import { formatAmount, parseAmount, plainAmount } from "@/amount";
+import { parseAmount, plainAmount, showAmount, type Unit } from "@/amount";
 import type { Run } from "@/api/gateway";
 import { useApp } from "@/app";
 import type { Books } from "@/chain/client";
-import { hasEnded, useBooks, useFunds, useGrants, useRuns, useSummary } from "@/data";
+import { hasEnded, useBooks, useFunds, useGrants, useRuns, useSummary, useUnit } from "@/data";
 import { explainCode, visible } from "@/errors";
 import { texts } from "@/texts";
 import {
@@ -121,8 +121,8 @@ function BalanceCard() {
   const t = texts.balance;
   const books = useBooks();
   const funds = useFunds();
+  const unit = useUnit();
   const [dialog, setDialog] = useState<"deposit" | "withdraw">();
-  const symbol = funds.data?.symbol ?? "XLM";
   return (
     <Card title={t.title}>
       {books.isPending && <Skeleton lines={4} />}
@@ -136,7 +136,7 @@ function BalanceCard() {
               data-testid="balance"
               data-stroops={books.data.balance.toString()}
             >
-              <Amount stroops={books.data.balance} symbol={symbol} />
+              <Amount stroops={books.data.balance} />
             </p>
           </div>
           <div className="row">
@@ -147,55 +147,53 @@ function BalanceCard() {
               {t.withdraw}
             </Button>
           </div>
-          <Spending books={books.data} symbol={symbol} />
+          <Spending books={books.data} unit={unit} />
           <dl className="facts">
             <div>
               <dt>{t.escrow}</dt>
               <dd>
-                <Amount stroops={books.data.escrow} symbol={symbol} />
+                <Amount stroops={books.data.escrow} />
               </dd>
             </div>
             <div>
               <dt>{t.wallet}</dt>
               <dd>
-                {funds.data ? (
-                  <Amount stroops={funds.data.amount} symbol={symbol} />
-                ) : (
-                  texts.common.none
-                )}
+                {funds.data === undefined ? texts.common.none : <Amount stroops={funds.data} />}
               </dd>
             </div>
           </dl>
-          <MoveDialog
-            kind={dialog}
-            onClose={() => setDialog(undefined)}
-            most={{ deposit: funds.data?.amount, withdraw: books.data.balance }}
-            symbol={symbol}
-          />
+          {unit && (
+            // What was typed in another unit is another amount.
+            <MoveDialog
+              key={unit.name}
+              kind={dialog}
+              onClose={() => setDialog(undefined)}
+              most={{ deposit: funds.data, withdraw: books.data.balance }}
+              unit={unit}
+            />
+          )}
         </>
       )}
     </Card>
   );
 }
 
-function Spending({ books, symbol }: { books: Books; symbol: string }) {
+function Spending({ books, unit }: { books: Books; unit: Unit | undefined }) {
   const t = texts.balance;
   const used = books.spent + books.reserved;
   const cap = books.dailyCap;
-  const spent = `${formatAmount(books.spent)} ${symbol}`;
+  const spent = showAmount(books.spent, unit);
   return (
     <div className="stack">
       <Bar
         label={t.spent}
         value={Number(used)}
         most={Number(cap)}
-        text={
-          cap === 0n ? t.spentUncapped(spent) : t.spentOf(spent, `${formatAmount(cap)} ${symbol}`)
-        }
+        text={cap === 0n ? t.spentUncapped(spent) : t.spentOf(spent, showAmount(cap, unit))}
       />
       {books.reserved > 0n && (
         <p className="help">
-          {t.reserved}: <Amount stroops={books.reserved} symbol={symbol} />
+          {t.reserved}: <Amount stroops={books.reserved} />
         </p>
       )}
     </div>
@@ -206,27 +204,31 @@ interface MoveProps {
   kind: "deposit" | "withdraw" | undefined;
   onClose: () => void;
   most: { deposit: bigint | undefined; withdraw: bigint };
-  symbol: string;
+  unit: Unit;
 }
 
 /** What is wrong with an amount, or nothing. */
-export function amountError(value: ReturnType<typeof parseAmount>, isZeroFine = false) {
-  if (typeof value === "string") {
-    return isZeroFine && value === "empty" ? undefined : texts.amount[value];
-  }
+export function amountError(
+  value: ReturnType<typeof parseAmount>,
+  unit: Unit,
+  isZeroFine = false,
+): string | undefined {
+  if (isZeroFine && value === "empty") return undefined;
+  if (value === "places") return texts.amount.places(unit.decimals);
+  if (typeof value === "string") return texts.amount[value];
   return value === 0n && !isZeroFine ? texts.amount.zero : undefined;
 }
 
-function MoveDialog({ kind, onClose, most, symbol }: MoveProps) {
+function MoveDialog({ kind, onClose, most, unit }: MoveProps) {
   const { chain } = useApp();
   const t = texts.balance;
   const [typed, setTyped] = useState("");
   const [isTouched, setTouched] = useState(false);
-  const amount = parseAmount(typed);
+  const amount = parseAmount(typed, unit);
   const highest = kind ? most[kind] : undefined;
   const tooMuch = typeof amount === "bigint" && highest !== undefined && amount > highest;
-  const error = tooMuch ? t.tooMuch(`${formatAmount(highest)} ${symbol}`) : amountError(amount);
-  const shown = typeof amount === "bigint" ? `${formatAmount(amount)} ${symbol}` : "";
+  const error = tooMuch ? t.tooMuch(showAmount(highest, unit)) : amountError(amount, unit);
+  const shown = typeof amount === "bigint" ? showAmount(amount, unit) : "";
   const close = () => {
     setTyped("");
     setTouched(false);
@@ -261,7 +263,7 @@ function MoveDialog({ kind, onClose, most, symbol }: MoveProps) {
       <form className="stack" onSubmit={submit} noValidate>
         <Field
           label={t.amount}
-          unit={symbol}
+          unit={unit.name}
           inputMode="decimal"
           autoComplete="off"
           value={typed}
@@ -270,7 +272,7 @@ function MoveDialog({ kind, onClose, most, symbol }: MoveProps) {
         />
         <div className="spread">
           {kind === "withdraw" ? (
-            <Button small look="quiet" onClick={() => setTyped(plainAmount(most.withdraw))}>
+            <Button small look="quiet" onClick={() => setTyped(plainAmount(most.withdraw, unit))}>
               {t.max}
             </Button>
           ) : (
@@ -288,26 +290,31 @@ function MoveDialog({ kind, onClose, most, symbol }: MoveProps) {
 
 function LimitsCard() {
   const books = useBooks();
+  const unit = useUnit();
   return (
     <Card title={texts.limits.title} about={texts.limits.about} id="limits">
-      {books.isPending && <Skeleton lines={4} />}
+      {(books.isPending || (books.data && !unit)) && <Skeleton lines={4} />}
       {books.error && <Failure error={books.error} onRetry={() => books.refetch()} />}
-      {books.data && (
-        <LimitsForm key={`${books.data.perRunCap} ${books.data.dailyCap}`} books={books.data} />
+      {books.data && unit && (
+        <LimitsForm
+          key={`${books.data.perRunCap} ${books.data.dailyCap} ${unit.name}`}
+          books={books.data}
+          unit={unit}
+        />
       )}
     </Card>
   );
 }
 
-function LimitsForm({ books }: { books: Books }) {
+function LimitsForm({ books, unit }: { books: Books; unit: Unit }) {
   const { chain } = useApp();
   const t = texts.limits;
-  const plain = (cap: bigint) => (cap === 0n ? "" : plainAmount(cap));
+  const plain = (cap: bigint) => (cap === 0n ? "" : plainAmount(cap, unit));
   const [perRun, setPerRun] = useState(plain(books.perRunCap));
   const [daily, setDaily] = useState(plain(books.dailyCap));
-  const caps = [parseAmount(perRun), parseAmount(daily)] as const;
+  const caps = [parseAmount(perRun, unit), parseAmount(daily, unit)] as const;
   const [perRunCap, dailyCap] = caps.map((cap) => (typeof cap === "bigint" ? cap : 0n));
-  const errors = caps.map((cap) => amountError(cap, true));
+  const errors = caps.map((cap) => amountError(cap, unit, true));
   const isChanged = perRunCap !== books.perRunCap || dailyCap !== books.dailyCap;
   const stale = [["books"]];
   const save = useAct(
@@ -342,7 +349,7 @@ function LimitsForm({ books }: { books: Books }) {
           onChange={(event) => setPerRun(event.target.value)}
           error={errors[0]}
           help={t.none}
-          unit="XLM"
+          unit={unit.name}
         />
         <Field
           label={t.daily}
@@ -351,7 +358,7 @@ function LimitsForm({ books }: { books: Books }) {
           onChange={(event) => setDaily(event.target.value)}
           error={errors[1]}
           help={t.none}
-          unit="XLM"
+          unit={unit.name}
         />
         <Button type="submit" busy={save.isBusy} disabled={!isChanged || errors.some(Boolean)}>
           {save.isBusy ? texts.common.signing : t.save}

@@ -11,8 +11,9 @@ import {
   useState,
 } from "react";
 
-import { formatAmount } from "@/amount";
+import { formatAmount, showAmount } from "@/amount";
 import type { RunStatus } from "@/api/gateway";
+import { useUnit } from "@/data";
 import { type Explained, explain, visible } from "@/errors";
 import { texts } from "@/texts";
 
@@ -211,10 +212,13 @@ export function Icon({ name }: { name: keyof typeof ICONS }) {
   );
 }
 
-export function Amount({ stroops, symbol = "XLM" }: { stroops: bigint | string; symbol?: string }) {
+/** An amount of the vault's token. */
+export function Amount({ stroops }: { stroops: bigint }) {
+  const unit = useUnit();
+  if (!unit) return <span className="amount">{showAmount(stroops, unit)}</span>;
   return (
     <span className="amount">
-      {formatAmount(BigInt(stroops))} <span className="symbol">{symbol}</span>
+      {formatAmount(stroops, unit)} <span className="symbol">{unit.name}</span>
     </span>
   );
 }

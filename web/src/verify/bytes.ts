@@ -70,6 +70,7 @@ export async function isSigned(key: Bytes, signature: Bytes, message: Bytes): Pr
 
 /** JSON with one spelling (RFC 8785). */
 export function canonical(value: unknown): string {
+  if (value instanceof Real) return JSON.stringify(value.value);
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (typeof value === "object" && value !== null) {
     // The default order of JavaScript is that of UTF-16 units, as the standard demands.
@@ -79,40 +80,108 @@ export function canonical(value: unknown): string {
   return typeof value === "bigint" ? value.toString() : JSON.stringify(value);
 }
 
-/** Something that this browser cannot look at: then nothing is said about it. */
-export class CannotTell extends Error {}
+/**
+ * A number that its text writes with a fraction or an exponent, or as `-0`. Readers of whole
+ * numbers refuse these, whatever their value, so that `1.0` is not taken for `1`.
+ */
+export class Real {
+  readonly value: number;
 
-/** Integers that a number would round are read from their text. */
-function revive(_: string, value: unknown, context?: { source?: string }): unknown {
-  if (typeof value !== "number" || Number.isSafeInteger(value) || !Number.isInteger(value))
-    return value;
-  const source = context?.source;
-  if (source === undefined) throw new CannotTell("this browser rounds large integers");
-  return /^-?\d+$/.test(source) ? BigInt(source) : value;
+  constructor(value: number) {
+    this.value = value;
+  }
 }
 
+/** Levels of arrays and objects that are read: as many as the command line's reader takes. */
+const MOST_DEPTH = 127;
+
 /**
- * Reads JSON in which no member appears twice: readers differ about which one counts. A text whose
- * canonical form has fewer names than it has itself hides one.
+ * Reads JSON in which no member appears twice: readers differ about which one counts. Whole numbers
+ * are exact, if need be as `bigint`; others are `Real`.
  */
 export function parse(bytes: Uint8Array): unknown {
   const source = text(bytes);
-  const value: unknown = JSON.parse(source, revive as (key: string, value: unknown) => unknown);
-  if (names(source) !== count(value)) throw new Error("a member appears twice");
-  return value;
+  // What follows relies on the grammar, which is checked here.
+  JSON.parse(source);
+  return new Reader(source).value(0);
 }
 
-/** How many names of members are in a JSON text. */
-function names(source: string): number {
-  let found = 0;
-  // Strings are skipped whole, so that a colon inside of one is none.
-  for (const piece of source.matchAll(/"(?:[^"\\]|\\.)*"|:/g)) if (piece[0] === ":") found += 1;
-  return found;
-}
+/** Reads a text that is known to be JSON. */
+class Reader {
+  private readonly source: string;
+  private at = 0;
 
-function count(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  const members = Object.values(value);
-  const own = Array.isArray(value) ? 0 : members.length;
-  return members.reduce((sum: number, member) => sum + count(member), own);
+  constructor(source: string) {
+    this.source = source;
+  }
+
+  value(depth: number): unknown {
+    const first = this.next();
+    if (first === '"') return this.string();
+    if (first !== "{" && first !== "[") return this.word();
+    if (depth === MOST_DEPTH) throw new Error("it is nested too deeply");
+    this.at += 1;
+    return first === "{" ? this.object(depth + 1) : this.array(depth + 1);
+  }
+
+  private object(depth: number): unknown {
+    const members = new Map<string, unknown>();
+    while (!this.ends("}")) {
+      this.next();
+      const name = this.string();
+      this.next();
+      // The colon.
+      this.at += 1;
+      if (members.has(name)) throw new Error("a member appears twice");
+      members.set(name, this.value(depth));
+    }
+    return Object.fromEntries(members);
+  }
+
+  private array(depth: number): unknown[] {
+    const items: unknown[] = [];
+    while (!this.ends("]")) items.push(this.value(depth));
+    return items;
+  }
+
+  /** Whether the array or object ends here; otherwise a comma is passed over. */
+  private ends(closing: string): boolean {
+    const found = this.next();
+    if (found === closing || found === ",") this.at += 1;
+    return found === closing;
+  }
+
+  /** The next character that is no white space. */
+  private next(): string | undefined {
+    while (/[ \t\n\r]/.test(this.source[this.at] ?? "")) this.at += 1;
+    return this.source[this.at];
+  }
+
+  private string(): string {
+    const from = this.at;
+    let end = from;
+    let escapes: number;
+    do {
+      end = this.source.indexOf('"', end + 1);
+      escapes = 0;
+      while (this.source[end - 1 - escapes] === "\\") escapes += 1;
+      // An escaped quotation mark does not end the text.
+    } while (escapes % 2 === 1);
+    this.at = end + 1;
+    const found = JSON.parse(this.source.slice(from, this.at)) as string;
+    if (!found.isWellFormed()) throw new Error("a text holds half of a character");
+    return found;
+  }
+
+  /** A number, or one of `true`, `false` and `null`. */
+  private word(): unknown {
+    const from = this.at;
+    while (/[\w+.-]/.test(this.source[this.at] ?? "")) this.at += 1;
+    const word = this.source.slice(from, this.at);
+    if (!/^[-\d]/.test(word)) return JSON.parse(word);
+    const number = Number(word);
+    if (!Number.isFinite(number)) throw new Error("a number is too large");
+    if (/[.eE]/.test(word) || word === "-0") return new Real(number);
+    return Number.isSafeInteger(number) ? number : BigInt(word);
+  }
 }

@@ -8,6 +8,7 @@ import type { RunRecord } from "prepaid_vault";
 import type { Chain } from "@/chain/client";
 
 import { type Bytes, hex, unhex } from "./bytes.ts";
+import { events, greatest, least, type Search } from "./events.ts";
 import { type List, partsOf } from "./receipts.ts";
 import {
   type Origin,
@@ -67,6 +68,8 @@ export interface AttemptFacts {
   opened: Terms | undefined;
   finalized: Settlement | undefined;
   rateCard: { rates: Units; manifestHash: string } | undefined;
+  /** The runners that its agent lists now, where only the record still knows the settlement. */
+  runners: string[];
 }
 
 export interface Receipt {
@@ -177,23 +180,6 @@ interface History {
   finalized: { settlement: Settlement; value: xdr.ScVal }[];
 }
 
-/** All events of one kind, from a ledger on. */
-async function events(chain: Chain, topics: string[], startLedger: number): Promise<xdr.ScVal[]> {
-  const filters = [
-    { type: "contract" as const, contractIds: [chain.config.contractId], topics: [topics] },
-  ];
-  const values: xdr.ScVal[] = [];
-  let cursor: string | undefined;
-  for (;;) {
-    const page = await chain.server.getEvents(
-      cursor === undefined ? { startLedger, filters, limit: 200 } : { cursor, filters, limit: 200 },
-    );
-    values.push(...page.events.map((event) => event.value));
-    if (page.events.length < 200 || page.cursor === cursor) return values;
-    cursor = page.cursor;
-  }
-}
-
 /** The vault's events as far back as the node keeps them. */
 async function history(chain: Chain): Promise<History> {
   for (let race = 1; ; race += 1) {
@@ -208,33 +194,55 @@ async function history(chain: Chain): Promise<History> {
 }
 
 async function read(chain: Chain): Promise<History> {
-  // The clock comes first, so that the search never seems to reach back further than it did.
-  const clock = await chain.server.getTransaction(ZEROS);
+  const { server, vault, config } = chain;
+  const clock = await server.getTransaction(ZEROS);
   const from = clock.oldestLedger;
   const [opened, finalized] = await Promise.all([
-    events(chain, chain.vault.runOpenedEventFilter(), from),
-    events(chain, chain.vault.runFinalizedEventFilter(), from),
+    events(server, config.contractId, vault.runOpenedEventFilter(), from),
+    events(server, config.contractId, vault.runFinalizedEventFilter(), from),
   ]);
   const openings: Opening[] = [];
-  for (const value of opened) {
+  for (const value of opened.values) {
     // An event that cannot be read hides no charge: its receipt leaves a gap, which is reported.
     const read = await openingOf(value).catch(() => undefined);
     if (read) openings.push(read);
   }
-  const settlements = finalized.flatMap((value) => {
+  const settlements = finalized.values.flatMap((value) => {
     try {
       return [{ settlement: settlementOf(value), value }];
     } catch {
       return [];
     }
   });
-  return {
-    oldestLedger: from,
-    oldestTime: BigInt(clock.oldestLedgerCloseTime),
-    ledgerTime: BigInt(clock.latestLedgerCloseTime),
-    opened: openings,
-    finalized: settlements,
-  };
+  return { ...rangeOf(clock, [opened, finalized]), opened: openings, finalized: settlements };
+}
+
+interface Clock {
+  oldestLedger: number;
+  oldestLedgerCloseTime: number;
+  latestLedgerCloseTime: number;
+}
+
+/**
+ * How far back the searches reach, by the word that says least: the node's clock and both searches
+ * name its range, and one of them alone must not make it seem wider.
+ */
+export function rangeOf(
+  clock: Clock,
+  searches: Omit<Search, "values">[],
+): Pick<History, "oldestLedger" | "oldestTime" | "ledgerTime"> {
+  let { oldestLedger } = clock;
+  for (const search of searches) oldestLedger = greatest(oldestLedger, search.oldestLedger)!;
+  let ledgerTime = BigInt(clock.latestLedgerCloseTime);
+  // The close time of a later ledger than the clock's oldest is not known exactly, so that the
+  // latest possible one is taken for it.
+  let oldestTime =
+    oldestLedger === clock.oldestLedger ? BigInt(clock.oldestLedgerCloseTime) : ledgerTime;
+  for (const search of searches) {
+    oldestTime = greatest(oldestTime, search.oldestTime)!;
+    ledgerTime = least(ledgerTime, search.latestTime)!;
+  }
+  return { oldestLedger, oldestTime, ledgerTime };
 }
 
 /** What a gateway hints at: it can add an attempt whose events are gone, and hide none. */
@@ -275,6 +283,8 @@ export async function gather(
   let last = Math.max(1, hints.attempt);
   for (let number = 1; number <= last + FURTHER; number += 1) {
     for (const { runId: id, terms } of past.opened) {
+      // A node may list an event twice.
+      if (facts.attempts.some((known) => known.runId === id)) continue;
       if ((await idOf(number, terms)) !== id) continue;
       facts.attempts.push(empty(number, id, terms));
       last = Math.max(last, number);
@@ -302,6 +312,7 @@ export async function gather(
     const settled = past.finalized.find(({ settlement }) => settlement.runId === attempt.runId);
     attempt.finalized = settled?.settlement ?? attempt.finalized;
     if (attempt.opened) attempt.rateCard = await cardOf(chain, attempt.opened);
+    attempt.runners = await settlersOf(chain, attempt);
   }
   facts.attempts.sort((a, b) => a.attempt - b.attempt || (a.runId < b.runId ? -1 : 1));
   return facts;
@@ -314,6 +325,7 @@ const empty = (attempt: number, id: string, opened: Terms | undefined): AttemptF
   opened,
   finalized: undefined,
   rateCard: undefined,
+  runners: [],
 });
 
 async function recordOf(chain: Chain, id: string): Promise<RunRecord | undefined> {
@@ -330,6 +342,16 @@ async function cardOf(chain: Chain, terms: Terms): Promise<AttemptFacts["rateCar
   return { rates: card.rates, manifestHash: hex(card.manifest_hash) };
 }
 
+/**
+ * Who may have settled an attempt of which only the record is left: it holds the settler in a
+ * digest alone, and another listed runner of the agent may settle in the opener's place (V14).
+ */
+async function settlersOf(chain: Chain, { record, finalized }: AttemptFacts): Promise<string[]> {
+  if (finalized || !record || record.lifecycle.tag !== "Finalized") return [];
+  const { result } = await chain.registry.get_agent({ agent_id: record.agent_id });
+  return result.isOk() ? result.unwrap().runners : [];
+}
+
 /** What a receipt of a list says, once the list has led to the account's running hash. */
 interface Listed {
   opening: Opening;
@@ -338,8 +360,9 @@ interface Listed {
 
 /**
  * Adds the account's receipts as far back as their texts are known without a gap: from the events,
- * and from a gateway's list where that leads to the hash that the account holds. One that does not
- * is no fault of the account: what is known without it stays. Answers what the list tells.
+ * and from a gateway's list where that leads to the hash that the account holds. One that does not,
+ * such as one that ends before the account's newest receipt, is no fault of the account: what is
+ * known without it stays. Answers what the list tells.
  */
 export async function addReceipts(
   facts: Pick<ChainFacts, "account" | "receipts" | "before" | "unexplained" | "unseen">,
@@ -352,7 +375,9 @@ export async function addReceipts(
   // One that this release cannot read could be this run's.
   if (list && listed.every((item) => item !== undefined)) {
     const both = assemble(facts.account!, past, user, list, listed);
-    if (await leads(both, facts.account!.hash)) {
+    // Without any receipt the account's own hash would stand at both ends, and the list would count
+    // for what it says of openings and of single receipts.
+    if (both.receipts.length > 0 && (await leads(both, facts.account!.hash))) {
       Object.assign(facts, both);
       // Only receipts that lead to the account's hash without a gap are proven: a list that ends
       // before them has no part in that.
@@ -419,17 +444,28 @@ function unseenOf(count: bigint, seen: Set<bigint>, texts: Map<bigint, Receipt>)
   return undefined;
 }
 
+/** Whether receipts have no gap, and each text has the hash beside it. */
+export async function isSound({
+  receipts,
+  before,
+}: Pick<ChainFacts, "receipts" | "before">): Promise<boolean> {
+  let last = (receipts[0]?.number ?? 1n) - 1n;
+  let hash = before;
+  if (receipts.length > 0 && (last < 0n || (last === 0n && before !== ZEROS))) return false;
+  for (const { number, text, hash: claimed } of receipts) {
+    const found = hex(await runningHash(unhex(hash), number, text));
+    if (number !== last + 1n || found !== claimed) return false;
+    [last, hash] = [number, claimed];
+  }
+  return true;
+}
+
 /** Whether receipts' texts lead to this running hash. */
 export async function leads(
-  { receipts, before }: Pick<ChainFacts, "receipts" | "before">,
+  list: Pick<ChainFacts, "receipts" | "before">,
   end: string,
 ): Promise<boolean> {
-  let hash = before;
-  for (const { number, text, hash: claimed } of receipts) {
-    hash = hex(await runningHash(unhex(hash), number, text));
-    if (hash !== claimed) return false;
-  }
-  return hash === end;
+  return (list.receipts.at(-1)?.hash ?? list.before) === end && (await isSound(list));
 }
 
 async function readListed(receipt: {

@@ -4,20 +4,31 @@
 
 import type { RunRecord } from "prepaid_vault";
 
-import { formatAmount } from "../amount.ts";
+import { showAmount, type Unit } from "../amount.ts";
 import type { Attempt, Receipt as ShownReceipt, Run } from "@/api/gateway";
 
-import { type Bytes, CannotTell, canonical, digest, hex, parse, utf8 } from "./bytes.ts";
+import { type Bytes, canonical, digest, hex, parse, utf8 } from "./bytes.ts";
+import { withoutNulls } from "./claim.ts";
 import { BODIES_FILE, CALLS_FILE, compareBodies, type Egress, recompute } from "./egress.ts";
-import { type AttemptFacts, type ChainFacts, leads, type Terms, type Units } from "./facts.ts";
+import {
+  type AttemptFacts,
+  type ChainFacts,
+  isSound,
+  leads,
+  type Settlement,
+  type Terms,
+  type Units,
+} from "./facts.ts";
+import { isRecord, isUnfinishedRecord, readLog, tombstoneText } from "./records.ts";
 import {
   compareFiles,
-  document,
+  MODULE_LIMITS,
+  type Manifest,
   packId,
   readManifest,
+  readSeal,
   readTree,
   type Seal,
-  type Shards,
   type Tree,
 } from "./seal.ts";
 import {
@@ -30,6 +41,7 @@ import {
   requestHash,
 } from "./statement.ts";
 import { runId, settlementHash } from "./vault.ts";
+import { mistakesOf, readView } from "./view.ts";
 
 export const LINKS = [
   "vault",
@@ -63,8 +75,18 @@ export interface Link {
 export interface AttemptProof {
   attempt: number;
   runId: string;
-  outcome: "settled" | "voided" | "reclaimed" | "open" | "overdue" | "notCharged" | "unknown";
+  /** `feeUnknown`: settled, and nothing says any more whether its runner took the fee. */
+  outcome:
+    | "settled"
+    | "feeUnknown"
+    | "voided"
+    | "reclaimed"
+    | "open"
+    | "overdue"
+    | "notCharged"
+    | "unknown";
   charge: bigint;
+  /** What is certain of it. */
   fee: bigint;
 }
 
@@ -74,16 +96,25 @@ export interface Proof {
   attempts: AttemptProof[];
   total: bigint;
   proven: string[];
+  /** What the run cost, if the links that say so hold, whatever the others showed. */
+  cost: string | undefined;
+  /** What the run cost at least, if it is not known whether that is all. */
   atLeast: string | undefined;
+  /** What is known of a tombstone of the attempt's pack, whose files must not be read any more. */
+  tombstone: string | undefined;
   restsOn: string[];
   notLookedAt: string[];
+  /** How amounts are shown. */
+  unit: Unit;
 }
 
-/** The browser's own configuration: never what a gateway says. */
+/** The browser's own configuration and what its node says: never what a gateway says. */
 export interface Own {
   network: string;
   vault: string;
   registry: string;
+  /** How amounts of the vault's token are shown. */
+  unit: Unit;
 }
 
 /** What a gateway says of a run, only ever compared; the files are empty where it has none. */
@@ -93,6 +124,8 @@ export interface Claim {
   terms: unknown;
   input: { value: unknown } | undefined;
   files: Map<string, Bytes>;
+  /** What the gateway says of the pack's tombstone, where it gives no files because of one. */
+  withheld?: string | undefined;
 }
 
 /** What this browser remembers of the request, by its own digest. */
@@ -133,18 +166,23 @@ const unless = (link: Name, detail: string, wrong: (string | undefined | false)[
 const differs = (what: string, ours: unknown, theirs: unknown): string | false =>
   ours !== theirs && `${what}: ${theirs} instead of ${ours}`;
 
-const show = (stroops: bigint) => `${formatAmount(stroops)} XLM`;
-
 const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** Judges every link. */
 export async function judge(
-  claim: Claim,
+  given: Claim,
   facts: ChainFacts,
   own: Own,
   asked: Asked,
 ): Promise<Proof> {
-  const { run } = claim;
+  // A member that is null is as good as absent.
+  const run = withoutNulls(given.run) as Run;
+  const claim: Claim = {
+    ...given,
+    run,
+    vaultId: given.vaultId ?? undefined,
+    terms: given.terms ?? undefined,
+  };
   const same = facts.attempts.filter(({ attempt }) => attempt === run.attempt);
   const shown = same.find(({ runId: id }) => id === run.runId) ?? same[0];
   const terms = shown?.opened;
@@ -165,21 +203,59 @@ export async function judge(
     await vaultLink(judged),
     termsLink(judged),
     ratesLink(judged),
-    chargeLink(judged),
+    await chargeLink(judged),
     attempts.link,
     await receiptLink(judged),
     await accountLink(judged),
     await requestLink(judged),
   ];
+  let tombstone =
+    claim.withheld &&
+    `The gateway withholds the files, since their pack has a tombstone: ${claim.withheld}`;
   if (await isFailureRecord(judged)) {
     links.push(...failureLinks(judged));
   } else {
     links.push(await usageLink(judged), ...(await callsLink(judged)));
     links.push(await statementLink(judged), timesLink(judged));
-    links.push(...(await packLinks(judged)), await gatesLink(judged));
+    const pack = await packLinks(judged);
+    links.push(...pack.links, await gatesLink(judged, pack));
+    tombstone ??=
+      pack.says && `A record in the pack says that it must not be read any more: ${pack.says}`;
   }
   links.sort((a, b) => LINKS.indexOf(a.link) - LINKS.indexOf(b.link));
-  return conclude(judged, links, attempts);
+  return { ...conclude(judged, links, attempts), tombstone };
+}
+
+/**
+ * Why there are no files to look at, where that is nobody's fault as far as is known; nothing where
+ * the chain holds a settlement, which files have to answer for.
+ */
+function absent(judged: Case): string | undefined {
+  const { run, withheld, files } = judged.claim;
+  // A part of a pack excuses no other part.
+  if ([...files.keys()].some((path) => path.startsWith("pack/"))) return undefined;
+  if (withheld)
+    return `the gateway withholds the files, since their pack has a tombstone: ${withheld}`;
+  if (judged.end.kind !== "open") return undefined;
+  const code = run.errorCode === undefined ? "" : ` with ${run.errorCode}`;
+  const said = {
+    finalized: "has ended",
+    failed: `has failed${code}`,
+    cancelled: `was cancelled${code}`,
+  };
+  const state = Object.hasOwn(said, run.status)
+    ? said[run.status as keyof typeof said]
+    : "has not ended";
+  return `${unsettled(judged)}; the gateway says that the run ${state}, and no files of it are at hand`;
+}
+
+/** What the chain says of an attempt that it shows neither as settled nor as returned. */
+function unsettled({ claim, shown }: Case): string {
+  const { attempt } = claim.run;
+  if (!shown) return `the chain shows no attempt ${attempt} of this run`;
+  return shown.record
+    ? `attempt ${attempt} is neither settled nor returned yet`
+    : `the record of attempt ${attempt} has left the chain, and no settlement of it is known`;
 }
 
 function endOf(shown: AttemptFacts | undefined): End {
@@ -233,15 +309,17 @@ async function vaultLink({ claim, facts, own, shown }: Case): Promise<Link> {
 }
 
 /** A vault that knows nothing of an attempt whose record must still live is not its vault. */
-function silence({ run }: Claim, facts: ChainFacts, own: Own): Link {
-  if (run.runId === undefined) {
+function silence({ run, terms }: Claim, facts: ChainFacts, own: Own): Link {
+  const shown =
+    run.deadline === undefined ? undefined : BigInt(Math.floor(Date.parse(run.deadline) / 1000));
+  const pinned = (terms as { deadline?: number | bigint } | undefined)?.deadline;
+  const deadline = pinned === undefined ? shown : BigInt(pinned);
+  if (deadline === undefined && run.runId === undefined) {
     return unknown(
       "vault",
       `the gateway says that attempt ${run.attempt} was never opened; the vault knows none`,
     );
   }
-  const deadline =
-    run.deadline === undefined ? undefined : BigInt(Math.floor(Date.parse(run.deadline) / 1000));
   const asked = askedAt(facts.run);
   const isSearched =
     facts.oldestLedger <= 2 || (asked !== undefined && facts.oldestTime <= asked - SLACK);
@@ -296,7 +374,10 @@ function termsLink(judged: Case): Link {
     : ok("terms", `${who}, as recorded (${terms.hash})`);
 }
 
-/** Whether the terms of a gateway's document are those of the vault; numbers come as texts or not. */
+/**
+ * Whether the terms of a gateway's document are those of the vault; numbers come as texts or not. A
+ * member that is not known is ignored, and a meter that is left out is 0.
+ */
 function isSame(claimed: unknown, terms: Terms): boolean {
   const vaults = {
     user: terms.user,
@@ -314,7 +395,12 @@ function isSame(claimed: unknown, terms: Terms): boolean {
     request_hash: terms.requestHash,
     attesters: terms.attesters,
   };
-  return canonical(asTexts(claimed)) === canonical(asTexts(vaults));
+  const { rates, budgets, ...rest } = claimed as Record<string, Record<string, unknown>>;
+  const meters = (of: Record<string, unknown> | undefined) =>
+    Object.fromEntries(METERS.map((meter) => [meter, of?.[meter] ?? 0]));
+  const given = { ...rest, rates: meters(rates), budgets: meters(budgets) } as typeof rest;
+  const known = Object.keys(vaults).map((name) => [name, given[name]]);
+  return canonical(asTexts(Object.fromEntries(known))) === canonical(asTexts(vaults));
 }
 
 function asTexts(value: unknown): unknown {
@@ -333,12 +419,12 @@ const charged = (rates: Units, usage: Units): bigint =>
 const sameUnits = (a: Units, b: Units) => METERS.every((meter) => a[meter] === b[meter]);
 
 function ratesLink(judged: Case): Link {
-  const { shown, terms } = judged;
+  const { own, shown, terms } = judged;
   if (!terms) return withoutTerms(judged, "rates", "no terms are known");
   if (charged(terms.rates, terms.budgets) !== terms.maxCharge) {
     return broken(
       "rates",
-      `prices times budgets are not the highest charge of ${show(terms.maxCharge)}`,
+      `prices times budgets are not the highest charge of ${showAmount(terms.maxCharge, own.unit)}`,
     );
   }
   const card = shown?.rateCard;
@@ -354,14 +440,15 @@ function ratesLink(judged: Case): Link {
   ]);
 }
 
-function chargeLink({ claim, facts, shown, terms, end, stated }: Case): Link {
+async function chargeLink(judged: Case): Promise<Link> {
+  const { claim, facts, own, shown, terms, end, stated } = judged;
   if (end.kind === "open") {
     const isOverdue = shown?.record && facts.ledgerTime >= shown.record.deadline;
     return unknown(
       "charge",
       isOverdue
         ? "the deadline has passed, and the escrow has not been returned yet; anybody may reclaim it"
-        : "the run is not settled",
+        : unsettled(judged),
     );
   }
   if (end.kind === "returned") {
@@ -376,20 +463,67 @@ function chargeLink({ claim, facts, shown, terms, end, stated }: Case): Link {
       "charge",
       "the settled usage is known neither from the chain nor from a statement",
     );
-  const fee = event?.fee ?? 0n;
-  return unless(
-    "charge",
-    `${show(end.charge)} = pinned prices × metered usage${fee > 0n ? `; ${show(fee)} went to the runner as its fee` : ""}`,
-    [
-      charged(terms.rates, known) !== end.charge &&
-        `${show(end.charge)} were charged, prices times usage are ${show(charged(terms.rates, known))}`,
-      event !== undefined &&
-        event.charge + event.fee + event.refund !== terms.maxCharge + terms.runnerFee &&
-        "charge, fee and refund are not the escrow",
-      event !== undefined && differs("the event's charge", end.charge, event.charge),
-    ],
+  const fee = await feeOf(judged);
+  const taken =
+    fee === undefined
+      ? "; whether the runner took its fee is not known any more"
+      : fee > 0n
+        ? `; ${showAmount(fee, own.unit)} went to the runner as its fee`
+        : "";
+  const paid = showAmount(end.charge, own.unit);
+  const computed = charged(terms.rates, known);
+  return unless("charge", `${paid} = pinned prices × metered usage${taken}`, [
+    computed !== end.charge &&
+      `${paid} were charged, prices times usage are ${showAmount(computed, own.unit)}`,
+    event !== undefined &&
+      event.charge + event.fee + event.refund !== terms.maxCharge + terms.runnerFee &&
+      "charge, fee and refund are not the escrow",
+    event !== undefined && differs("the event's charge", end.charge, event.charge),
+  ]);
+}
+
+/**
+ * The runner's flat fee: what the settlement says, else what follows from the record; `undefined`
+ * where that is not known any more.
+ */
+async function feeOf({ shown, stated }: Case): Promise<bigint | undefined> {
+  if (!shown) return undefined;
+  return (
+    shown.finalized?.fee ?? (await recordedFee(shown, stated && exact(stated.execution.usage)))
   );
 }
+
+/**
+ * What an attempt's record alone says of the fee. Only the opener earns it, by settling itself with
+ * an attester's signature (V13, V16). The record holds settler, usage and signature in one digest:
+ * the settler and the usage that it fits are the right ones. `usage` is what was metered, where a
+ * verified statement says so.
+ */
+async function recordedFee(
+  { record, runners }: AttemptFacts,
+  usage: Units | undefined,
+): Promise<bigint | undefined> {
+  const lifecycle = record?.lifecycle;
+  if (!record || lifecycle?.tag !== "Finalized") return undefined;
+  if (record.runner_fee === 0n) return 0n;
+  const settlement = hex(lifecycle.values[2]);
+  for (const settler of [record.opened_by, ...runners]) {
+    for (const used of usage ? [usage, units(0n)] : [units(0n)]) {
+      if ((await settlementOf(settler, used, true)) === settlement)
+        return settler === record.opened_by ? record.runner_fee : 0n;
+    }
+    // What no attester signed charges nothing, so that it can only be of no usage.
+    if ((await settlementOf(settler, units(0n), false)) === settlement) return 0n;
+  }
+  return undefined;
+}
+
+const settlementOf = (settler: string, usage: Units, isAttested: boolean): Promise<string> =>
+  settlementHash(
+    settler,
+    METERS.map((meter) => usage[meter]),
+    isAttested,
+  );
 
 const units = (each: bigint): Units => ({
   llm_in: each,
@@ -438,21 +572,22 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
           differs("the event's output hash", hex(output), finalized.outputHash),
         ];
         wrong.push(...other.filter((text) => text !== false));
-        const meters = METERS.map((meter) => finalized.usage[meter]);
-        const forms = [true, false].map((way) => settlementHash(finalized.runner, meters, way));
+        // Whether an attester signed is in the digest alone, so that both are tried.
+        const forms = [true, false].map((way) =>
+          settlementOf(finalized.runner, finalized.usage, way),
+        );
         if (!(await Promise.all(forms)).includes(hex(record.lifecycle.values[2]))) {
           wrong.push(`attempt ${attempt}: its record is of another settlement`);
         }
       }
     }
-    if (opened && finalized && charged(opened.rates, finalized.usage) !== finalized.charge) {
-      wrong.push(
-        `attempt ${attempt}: ${show(finalized.charge)} were charged, which prices times usage are not`,
-      );
-    }
-    attempts.push(outcomeOf(facts, found, isChain));
+    if (opened && finalized) wrong.push(...arithmetic(attempt, opened, finalized, own.unit));
+    // The statement is of the shown attempt, and says nothing about the usage of others.
+    const isShown = found.runId === judged.shown?.runId;
+    const usage = isShown ? judged.stated && exact(judged.stated.execution.usage) : undefined;
+    attempts.push(await outcomeOf(facts, found, isChain, usage));
   }
-  const numbers = attempts.filter(({ outcome, charge }) => outcome === "settled" && charge > 0n);
+  const numbers = attempts.filter(({ charge, fee }) => charge > 0n || fee > 0n);
   for (const { attempt } of numbers) {
     if (numbers.filter((other) => other.attempt === attempt).length > 1) {
       wrong.push(`attempt ${attempt} was charged twice, under two deadlines`);
@@ -465,6 +600,7 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
   const coverage = await coverageOf(judged);
   const open = attempts.find(({ outcome }) => outcome === "open");
   const lost = attempts.find(({ outcome }) => outcome === "unknown");
+  const unclear = attempts.find(({ outcome }) => outcome === "feeUnknown");
   const count = attempts.length === 1 ? "one attempt" : `${attempts.length} attempts`;
   const link = (): Link => {
     if (wrong.length > 0) return broken("attempts", [...new Set(wrong)].join("; "));
@@ -476,6 +612,12 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
       );
     if (open)
       return unknown("attempts", `attempt ${open.attempt} is open and may still be charged`);
+    if (unclear) {
+      return unknown(
+        "attempts",
+        `attempt ${unclear.attempt} was settled for ${showAmount(unclear.charge, own.unit)}, and nothing says any more whether its runner took its fee`,
+      );
+    }
     if (coverage.error) {
       return unknown(
         "attempts",
@@ -484,7 +626,8 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
     }
     return ok("attempts", `${count} on chain${coverage.how}`);
   };
-  const isComplete = !coverage.error && !open && !lost && wrong.length === 0 && attempts.length > 0;
+  const isFinal = !open && !lost && !unclear;
+  const isComplete = !coverage.error && isFinal && wrong.length === 0 && attempts.length > 0;
   return {
     link: link(),
     attempts,
@@ -508,6 +651,20 @@ function recordedTerms(attempt: number, terms: Terms, record: RunRecord): string
   return wrong.filter((text) => text !== false);
 }
 
+/** Charge, fee and refund of a settlement follow from prices, usage and escrow. */
+function arithmetic(attempt: number, terms: Terms, settled: Settlement, unit: Unit): string[] {
+  const { charge, fee, refund, usage } = settled;
+  const wrong = [
+    charged(terms.rates, usage) !== charge &&
+      `attempt ${attempt}: ${showAmount(charge, unit)} were charged, which prices times usage are not`,
+    charge + fee + refund !== terms.maxCharge + terms.runnerFee &&
+      `attempt ${attempt}: charge, fee and refund are not the escrow`,
+    (fee > terms.runnerFee || fee < 0n) &&
+      `attempt ${attempt}: a higher fee was taken than was agreed to`,
+  ];
+  return wrong.filter((text) => text !== false);
+}
+
 /** What the gateway leaves out of the attempts that the chain shows. */
 function leftOut({ claim, facts }: Case): string[] {
   const { attempts } = claim.run;
@@ -521,7 +678,12 @@ function leftOut({ claim, facts }: Case): string[] {
 }
 
 /** How an attempt ended; `isChain`: the receipts lead to the hash that the account holds. */
-function outcomeOf(facts: ChainFacts, found: AttemptFacts, isChain: boolean): AttemptProof {
+async function outcomeOf(
+  facts: ChainFacts,
+  found: AttemptFacts,
+  isChain: boolean,
+  usage: Units | undefined,
+): Promise<AttemptProof> {
   const { attempt, runId: id, record, finalized } = found;
   const base = { attempt, runId: id, charge: 0n, fee: 0n };
   if (finalized) {
@@ -533,8 +695,11 @@ function outcomeOf(facts: ChainFacts, found: AttemptFacts, isChain: boolean): At
   }
   const { lifecycle } = record;
   if (lifecycle.tag === "Finalized") {
-    // Whether the fee was taken is not known without the event; the search is called incomplete.
-    return { ...base, outcome: "settled", charge: lifecycle.values[0] };
+    const fee = await recordedFee(found, usage);
+    const [charge] = lifecycle.values;
+    return fee === undefined
+      ? { ...base, outcome: "feeUnknown", charge }
+      : { ...base, outcome: "settled", charge, fee };
   }
   if (lifecycle.tag === "Open") {
     return { ...base, outcome: facts.ledgerTime >= record.deadline ? "overdue" : "open" };
@@ -588,8 +753,8 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
   if (facts.oldestLedger <= 2) {
     const reason = unexplained(0n);
     if (reason) return no(reason);
-    // Whoever has every ledger has every settlement. The account's record counts them, so that a
-    // node that hides one contradicts itself.
+    // A node that has every ledger has every settlement. The account's record counts them, so that
+    // a node that hides one contradicts itself.
     const isWhole =
       count === 0n ? facts.attempts.every(({ finalized }) => !finalized) : hasAll === true;
     return isWhole
@@ -627,7 +792,7 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
     (number) => !found.has(number),
   );
   if (skipped !== undefined) {
-    return no(`nothing on chain tells of attempt ${skipped}, and a later one is there`);
+    return no(`attempt ${skipped} was not found on chain, but a later attempt was`);
   }
   if (!isChain && facts.account && facts.account.count > 0n) {
     return no("the account's newest receipts are not all at hand; try again");
@@ -635,26 +800,38 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
   return { error: undefined, how: " since the run was asked for", since: true };
 }
 
-/** Whether the receipts' texts lead to the hash that the account holds now. */
-const hasItsHash = async (facts: ChainFacts): Promise<boolean> =>
-  facts.account !== undefined && (await leads(facts, facts.account.hash));
+/** Whether the receipts end with the account's newest, and lead to the hash that it holds now. */
+async function hasItsHash(facts: ChainFacts): Promise<boolean> {
+  const { account, receipts } = facts;
+  if (!account) return false;
+  const isEnd = (receipts.at(-1)?.number ?? account.count) === account.count;
+  return isEnd && (await leads(facts, account.hash));
+}
 
-async function receiptLink({ claim, shown, terms, end }: Case): Promise<Link> {
+async function receiptLink(judged: Case): Promise<Link> {
+  const { claim, facts, own, shown, terms, end } = judged;
   const said: ShownReceipt | undefined = claim.run.receipt;
   if (!shown) return unknown("receipt", "the chain says nothing to compare with");
   if (end.kind !== "settled") {
-    return said
+    if (!said) return skipped("receipt", "there is none");
+    // Without its record, only a list of all receipts since its opening shows that it has none.
+    const isKnown = shown.record || ((await hasItsHash(facts)) && hadNoReceipt(facts, shown));
+    return isKnown
       ? broken("receipt", "the gateway shows a receipt, but the vault settled nothing")
-      : skipped("receipt", "there is none");
+      : unknown("receipt", "the attempt's record has ended, and no settlement of it is known");
   }
   if (!said) return skipped("receipt", "the gateway shows none, though the vault settled the run");
   const event = shown.finalized;
-  return unless("receipt", `${show(end.charge)} charged, as the vault says`, [
+  const fee = await feeOf(judged);
+  // The refund is what charge and fee leave of the escrow.
+  const left =
+    terms && fee !== undefined ? terms.maxCharge + terms.runnerFee - end.charge - fee : undefined;
+  const refund = event?.refund ?? left;
+  return unless("receipt", `${showAmount(end.charge, own.unit)} charged, as the vault says`, [
     differs("charge", end.charge, BigInt(said.actualCharge)),
-    event !== undefined &&
-      said.runnerFee !== undefined &&
-      differs("fee", event.fee, BigInt(said.runnerFee)),
-    event !== undefined && differs("refund", event.refund, BigInt(said.refund)),
+    // A receipt that names no fee says that none was taken.
+    fee !== undefined && differs("fee", fee, BigInt(said.runnerFee ?? 0)),
+    refund !== undefined && differs("refund", refund, BigInt(said.refund)),
     terms !== undefined && differs("developer", terms.developer, said.developer),
     differs("output hash", end.outputHash, said.outputHash),
     differs("run", shown.runId, said.runId),
@@ -664,29 +841,45 @@ async function receiptLink({ claim, shown, terms, end }: Case): Promise<Link> {
 async function accountLink({ facts, shown, end }: Case): Promise<Link> {
   if (end.kind === "returned")
     return skipped("account", "an attempt that charges nothing has no receipt");
-  if (!facts.account) return skipped("account", "the account's receipts are not at hand");
-  const event = shown?.finalized;
-  if (!event) return skipped("account", "the receipt's event is not at hand");
-  if (event.number > facts.account.count) {
+  const { account, receipts } = facts;
+  if (!account) return skipped("account", "the account's receipts are not at hand");
+  if (!(await isSound(facts)))
+    return broken("account", "the texts of the receipts have not the hashes that are named");
+  const last = receipts.at(-1) ?? { number: account.count, hash: facts.before };
+  // Of a list without receipts nothing is compared.
+  const isOther = last.number === account.count && last.hash !== account.hash;
+  if (receipts.length > 0 && (last.number > account.count || isOther)) {
     return broken(
       "account",
-      `the attempt is receipt ${event.number}, but the account has only ${facts.account.count}`,
+      `the vault counts ${account.count} receipts with running hash ${account.hash}, the list ends at ${last.number} with ${last.hash}`,
     );
   }
-  const newest = facts.receipts.find(({ number }) => number === event.number);
-  if (!newest) {
-    if (event.number === facts.account.count) {
-      return unless(
-        "account",
-        `receipt ${event.number}, the account's newest, has its running hash`,
-        [differs("running hash", facts.account.hash, event.hash)],
-      );
-    }
+  const event = shown?.finalized;
+  if (!event) return skipped("account", "the receipt's event is not at hand");
+  if (event.number > account.count) {
+    return broken(
+      "account",
+      `the attempt is receipt ${event.number}, but the account has only ${account.count}`,
+    );
+  }
+  // The hash of the newest receipt is the account's own: no list is needed to check it.
+  if (event.number === account.count) {
+    return unless(
+      "account",
+      `receipt ${event.number}, the account's newest, has its running hash`,
+      [differs("running hash", account.hash, event.hash)],
+    );
+  }
+  if (last.number < account.count) {
+    return skipped("account", `receipts ${last.number + 1n} to ${account.count} are not at hand`);
+  }
+  const own = receipts.find(({ number }) => number === event.number);
+  if (!own) {
     return skipped("account", "receipts between this one and the account's newest are not at hand");
   }
-  return (await hasItsHash(facts))
-    ? ok("account", `receipt ${event.number} is in the account's running hash`)
-    : broken("account", "the account's running hash does not follow from its receipts");
+  return unless("account", `receipt ${event.number} is in the account's running hash`, [
+    differs("hash of the receipt", own.hash, event.hash),
+  ]);
 }
 
 async function requestLink(judged: Case): Promise<Link> {
@@ -731,18 +924,21 @@ async function isFailureRecord({ claim, end }: Case): Promise<boolean> {
 }
 
 function failureLinks({ end }: Case): Link[] {
-  const seal =
-    end.kind === "settled"
-      ? ok(
-          "seal",
-          `output hash ${end.outputHash} is the digest of the failure that the gateway describes`,
-        )
-      : skipped("seal", "the escrow went back without a settlement");
   const rest = ["usage", "statement", "times", "manifest", "files", "module", "gates"] as const;
-  return [seal, ...rest.map((name) => skipped(name, "the run was never executed"))];
+  if (end.kind === "settled") {
+    const detail = `output hash ${end.outputHash} is the digest of the failure that the gateway describes`;
+    return [ok("seal", detail), ...rest.map((name) => skipped(name, "the run was never executed"))];
+  }
+  // Whether an attempt was executed that was then given up, nothing here says.
+  const why = "the escrow went back, so that no charge commits to files, and none are at hand";
+  return [
+    skipped("seal", "the escrow went back without a settlement"),
+    ...rest.map((name) => skipped(name, why)),
+  ];
 }
 
-async function usageLink({ shown, stated, end }: Case): Promise<Link> {
+async function usageLink(judged: Case): Promise<Link> {
+  const { shown, stated, end } = judged;
   if (!stated) return unknown("usage", "there is no verified statement to compare with");
   const { llm_in, llm_out, http_calls, runtime_ms } = stated.execution.usage;
   const usage = exact(stated.execution.usage);
@@ -751,12 +947,11 @@ async function usageLink({ shown, stated, end }: Case): Promise<Link> {
   const isSettled = async () => {
     if (shown?.finalized) return sameUnits(shown.finalized.usage, usage);
     if (lifecycle?.tag !== "Finalized") return undefined;
-    const meters = METERS.map((meter) => usage[meter]);
     const settlement = hex(lifecycle.values[2]);
-    const forms = [true, false].map((signed) =>
-      settlementHash(shown!.record!.opened_by, meters, signed),
+    const forms = [shown!.record!.opened_by, ...shown!.runners].flatMap((settler) =>
+      [true, false].map((signed) => settlementOf(settler, usage, signed)),
     );
-    // Another listed runner may have settled it, which the digest does not tell.
+    // A runner may have settled it that the agent does not list any more.
     return (await Promise.all(forms)).includes(settlement) ? true : undefined;
   };
   if (end.kind === "returned") {
@@ -764,10 +959,9 @@ async function usageLink({ shown, stated, end }: Case): Promise<Link> {
   }
   const fits = await isSettled();
   if (fits === undefined) {
-    const isOpen = lifecycle?.tag !== "Finalized";
     return unknown(
       "usage",
-      isOpen ? "the run is not settled" : "what was settled is not known any more",
+      end.kind === "settled" ? "what was settled is not known any more" : unsettled(judged),
     );
   }
   return fits
@@ -794,8 +988,7 @@ async function callsLink({ stated, claim }: Case): Promise<Link[]> {
     const bodies = kept && (await compareBodies(kept, calls));
     return [ok("calls", describe(egress, bodies))];
   } catch (error) {
-    const state = error instanceof CannotTell ? unknown : broken;
-    return [state("calls", message(error))];
+    return [broken("calls", message(error))];
   }
 }
 
@@ -820,22 +1013,15 @@ function describe(egress: Egress, bodies: number | undefined): string {
   return parts.join("; ");
 }
 
-async function statementLink({
-  claim,
-  facts,
-  shown,
-  terms,
-  end,
-  stated,
-  statedError,
-}: Case): Promise<Link> {
+async function statementLink(judged: Case): Promise<Link> {
+  const { claim, facts, shown, terms, stated, statedError } = judged;
   if (!terms) return unknown("statement", "without terms no accepted key is known");
   if (!stated) {
-    if (statedError instanceof CannotTell) return unknown("statement", statedError.message);
     if (statedError !== undefined) return broken("statement", message(statedError));
-    return end.kind === "open"
-      ? unknown("statement", "the run has not ended, and there is none yet")
-      : broken("statement", "the bundle has no execution statement");
+    const why = absent(judged);
+    return why === undefined
+      ? broken("statement", "the bundle has no execution statement")
+      : unknown("statement", why);
   }
   const { execution, signer } = stated;
   const input = claim.input && (await digest(utf8(canonical(claim.input.value))));
@@ -880,38 +1066,66 @@ function below(files: Map<string, Bytes>, folder: string): Map<string, Bytes> {
   return new Map(found.map(([path, bytes]) => [path.slice(folder.length), bytes]));
 }
 
-const isRecord = (path: string) => /^_records\/[1-9]\d*\.json$/.test(path);
+/** A document of the pack, or why it is none. */
+type Part<T> = { bytes: Bytes | undefined; read: T | undefined; error: string | undefined };
 
-async function packLinks(judged: Case): Promise<Link[]> {
-  const { claim, end } = judged;
-  const names = ["seal", "manifest", "files", "module"] as const;
-  const pack = below(claim.files, "pack/");
-  if (pack.size === 0) {
-    return names.map((name) =>
-      end.kind === "open"
-        ? unknown(name, "the run has not ended, and nothing is sealed yet")
-        : broken(name, "the bundle has no pack"),
-    );
+async function partOf<T>(
+  name: string,
+  bytes: Bytes | undefined,
+  read: (bytes: Bytes) => T | Promise<T>,
+): Promise<Part<T>> {
+  if (!bytes) return { bytes, read: undefined, error: `the pack has no ${name}` };
+  try {
+    return { bytes, read: await read(bytes), error: undefined };
+  } catch (error) {
+    return { bytes, read: undefined, error: `the ${name} is not one: ${message(error)}` };
   }
-  const sealBytes = pack.get("_SEALED.json");
-  const manifestBytes = pack.get("_oracle_pack_manifest.json");
-  const manifest = await manifestLink(judged, sealBytes, manifestBytes);
-  return [
-    await sealLink(judged, sealBytes),
-    manifest.link,
-    await filesLink(judged, manifest.tree, manifest.shards, pack),
-    await moduleLink(judged),
-  ];
 }
 
-async function sealLink({ end }: Case, bytes: Bytes | undefined): Promise<Link> {
+interface Pack {
+  links: Link[];
+  seal: Part<Seal> | undefined;
+  manifest: Part<{ manifest: Manifest; tree: Tree }> | undefined;
+  /** What a tombstone among the pack's records says. */
+  says: string | undefined;
+}
+
+async function packLinks(judged: Case): Promise<Pack> {
+  const pack = below(judged.claim.files, "pack/");
+  if (pack.size === 0) {
+    const names = ["seal", "manifest", "files"] as const;
+    const why = absent(judged);
+    const links = names.map((name) =>
+      why === undefined ? broken(name, "the bundle has no pack") : unknown(name, why),
+    );
+    links.push(await moduleLink(judged));
+    return { links, seal: undefined, manifest: undefined, says: undefined };
+  }
+  const seal = await partOf("seal", pack.get("_SEALED.json"), readSeal);
+  const manifest = await partOf("manifest", pack.get("_oracle_pack_manifest.json"), readManifest);
+  const sealed = seal.read && {
+    pack: seal.read.oracle_pack_id,
+    digest: await digest(seal.bytes!),
+  };
+  const log = await readLog(pack, sealed);
+  const links = [
+    await sealLink(judged, seal.bytes),
+    await manifestLink(judged, seal, manifest),
+    await filesLink(judged, manifest.read, pack, log.wrong),
+    await moduleLink(judged),
+  ];
+  return { links, seal, manifest, says: tombstoneText(log) };
+}
+
+async function sealLink(judged: Case, bytes: Bytes | undefined): Promise<Link> {
+  const { end } = judged;
   // Nothing was charged, so there is nothing that the files have to answer for.
   if (end.kind === "returned") {
     const why = "the escrow went back without a settlement, so the chain holds no output hash";
     return skipped("seal", why);
   }
   if (end.kind !== "settled")
-    return unknown("seal", "the run is not settled, so the chain holds no output hash");
+    return unknown("seal", `${unsettled(judged)}, so that the chain holds no output hash`);
   if (!bytes) return broken("seal", "the pack has no seal");
   const found = await digest(bytes);
   return found === end.outputHash
@@ -922,49 +1136,69 @@ async function sealLink({ end }: Case, bytes: Bytes | undefined): Promise<Link> 
       );
 }
 
+/** The seal names the manifest, the manifest its pack id, and both this run. */
 async function manifestLink(
   { claim, facts, terms, stated }: Case,
-  sealBytes: Bytes | undefined,
-  bytes: Bytes | undefined,
-): Promise<{ link: Link; tree: Tree | undefined; shards?: Shards | undefined }> {
-  if (!sealBytes || !bytes)
-    return { link: broken("manifest", "the pack has no seal or no manifest"), tree: undefined };
-  try {
-    const seal = document<Seal>(sealBytes, "the seal");
-    const { manifest, tree } = await readManifest(bytes);
+  sealPart: Part<Seal>,
+  manifestPart: Part<{ manifest: Manifest; tree: Tree }>,
+): Promise<Link> {
+  const wrong: (string | undefined | false)[] = [sealPart.error, manifestPart.error];
+  const seal = sealPart.read;
+  const manifest = manifestPart.read?.manifest;
+  const execution = stated?.execution;
+  if (seal && manifestPart.bytes) {
+    const found = await digest(manifestPart.bytes);
+    wrong.push(differs("manifest digest", seal.manifest_digest, found));
+  }
+  if (seal && manifest) {
+    wrong.push(differs("pack id in the seal", manifest.oracle_pack_id, seal.oracle_pack_id));
+  }
+  if (manifest) {
     const world = manifest.world_key;
-    const execution = stated?.execution;
-    const isPassed = execution?.verdict === "PASS";
-    const link = unless("manifest", `pack ${manifest.oracle_pack_id}, named by the seal`, [
-      differs("manifest digest", seal.manifest_digest, await digest(bytes)),
-      differs("pack id in the seal", manifest.oracle_pack_id, seal.oracle_pack_id),
+    wrong.push(
       differs("pack id", await packId(manifest), manifest.oracle_pack_id),
       differs("run", facts.run.replaceAll("-", ""), manifest.run_id),
       differs("attempt", claim.run.attempt, manifest.attempt),
       terms !== undefined && differs("module", terms.manifestHash, world.manifest_fingerprint),
-      execution !== undefined && differs("input", execution.input_digest, world.parameter_hash),
-      execution !== undefined && differs("seed", execution.seed, world.seed),
-      execution !== undefined && differs("workflow", execution.workflow_id, world.scenario_id),
-      execution !== undefined &&
-        isPassed !== (seal.seal_status === "SEALED_OK") &&
-        `the seal is ${seal.seal_status}, which the statement does not say`,
-    ]);
-    return { link, tree, shards: manifest.shards };
-  } catch (error) {
-    return { link: broken("manifest", message(error)), tree: undefined };
+    );
+    if (execution) {
+      wrong.push(
+        differs("input", execution.input_digest, world.parameter_hash),
+        differs("seed", execution.seed, world.seed),
+        differs("workflow", execution.workflow_id, world.scenario_id),
+      );
+    }
   }
+  if (seal && execution) {
+    const isPassed = execution.verdict === "PASS";
+    wrong.push(
+      isPassed !== (seal.seal_status === "SEALED_OK") &&
+        `the seal is ${seal.seal_status}, which the statement does not say`,
+    );
+  }
+  return unless("manifest", `pack ${manifest?.oracle_pack_id}, named by the seal`, wrong);
 }
 
 async function filesLink(
   { stated }: Case,
-  tree: Tree | undefined,
-  shards: Shards | undefined,
+  read: { manifest: Manifest; tree: Tree } | undefined,
   pack: Map<string, Bytes>,
+  records: string | undefined,
 ): Promise<Link> {
-  if (!tree) return broken("files", "without a manifest nothing says what was sealed");
-  const own = new Set(["_SEALED.json", "_oracle_pack_manifest.json"]);
-  const files = new Map([...pack].filter(([path]) => !own.has(path) && !isRecord(path)));
-  const wrong: (string | false)[] = await compareFiles(tree, files, shards);
+  if (!read) return broken("files", "without a manifest nothing says what was sealed");
+  const { tree } = read;
+  const isOwn = (path: string) =>
+    path === "_SEALED.json" ||
+    path === "_oracle_pack_manifest.json" ||
+    isRecord(path) ||
+    isUnfinishedRecord(path);
+  const files = new Map([...pack].filter(([path]) => !isOwn(path)));
+  const wrong: (string | false | undefined)[] = await compareFiles(
+    tree,
+    files,
+    read.manifest.shards,
+  );
+  wrong.push(records);
   const named = new Map(tree.files.map((sealed) => [sealed.path, sealed]));
   wrong.push(!named.has("_execution.dsse") && "_execution.dsse is not among the sealed files");
   if (stated) {
@@ -985,39 +1219,31 @@ async function filesLink(
   );
 }
 
-async function moduleLink({ claim, terms }: Case): Promise<Link> {
+async function moduleLink(judged: Case): Promise<Link> {
+  const { claim, terms } = judged;
   if (!terms) return unknown("module", "no terms are known");
+  const files = below(claim.files, "module/tree/");
+  if (files.size === 0) {
+    const why = absent(judged);
+    return why === undefined
+      ? broken("module", "the bundle has no module")
+      : unknown("module", why);
+  }
   const listed = claim.files.get("module/_tree.json");
-  if (!listed) return broken("module", "the bundle has no module");
+  if (!listed) return broken("module", "the module's _tree.json is not there");
   try {
-    const tree = await readTree(parse(listed));
+    const tree = await readTree(parse(listed), MODULE_LIMITS);
     return unless("module", `tree ${terms.manifestHash}, as the rate card pins`, [
       differs("tree", terms.manifestHash, tree.digest),
-      ...(await compareFiles(tree, below(claim.files, "module/tree/"))),
+      ...(await compareFiles(tree, files)),
     ]);
   } catch (error) {
     return broken("module", message(error));
   }
 }
 
-interface View {
-  run_id: string;
-  pins: Record<string, unknown>;
-  locators: { output_id: string }[];
-  gate_receipts: {
-    gate_id: string;
-    status: string;
-    scope?: Record<string, unknown>;
-    digest?: { algo: string; hex: string };
-  }[];
-  instance_receipts?: { output_id: string }[];
-  policy_rev: unknown;
-  bundle_hash: string;
-  oracle_pack_ref?: { seal_digest: string };
-}
-
-async function gatesLink(judged: Case): Promise<Link> {
-  const { stated, terms, claim } = judged;
+async function gatesLink(judged: Case, pack: Pack): Promise<Link> {
+  const { stated, terms, claim, facts } = judged;
   if (!stated || !terms) return unknown("gates", "there is no verified statement to compare with");
   const envelope = file(judged, "pack/_shipping.dsse");
   if (!envelope) return broken("gates", "the pack has no _shipping.dsse");
@@ -1025,20 +1251,31 @@ async function gatesLink(judged: Case): Promise<Link> {
     const { payload } = await open(envelope, terms.attesters);
     const shipping = readShipping(payload);
     const { execution } = stated;
+    const bytes = claim.files.get("facts/run_facts_view.json");
     const wrong = [
       differs("the shipping verdict's module", execution.module_digest, shipping.module_digest),
       differs("the shipping verdict", "PASS", shipping.verdict),
     ];
     if (execution.verdict !== "PASS") {
+      // A view lets outputs through, and a run that did not pass has none.
+      if (bytes) wrong.push(`this run is ${execution.verdict}, and a facts view is there`);
       return unless(
         "gates",
         `the module might ship, but this run is ${execution.verdict} and left nothing`,
         wrong,
       );
     }
-    const bytes = claim.files.get("facts/run_facts_view.json");
     if (!bytes) return broken("gates", "the bundle has no facts view");
-    wrong.push(...(await viewMistakes(judged, parse(bytes) as View, await digest(envelope))));
+    const sealBytes = pack.seal?.bytes;
+    const sealed = {
+      run: facts.run.replaceAll("-", ""),
+      execution,
+      digests: { execution: stated.digest, shipping: await digest(envelope) },
+      pack: pack.seal?.read?.oracle_pack_id,
+      seal: sealBytes && (await digest(sealBytes)),
+      manifest: pack.manifest?.read?.manifest,
+    };
+    wrong.push(...(await mistakesOf(readView(bytes), sealed)));
     const detail = `shipping PASS of ${shipping.module_id} ${shipping.module_version}, execution PASS of this run`;
     return unless("gates", detail, wrong);
   } catch (error) {
@@ -1046,73 +1283,15 @@ async function gatesLink(judged: Case): Promise<Link> {
   }
 }
 
-async function viewMistakes({ facts, stated, claim }: Case, view: View, shipping: string) {
-  const execution = stated!.execution;
-  const { pins } = view;
-  const key = facts.run.replaceAll("-", "");
-  const seal = claim.files.get("pack/_SEALED.json");
-  const gate = (id: string, sha256: string): string | false => {
-    const all = view.gate_receipts.filter((receipt) => receipt.gate_id === id);
-    const found = all.find(({ digest: named }) => named?.algo === "sha256" && named.hex === sha256);
-    const scope = found?.scope ?? {};
-    const isInScope =
-      found !== undefined &&
-      scope.manifest_fingerprint === pins.manifest_fingerprint &&
-      [undefined, pins.parameter_hash].includes(scope.parameter_hash) &&
-      [undefined, view.run_id].includes(scope.run_id as string | undefined);
-    const isPassed = all.every(({ status }) => status === "PASS");
-    return (
-      !(isInScope && isPassed) && `the facts view has no PASS of ${id} in scope for this statement`
-    );
-  };
-  return [
-    (view.run_id !== key || pins.run_id !== key) && "the facts view is of another run",
-    differs("the facts view's module", execution.module_digest, pins.manifest_fingerprint),
-    differs("the facts view's input", execution.input_digest, pins.parameter_hash),
-    differs("the facts view's seed", execution.seed, pins.seed),
-    !(await hasItsBundleHash(view)) && "the facts view's bundle hash does not follow from it",
-    (!seal || view.oracle_pack_ref?.seal_digest !== (await digest(seal))) &&
-      "the facts view pins another seal",
-    gate("gate.lumio.execution", stated!.digest),
-    gate("gate.lumio.shipping", shipping),
-  ];
-}
-
-/** The digest over what a view lets through and why, in either spelling of no instance receipts. */
-async function hasItsBundleHash(view: View): Promise<boolean> {
-  const by =
-    <T>(of: (item: T) => string) =>
-    (a: T, b: T) =>
-      of(a) < of(b) ? -1 : of(a) > of(b) ? 1 : 0;
-  const bundle = {
-    locators: view.locators.toSorted(by(({ output_id }) => output_id)),
-    receipts: view.gate_receipts.toSorted(by(({ gate_id }) => gate_id)),
-    policy_rev: view.policy_rev,
-  };
-  const instances = view.instance_receipts?.toSorted(by(({ output_id }) => output_id));
-  const forms = instances
-    ? [{ ...bundle, instance_receipts: instances }]
-    : [bundle, { ...bundle, instance_receipts: [] }];
-  const digests = forms.map((form) => {
-    const ascii = canonical(form).replace(
-      /[^\0-\x7f]/g,
-      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    );
-    return digest(utf8(ascii));
-  });
-  return (await Promise.all(digests)).includes(view.bundle_hash);
-}
-
-function conclude(judged: Case, links: Link[], found: Attempts): Proof {
-  const { terms, claim, end, stated, shown } = judged;
+function conclude(judged: Case, links: Link[], found: Attempts): Omit<Proof, "tombstone"> {
+  const { terms, claim, own, end, stated, shown } = judged;
   const any = (state: State) => links.some((link) => link.state === state);
   const verdict = any("broken") ? "broken" : any("unknown") ? "unknown" : "proven";
   const over =
     found.attempts.length === 1 ? "in its one attempt" : `over ${found.attempts.length} attempts`;
-  const cost = found.total === 0n ? "nothing" : show(found.total);
-  const proven = [
-    `The run cost ${terms?.user ?? shown?.record?.user ?? claim.run.user} ${cost}, ${over}.`,
-  ];
+  const cost = found.total === 0n ? "nothing" : showAmount(found.total, own.unit);
+  const whole = `The run cost ${terms?.user ?? shown?.record?.user ?? claim.run.user} ${cost}, ${over}.`;
+  const proven = [whole];
   const attempt = `Attempt ${claim.run.attempt}:`;
   if (end.kind === "returned") {
     proven.push(`${attempt} the whole escrow went back to the user.`);
@@ -1124,7 +1303,7 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
         ? "output files and module are byte for byte what the charge commits to."
         : `it ended with ${stated.execution.verdict} (${stated.execution.code}) and has no outputs.`;
     proven.push(
-      `${attempt} ${show(end.charge)} for ${used}, at prices pinned before the run; ${rest}`,
+      `${attempt} ${showAmount(end.charge, own.unit)} for ${used}, at prices pinned before the run; ${rest}`,
     );
   } else if (end.kind === "settled") {
     proven.push(`${attempt} it was never executed; its failure is committed to on chain.`);
@@ -1159,7 +1338,12 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
     "whether the module, executed again, leaves the same bytes (lumio verify --rerun)",
   );
   const atLeast =
-    found.isComplete || found.attempts.length === 0 ? undefined : `at least ${show(found.total)}`;
+    found.isComplete || found.attempts.length === 0
+      ? undefined
+      : `at least ${showAmount(found.total, own.unit)}`;
+  // What was bought may be unknown beside it.
+  const holds = (name: Name) => links.some(({ link, state }) => link === name && state === "ok");
+  const isCostKnown = found.isComplete && holds("vault") && holds("charge") && holds("attempts");
   return {
     verdict,
     links,
@@ -1167,8 +1351,10 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
     total: found.total,
     // Nothing is said to be proven unless every link was looked at and holds.
     proven: verdict === "proven" ? proven : [],
+    cost: isCostKnown ? whole : undefined,
     atLeast,
     restsOn,
     notLookedAt,
+    unit: own.unit,
   };
 }

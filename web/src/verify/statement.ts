@@ -115,6 +115,8 @@ function demand(rules: [boolean, string][]): void {
   if (broken) throw new Error(`the statement contradicts itself: ${broken[1]}`);
 }
 
+const isAbsent = (member: unknown) => member === undefined || member === null;
+
 const isZero = (usage: Units) => METERS.every((meter) => BigInt(usage[meter]) === 0n);
 
 const isSorted = (names: string[]) =>
@@ -182,7 +184,7 @@ export async function readExecution(payload: Bytes): Promise<Execution> {
     demand([
       [found.exit.kind === "code" && found.exit.value === 0, "PASS needs exit code 0"],
       [hasOutputs, "PASS needs an output"],
-      [code === undefined, "PASS has no code"],
+      [isAbsent(code), "PASS has no code"],
       [found.guard.tier === "full", "PASS needs the full guard"],
       [chargesItsCalls(found), "the charged calls are not those it made"],
     ]);
@@ -190,7 +192,7 @@ export async function readExecution(payload: Bytes): Promise<Execution> {
     // What a service did is charged also when the module then fails; time is not.
     const isFree = BigInt(usage.runtime_ms) === 0n;
     demand([
-      [code !== undefined, "FAIL needs a code"],
+      [!isAbsent(code), "FAIL needs a code"],
       [code !== "E_GUARD_INCOMPLETE", "FAIL is not the guard's fault"],
       [!hasOutputs, "FAIL has no outputs"],
       [
@@ -225,7 +227,7 @@ export function readShipping(payload: Bytes): Shipping {
   ]);
   if (verdict === "PASS") {
     demand([
-      [code === undefined, "PASS has no code"],
+      [isAbsent(code), "PASS has no code"],
       [
         oracle.passed >= 1 && oracle.passed === oracle.cases,
         "PASS needs every oracle case to pass",
@@ -263,7 +265,7 @@ async function settlesItself(execution: Execution): Promise<boolean> {
   const { settlement, vault_run_id, module_digest, input_digest, seed, workflow_id, usage } =
     execution;
   if (!settlement) return true;
-  if (vault_run_id === undefined) return false;
+  if (isAbsent(vault_run_id)) return false;
   const request = await requestHash({ input_digest, module_digest, seed, workflow_id });
   const exact = {
     llm_in: BigInt(usage.llm_in),
@@ -271,7 +273,7 @@ async function settlesItself(execution: Execution): Promise<boolean> {
     http_calls: BigInt(usage.http_calls),
     runtime_ms: BigInt(usage.runtime_ms),
   };
-  const message = await settlementMessage(vault_run_id, module_digest, request, exact);
+  const message = await settlementMessage(vault_run_id!, module_digest, request, exact);
   return isSigned(unhex(settlement.attester), unhex(settlement.signature), message);
 }
 

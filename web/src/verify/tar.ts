@@ -8,7 +8,19 @@ const BLOCK = 512;
 const MOST_BYTES = 512 * 1024 * 1024;
 const MOST_FILES = 20_000;
 
-const PARTS = /^(?:run\.json$|pack\/|module\/|facts\/|chain\/)/;
+/** What a gateway said of a tombstone in place of a pack's files, as the command line keeps it. */
+export const TOMBSTONE_FILE = "tombstone.txt";
+/** The single files that a bundle may hold. Anything else was put there by somebody else. */
+const FILES = [
+  "run.json",
+  TOMBSTONE_FILE,
+  "chain/facts.json",
+  "chain/facts.dsse",
+  "facts/run_facts_view.json",
+  "module/_tree.json",
+];
+/** The folders whose files are compared, each with the pack's manifest or the module's tree. */
+const TREES = ["pack/", "module/tree/"];
 
 /** The files by their paths. Throws for anything that no bundle holds. */
 export function unpack(archive: Uint8Array): Map<string, Bytes> {
@@ -30,13 +42,19 @@ export function unpack(archive: Uint8Array): Map<string, Bytes> {
       longName = field(content);
       continue;
     }
+    if (kind === "5") {
+      // Folders exist through their files.
+      longName = undefined;
+      continue;
+    }
     if (kind !== "0" && kind !== "\0")
       throw new Error("the bundle holds something that is no file");
-    const path = longName ?? nameOf(header);
+    const path = (longName ?? nameOf(header)).replace(/^(?:\.\/)+/, "");
     longName = undefined;
-    const isPlain =
-      PARTS.test(path) && !path.split("/").some((step) => ["", ".", ".."].includes(step));
-    if (!isPlain) throw new Error(`the bundle holds ${JSON.stringify(path)}, which no bundle does`);
+    const isPlain = !path.split("/").some((step) => ["", ".", ".."].includes(step));
+    const isPart = FILES.includes(path) || TREES.some((tree) => path.startsWith(tree));
+    if (!isPlain || !isPart)
+      throw new Error(`the bundle holds ${JSON.stringify(path)}, which belongs to no bundle`);
     if (files.has(path)) throw new Error(`the bundle holds ${JSON.stringify(path)} twice`);
     files.set(path, content);
     if (files.size > MOST_FILES) throw new Error("the bundle holds too many files");
