@@ -2,23 +2,30 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use stellar::amount::{Amount, Unit};
 use stellar::registry::Registry;
 use stellar::rpc::Applied;
 use stellar::tx::{self, PrepareRequest};
-use stellar::vault::Vault;
-use stellar::{Address, Call, Keypair, Network, Rpc};
+use stellar::vault::{Config, Vault};
+use stellar::{Address, Call, Keypair, Network, Rpc, token};
+use tokio::sync::OnceCell;
+use wire::Rates;
 
 use crate::config::{Folder, Networks};
 use crate::error::{CliError, Result};
 use crate::gateway::TIMEOUT;
 use crate::keys::Keys;
 use crate::output::{Format, Steps};
+use crate::parse::Prices;
 
 /// How long a transaction of the command line may take to be applied, in seconds of ledger time.
 const PATIENCE: u64 = 120;
 /// What a call may cost without `--max-fee`, in stroops.
 const CALL_FEE: i128 = 20 * stellar::amount::STROOPS;
+/// How long the node is asked for the vault's token where amounts can be shown without it.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Options of every command. `lumio --help` shows them once, so that no other page repeats them;
 /// and none is in the usage line of a command, where the environment has usually given it already.
@@ -63,7 +70,7 @@ pub struct Settings {
         long,
         global = true,
         value_name = "AMOUNT",
-        value_parser = crate::parse::amount,
+        value_parser = crate::parse::fee,
         hide = true
     )]
     pub max_fee: Option<i128>,
@@ -108,6 +115,7 @@ pub struct Context {
     gateway_url: String,
     settings: Settings,
     http: OnceLock<reqwest::Client>,
+    unit: OnceCell<Unit>,
 }
 
 impl Context {
@@ -154,6 +162,7 @@ impl Context {
             gateway_url,
             settings,
             http: OnceLock::new(),
+            unit: OnceCell::new(),
         })
     }
 
@@ -224,6 +233,85 @@ impl Context {
             stellar::local::registry_id()?,
         )
         .map(Registry)
+    }
+
+    /// What the vault was set up with.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Usage`] when there is no vault, else those of [`Vault::read_config`].
+    pub async fn vault_config(&self) -> Result<Config> {
+        let vault = self.vault()?;
+        vault.read_config(&self.rpc).await?.ok_or_else(|| {
+            CliError::usage(format!(
+                "there is no vault {} on this network; deploy it with: lumio deploy, or set \
+                 LUMIO_VAULT_ID",
+                vault.0
+            ))
+        })
+    }
+
+    /// How amounts of the vault's token are written.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::vault_config`] and [`token::unit`].
+    pub async fn unit(&self) -> Result<&Unit> {
+        self.unit.get_or_try_init(|| self.read_unit()).await
+    }
+
+    async fn read_unit(&self) -> Result<Unit> {
+        let token = self.vault_config().await?.token;
+        Ok(token::unit(&self.rpc, &self.network, token).await?)
+    }
+
+    /// How amounts are shown: as [`Context::unit`] has it, and in stroops alone where the token
+    /// cannot be asked.
+    pub async fn shown_unit(&self) -> Unit {
+        match tokio::time::timeout(TOKEN_PATIENCE, self.unit()).await {
+            Ok(Ok(unit)) => unit.clone(),
+            Ok(Err(_)) | Err(_) => Unit::default(),
+        }
+    }
+
+    /// An amount of the vault's token in stroops.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Usage`] when the token has no such amount; of whole tokens also those of
+    /// [`Context::unit`].
+    pub async fn stroops(&self, amount: &Amount) -> Result<i128> {
+        if let Some(stroops) = amount.in_stroops() {
+            return Ok(stroops);
+        }
+        let unit = self.unit().await?;
+        unit.stroops(amount).map_err(|error| CliError::usage(error.to_string()))
+    }
+
+    /// As [`Context::stroops`]; `otherwise` where no amount was given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::stroops`].
+    pub async fn stroops_or(&self, amount: Option<&Amount>, otherwise: i128) -> Result<i128> {
+        match amount {
+            Some(amount) => self.stroops(amount).await,
+            None => Ok(otherwise),
+        }
+    }
+
+    /// Prices in stroops.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::stroops`].
+    pub async fn rates(&self, prices: &Prices) -> Result<Rates> {
+        Ok(Rates {
+            llm_in: self.stroops(&prices.llm_in).await?,
+            llm_out: self.stroops(&prices.llm_out).await?,
+            http_calls: self.stroops(&prices.http_calls).await?,
+            runtime_ms: self.stroops(&prices.runtime_ms).await?,
+        })
     }
 
     /// Fails unless the RPC answers and is on the configured network.
@@ -303,8 +391,8 @@ pub fn require_http(setting: &str, url: &str) -> Result<()> {
     if is_http {
         return Ok(());
     }
-    let shown = without_credentials(url);
-    Err(CliError::usage(format!("{setting}: '{shown}': expected http(s)://host[:port]")))
+    // What is no such address may have a credential anywhere, so it is not repeated (R9).
+    Err(CliError::usage(format!("{setting}: expected http(s)://host[:port]")))
 }
 
 /// Fails unless `token`, which `setting` says, can be sent in a header. It is not repeated (R9).
@@ -317,8 +405,7 @@ pub fn require_token(setting: &str, token: &str) -> Result<()> {
         return Ok(());
     }
     Err(CliError::usage(format!(
-        "{setting}: the token holds a character that no token has, such as a space or the end of a \
-         line"
+        "{setting}: expected a token of printable ASCII characters, without spaces or line breaks"
     )))
 }
 
@@ -342,7 +429,18 @@ mod tests {
         for url in ["http://localhost:4000", "https://user:password@gate.example/x"] {
             require_http("--x", url).unwrap();
         }
-        for url in ["ftp://user:password@x", "http://", "localhost:4000", "data:x", "", "/x"] {
+        for url in [
+            "ftp://user:password@x",
+            "user:password@x",
+            "//user:password@x",
+            "wss://x/v2/password",
+            "http://user:password@",
+            "http://",
+            "localhost:4000",
+            "data:x",
+            "",
+            "/x",
+        ] {
             let error = require_http("--x (X)", url).unwrap_err();
             assert_eq!(error.exit_code(), 3);
             let error = error.to_string();

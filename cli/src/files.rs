@@ -21,7 +21,7 @@ pub const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 pub const NO_WAIT: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// Opens a file to read it. It has to be a regular one, or a pipe that this process was given open,
-/// such as that of a process substitution: nothing else has an end that comes by itself.
+/// such as that of a process substitution: nothing else is certain to end.
 ///
 /// # Errors
 ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use wire::Problem;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
@@ -96,9 +97,21 @@ impl<'a> Gateway<'a> {
     ///
     /// As [`Gateway::get`]; also when it is larger than 4 GiB or cannot be written.
     pub async fn download(&self, path: &str, into: &Path) -> Result<()> {
+        self.fetch(path, into).await?.map_err(|refusal| refusal.error())
+    }
+
+    /// As [`Gateway::download`], where a refusal is an answer that is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::download`], but for refusals.
+    pub async fn fetch(&self, path: &str, into: &Path) -> Result<std::result::Result<(), Refusal>> {
         use std::io::Write as _;
-        let mut answer =
-            self.send(self.request(Method::GET, path)?.timeout(BUNDLE_TIMEOUT)).await?;
+        let answer = self.ask(self.request(Method::GET, path)?.timeout(BUNDLE_TIMEOUT)).await?;
+        let mut answer = match or_refusal(answer).await {
+            Ok(answer) => answer,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let unwritable = |error: std::io::Error| {
             CliError::unknown(&format!("cannot write {}", into.display()), error)
         };
@@ -113,7 +126,8 @@ impl<'a> Gateway<'a> {
             }
             file.write_all(&chunk).map_err(unwritable)?;
         }
-        file.flush().map_err(unwritable)
+        file.flush().map_err(unwritable)?;
+        Ok(Ok(()))
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
@@ -123,14 +137,19 @@ impl<'a> Gateway<'a> {
     /// Sends a request with a token, if there is one, and once more with a fresh token if the
     /// gateway finds the first too old: its clock is the one that counts.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        checked(self.ask(request).await?).await
+    }
+
+    /// As [`Gateway::send`]; a refusal is an answer too.
+    async fn ask(&self, request: RequestBuilder) -> Result<Response> {
         // None for a body that can be sent only once.
         let again = request.try_clone();
         if let Some(token) = &self.context.settings().gateway_token {
-            return accepted(request.bearer_auth(token)).await;
+            return request.bearer_auth(token).send().await.map_err(unreachable);
         }
         let Some((account, token)) = session::bearer(self.context, self.account.as_deref()).await?
         else {
-            return accepted(request).await;
+            return request.send().await.map_err(unreachable);
         };
         // Before the token is sent anywhere.
         session::require_private(self.context, &url(self.context, "")?)?;
@@ -138,9 +157,9 @@ impl<'a> Gateway<'a> {
         match again {
             Some(again) if answer.status() == StatusCode::UNAUTHORIZED => {
                 let token = session::refreshed(self.context, &account, &token).await?;
-                accepted(again.bearer_auth(token)).await
+                again.bearer_auth(token).send().await.map_err(unreachable)
             }
-            _ => checked(answer).await,
+            _ => Ok(answer),
         }
     }
 }
@@ -151,22 +170,57 @@ async fn accepted(request: RequestBuilder) -> Result<Response> {
 }
 
 async fn checked(answer: Response) -> Result<Response> {
+    or_refusal(answer).await.map_err(|refusal| refusal.error())
+}
+
+async fn or_refusal(answer: Response) -> std::result::Result<Response, Refusal> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
     // Something in front of the gateway may answer without JSON; the status still says what to do.
-    let reason = words(&json(answer).await.unwrap_or(Value::Null));
-    let text = format!("the gateway refused ({}): {reason}", status.as_u16());
-    Err(match status {
-        StatusCode::UNAUTHORIZED => CliError::Usage(format!("{text}; log in with: {LOG_IN}")),
-        StatusCode::FORBIDDEN => CliError::Usage(format!(
-            "{text}; log in as the account that this is about, with: {LOG_IN}"
-        )),
-        StatusCode::TOO_MANY_REQUESTS => CliError::Unknown(format!("{text}; try again later")),
-        status if status.is_server_error() => CliError::Unknown(format!("{text}; try again")),
-        _ => CliError::Bad(text),
-    })
+    let problem = json(answer).await.unwrap_or(Value::Null);
+    Err(Refusal { status, problem })
+}
+
+/// A gateway's refusal, in its own words.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    problem: Value,
+}
+
+impl Refusal {
+    /// As the failure of a command.
+    pub fn error(&self) -> CliError {
+        let text = format!("the gateway refused ({}): {}", self.status.as_u16(), self.words());
+        match self.status {
+            StatusCode::UNAUTHORIZED => CliError::Usage(format!("{text}; log in with: {LOG_IN}")),
+            StatusCode::FORBIDDEN => CliError::Usage(format!(
+                "{text}; log in as the account that this is about, with: {LOG_IN}"
+            )),
+            StatusCode::TOO_MANY_REQUESTS => CliError::Unknown(format!("{text}; try again later")),
+            status if status.is_server_error() => CliError::Unknown(format!("{text}; try again")),
+            _ => CliError::Bad(text),
+        }
+    }
+
+    /// Whether there is nothing under this name, which may be on purpose.
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// What it says of the pack's tombstone, where it gives no files because of one: why, by whom
+    /// and when.
+    pub fn tombstone(&self) -> Option<String> {
+        let is_check = text(&self.problem, "code") == Problem::CheckFailed.reason();
+        let detail = self.problem.get("detail").and_then(Value::as_str).filter(|_| is_check)?;
+        wire::problem::tombstone_of(detail).map(str::to_owned)
+    }
+
+    fn words(&self) -> String {
+        words(&self.problem)
+    }
 }
 
 /// A path at the gateway.
@@ -236,7 +290,7 @@ pub fn text(value: &Value, name: &str) -> String {
 ///
 /// # Errors
 ///
-/// [`CliError::Unknown`] when it has not: whoever answered is no gateway of Lumio, or is at fault.
+/// [`CliError::Unknown`] when it has not: the server is not a Lumio gateway, or it is faulty.
 pub fn required<'a>(answer: &'a Value, name: &str) -> Result<&'a str> {
     let text = answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     text.ok_or_else(|| unexpected(&format!("it has no '{name}'")))
@@ -321,6 +375,27 @@ mod tests {
         assert_eq!(words(&problem), "no grant [preflight-failed]");
         assert_eq!(words(&serde_json::json!({ "error": "Run not found" })), "Run not found");
         assert_eq!(words(&Value::Null), "no reason given");
+    }
+
+    #[test]
+    fn a_tombstone_is_told_from_every_other_refusal() {
+        let refusal = |code: &str, detail: &str| Refusal {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            problem: serde_json::json!({ "code": code, "detail": detail }),
+        };
+        let says = "LEGAL_ORDER, by the court, 2026-12-01";
+        let told = refusal("CHECK_FAILED", &format!("PACK_TOMBSTONED: {says}"));
+        assert_eq!(told.tombstone().as_deref(), Some(says));
+        assert!(!told.is_not_found());
+        assert!(matches!(told.error(), CliError::Bad(_)));
+        for (code, detail) in [
+            ("CHECK_FAILED", "oracle-gate refused: PACK_TOMBSTONED: x"),
+            ("CHECK_FAILED", "PACK_TOMBSTONED: "),
+            ("SEAL_MISMATCH", "PACK_TOMBSTONED: x"),
+            ("", ""),
+        ] {
+            assert_eq!(refusal(code, detail).tombstone(), None, "{code}: {detail}");
+        }
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Keys {
     }
 
     /// All names with their addresses, sorted. Asks for no passphrase. What is in the folder and is
-    /// no file cannot be a key: `left_out` is told of it.
+    /// no file cannot be a key: `left_out` gets a message about it.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Keys {
             let kind = fs::metadata(&path).map(|found| found.file_type());
             let Some(kind) = kind.ok().filter(|kind| !kind.is_file()) else { return true };
             let kind = files::describe(kind);
-            left_out(format!("{} is left out: it is {kind}, not a key's file", path.display()));
+            left_out(format!("skipping {}: expected a key file, found {kind}", path.display()));
             false
         });
         let own = names.into_iter().map(|name| {

@@ -41,7 +41,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => carry_out(cli).await,
         Err(error) => refused(&error, &arguments),
     };
-    output::settle(exit_code)
+    output::final_exit_code(exit_code)
 }
 
 async fn carry_out(cli: Cli) -> u8 {
@@ -96,7 +96,7 @@ fn show(failure: &CliError, format: Format) {
 /// Clap's help and version are answers; its errors are wrong usage, which C1 numbers 3.
 fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if !error.use_stderr() {
-        output::note(error.print());
+        output::record_error(error.print());
         return 0;
     }
     if wants_json(arguments) {
@@ -105,7 +105,7 @@ fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
         let text = text.trim_start_matches("error: ").split("\n\nUsage").next();
         show(&CliError::usage(text.unwrap_or_default().trim()), Format::Json);
     } else {
-        // Whoever reads may have gone away; the exit code still says how it went.
+        // The reader may have gone away; the exit code still says how it went.
         let _ = error.print();
     }
     3

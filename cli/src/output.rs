@@ -69,21 +69,22 @@ pub fn failure_json(failure: &CliError) -> String {
     escape_json(&format!("{json:#}"))
 }
 
-/// Why standard output could not be written the first time that it was tried in vain. A process has
-/// one standard output, and what it says on the way is no reason to stop: so this is kept to the end.
-static UNWRITTEN: OnceLock<String> = OnceLock::new();
+/// The first error of writing standard output. It is reported at the end: that progress cannot be
+/// shown is no reason to stop.
+static FIRST_WRITE_ERROR: OnceLock<String> = OnceLock::new();
 
-/// The exit code where all was well but for standard output: this machine has to be put in order.
-const UNWRITABLE: u8 = 3;
+/// The exit code where all was well but for standard output: who reads it knows nothing of what was
+/// done, so it is not the code of a command that did nothing (C1).
+const UNWRITABLE: u8 = 2;
 
 /// Writes a text and the end of its last line to standard output, at once.
 pub fn print(text: &str) {
-    note(io::stdout().write_all(format!("{text}\n").as_bytes()));
+    record_error(io::stdout().write_all(format!("{text}\n").as_bytes()));
 }
 
-/// Keeps for [`settle`] that standard output could not be written. A reader that has gone away wanted
-/// no more of it, which is no failure.
-pub fn note(written: io::Result<()>) {
+/// Keeps an error of writing standard output for [`final_exit_code`]. A reader that has gone away
+/// wanted no more of it, which is no failure.
+pub fn record_error(written: io::Result<()>) {
     // What is left in the buffer would be written after the last moment at which a failure can be
     // reported.
     let written = written.and_then(|()| io::stdout().flush());
@@ -91,19 +92,19 @@ pub fn note(written: io::Result<()>) {
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         // The first failure counts: those that follow have the same cause.
-        let _ = UNWRITTEN.set(error.to_string());
+        let _ = FIRST_WRITE_ERROR.set(error.to_string());
     }
 }
 
 /// The exit code of the process. Success needs all of standard output to be written; what is bad or
 /// unknown stays so.
-pub fn settle(exit_code: u8) -> u8 {
-    let Some(why) = UNWRITTEN.get() else { return exit_code };
+pub fn final_exit_code(exit_code: u8) -> u8 {
+    let Some(why) = FIRST_WRITE_ERROR.get() else { return exit_code };
     let done = if exit_code == 0 { "the command was carried out, but " } else { "" };
     // Where standard error cannot be written either, the exit code alone reports it.
     let _ = writeln!(
         io::stderr(),
-        "lumio: {done}standard output is not whole, because it cannot be written: {why}"
+        "lumio: {done}standard output cannot be written: {why}; the output is incomplete"
     );
     if exit_code == 0 { UNWRITABLE } else { exit_code }
 }
@@ -118,7 +119,7 @@ impl Steps {
         let line = escape(line.as_ref());
         match self.0 {
             Format::Text => print(&line),
-            // Whoever reads may have gone away; that is no reason to stop what is being done.
+            // The reader may have gone away; that is no reason to stop what is being done.
             Format::Json => drop(writeln!(io::stderr(), "{line}")),
         }
     }

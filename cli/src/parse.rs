@@ -1,10 +1,11 @@
 //! Reading the command line's values.
 
-use stellar::{Address, amount};
+use stellar::Address;
+use stellar::amount::{Amount, InvalidAmount, Unit};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::event::RunStatus;
-use wire::{Digest, InvalidBytes32, Rates, Usage, VaultRunId};
+use wire::{Digest, InvalidBytes32, Usage, VaultRunId};
 
 /// The largest whole number that every reader of JSON takes exactly: 2^53 - 1.
 pub const LARGEST_NUMBER: u64 = 9_007_199_254_740_991;
@@ -14,13 +15,35 @@ const LONGEST_NAME: usize = 256;
 /// Most characters of an idempotency key (R5).
 const LONGEST_KEY: usize = 255;
 
-/// An amount in XLM or stroops, for clap.
+/// Prices per unit as they were written.
+#[derive(Debug, Clone)]
+pub struct Prices {
+    /// Per token that goes into a language model.
+    pub llm_in: Amount,
+    /// Per token that comes out of one.
+    pub llm_out: Amount,
+    /// Per call of a service.
+    pub http_calls: Amount,
+    /// Per millisecond.
+    pub runtime_ms: Amount,
+}
+
+/// An amount of the vault's token, in whole tokens or stroops, for clap.
 ///
 /// # Errors
 ///
 /// When the text is neither.
-pub fn amount(text: &str) -> Result<i128, String> {
-    amount::parse(text).map_err(|error| error.to_string())
+pub fn amount(text: &str) -> Result<Amount, String> {
+    text.parse().map_err(|error: InvalidAmount| error.to_string())
+}
+
+/// A network fee in XLM or stroops; answers stroops.
+///
+/// # Errors
+///
+/// When the text is neither.
+pub fn fee(text: &str) -> Result<i128, String> {
+    Unit::lumens().stroops(&amount(text)?).map_err(|error| error.to_string())
 }
 
 /// Prices per unit: `llm_in=…,llm_out=…,http_calls=…,runtime_ms=…`, each an amount, those left out
@@ -29,9 +52,9 @@ pub fn amount(text: &str) -> Result<i128, String> {
 /// # Errors
 ///
 /// When a meter is unknown or is given twice, or an amount cannot be read.
-pub fn rates(text: &str) -> Result<Rates, String> {
+pub fn prices(text: &str) -> Result<Prices, String> {
     let [llm_in, llm_out, http_calls, runtime_ms] = meters(text, amount)?;
-    Ok(Rates { llm_in, llm_out, http_calls, runtime_ms })
+    Ok(Prices { llm_in, llm_out, http_calls, runtime_ms })
 }
 
 /// Budgets: `llm_in=…,llm_out=…,http_calls=…,runtime_ms=…`, each a count, those left out 0.
@@ -71,7 +94,7 @@ pub fn vault_run_id(text: &str) -> Result<VaultRunId, String> {
 ///
 /// # Errors
 ///
-/// When it is none.
+/// When it is invalid.
 pub fn contract(text: &str) -> Result<Address, String> {
     match text.parse() {
         Ok(address @ Address::Contract(_)) => Ok(address),
@@ -162,12 +185,12 @@ pub fn idempotency_key(text: &str) -> Result<String, String> {
     }
 }
 
-fn meters<T: Copy + Default>(
+fn meters<T: Default>(
     text: &str,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<[T; 4], String> {
     const NAMES: [&str; 4] = ["llm_in", "llm_out", "http_calls", "runtime_ms"];
-    let mut found = [None; 4];
+    let mut found: [Option<T>; 4] = std::array::from_fn(|_| None);
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, value) =
             pair.split_once('=').ok_or_else(|| format!("'{pair}' is not name=value"))?;
@@ -186,8 +209,11 @@ mod tests {
 
     #[test]
     fn prices_and_budgets_name_their_meters() {
-        let rates = rates("llm_in=10stroops,http_calls=1.5").unwrap();
-        assert_eq!((rates.llm_in, rates.http_calls, rates.runtime_ms), (10, 15_000_000, 0));
+        let prices = prices("llm_in=10stroops,http_calls=1.5").unwrap();
+        let stroops = |price| Unit::lumens().stroops(price).unwrap();
+        assert_eq!(stroops(&prices.llm_in), 10);
+        assert_eq!(stroops(&prices.http_calls), 15_000_000);
+        assert_eq!(stroops(&prices.runtime_ms), 0);
         assert_eq!(budgets("runtime_ms=60000").unwrap().runtime_ms, 60_000);
         let too_large = format!("llm_in={}", LARGEST_NUMBER + 1);
         assert_eq!(budgets(&format!("llm_in={LARGEST_NUMBER}")).unwrap().llm_in, LARGEST_NUMBER);
@@ -195,6 +221,13 @@ mod tests {
         {
             assert!(budgets(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_network_fee_is_of_the_native_asset() {
+        assert_eq!(fee("2.5"), Ok(25_000_000));
+        assert_eq!(fee("25stroops"), Ok(25));
+        assert!(fee("0.00000001").unwrap_err().contains("7 decimals"));
     }
 
     #[test]

@@ -299,7 +299,7 @@ pub fn require_private(context: &Context, url: &Url) -> Result<()> {
         return Ok(());
     }
     Err(CliError::usage(format!(
-        "{} is not encrypted, and whoever listens would get the token; use https://",
+        "{} is not encrypted, and anyone on the network could read the token; use https://",
         authority(url)
     )))
 }

@@ -2,15 +2,16 @@
 
 use clap::Subcommand;
 use serde_json::json;
+use stellar::Address;
 use stellar::registry::RateCard;
 use stellar::scval::Reader;
-use stellar::{Address, amount};
 use wire::{Digest, Rates};
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::escape::escape;
 use crate::output::Report;
+use crate::parse::Prices;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -33,8 +34,8 @@ pub enum Agent {
         #[arg(long, value_parser = crate::parse::digest)]
         module_digest: Digest,
         /// Prices per unit
-        #[arg(long, value_parser = crate::parse::rates)]
-        rates: Rates,
+        #[arg(long, value_parser = crate::parse::prices)]
+        rates: Prices,
         /// Public key whose execution statements count; may be given several times
         #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester)]
         attesters: Vec<[u8; 32]>,
@@ -63,8 +64,8 @@ pub enum Agent {
         #[arg(long, value_parser = crate::parse::digest)]
         module_digest: Digest,
         /// Prices per unit
-        #[arg(long, value_parser = crate::parse::rates)]
-        rates: Rates,
+        #[arg(long, value_parser = crate::parse::prices)]
+        rates: Prices,
     },
     /// List a runner
     #[command(after_help = "Example:\n  lumio agent add-runner 1 --as dev --runner G…")]
@@ -108,6 +109,7 @@ pub(super) async fn run(context: &Context, command: Agent) -> Result<Report> {
                 .iter()
                 .map(|runner| context.keys.resolve(runner))
                 .collect::<Result<Vec<_>>>()?;
+            let rates = context.rates(&rates).await?;
             let card = RateCard { rates, manifest_hash: module_digest };
             let agent =
                 register(context, &signer, &runners, uri.as_deref(), &card, &attesters).await?;
@@ -115,8 +117,9 @@ pub(super) async fn run(context: &Context, command: Agent) -> Result<Report> {
         }
         Agent::Show { agent } => show(context, agent).await,
         Agent::PublishRate { agent, signer, module_digest, rates } => {
-            publish(context, &signer, agent, &RateCard { rates, manifest_hash: module_digest })
-                .await?;
+            let rates = context.rates(&rates).await?;
+            let card = RateCard { rates, manifest_hash: module_digest };
+            publish(context, &signer, agent, &card).await?;
             show(context, agent).await
         }
         Agent::AddRunner(Listing { agent, signer, runner }) => {
@@ -150,7 +153,7 @@ pub(super) async fn register(
     let call = registry.register_agent(key.address(), uri, runners, card)?;
     let agent = number("agent id", &context.submit(&key, call).await?)?;
 
-    // A second transaction: if it fails the agent exists all the same, and `set-attesters` goes on
+    // A second transaction: if it fails the agent exists anyway, and `set-attesters` goes on
     // from there.
     if !attesters.is_empty() {
         context.submit(&key, registry.set_attesters(agent, attesters)?).await?;
@@ -194,7 +197,8 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
     })?;
 
     let keys: Vec<_> = agent.attesters.iter().map(hex::encode).collect();
-    let price = |name: &str, rate: i128| format!("    {name:<11} {}", amount::show(rate));
+    let unit = context.shown_unit().await;
+    let price = |name: &str, rate: i128| format!("    {name:<11} {}", unit.show(rate));
     let mut lines = vec![
         format!("agent {id}"),
         format!("  developer  {}", agent.developer),

@@ -2,10 +2,12 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use stellar::{Address, amount, token};
+use stellar::amount::Amount;
+use stellar::{Address, ChainError, token};
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
+use crate::escape::escape;
 use crate::output::Report;
 
 /// The commands.
@@ -23,9 +25,9 @@ pub enum Balance {
             15000000stroops --as alice"
     )]
     Deposit {
-        /// How much, such as 1.5 (XLM) or 15000000stroops
+        /// How much of the vault's token, such as 1.5 or 15000000stroops
         #[arg(value_parser = crate::parse::amount)]
-        amount: i128,
+        amount: Amount,
         /// Whose key signs and pays
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
@@ -33,9 +35,9 @@ pub enum Balance {
     /// Take money out of the vault
     #[command(after_help = "Example:\n  lumio balance withdraw 12.5 --as alice")]
     Withdraw {
-        /// How much, such as 1.5 (XLM) or 15000000stroops
+        /// How much of the vault's token, such as 1.5 or 15000000stroops
         #[arg(value_parser = crate::parse::amount)]
-        amount: i128,
+        amount: Amount,
         /// Whose key signs and receives
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
@@ -52,9 +54,9 @@ pub enum Balance {
             runner --role runner"
     )]
     Claim {
-        /// How much, such as 1.5 (XLM) or 15000000stroops
+        /// How much of the vault's token, such as 1.5 or 15000000stroops
         #[arg(value_parser = crate::parse::amount)]
-        amount: i128,
+        amount: Amount,
         /// Whose key signs and receives
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
@@ -81,20 +83,23 @@ pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
         Balance::Show { account } => show(context, context.keys.resolve(&account)?).await,
         Balance::Deposit { amount, signer } => {
             let key = context.keys.load(&signer)?;
+            let amount = context.stroops(&amount).await?;
 
             // The user also signs the transfer, so that the token has to be the vault's own.
-            let token = token_of(context).await?;
+            let token = context.vault_config().await?.token;
             context.submit(&key, vault.deposit(key.address(), amount, token)?).await?;
             show(context, key.address()).await
         }
         Balance::Withdraw { amount, signer } => {
             let key = context.keys.load(&signer)?;
+            let amount = context.stroops(&amount).await?;
             context.submit(&key, vault.withdraw(key.address(), amount)).await?;
             show(context, key.address()).await
         }
         Balance::Earned { account } => earned(context, context.keys.resolve(&account)?).await,
         Balance::Claim { amount, signer, role } => {
             let key = context.keys.load(&signer)?;
+            let amount = context.stroops(&amount).await?;
             let call = match role {
                 Role::Developer => vault.claim_developer(key.address(), amount),
                 Role::Runner => vault.claim_runner(key.address(), amount),
@@ -105,32 +110,37 @@ pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
     }
 }
 
-async fn token_of(context: &Context) -> Result<Address> {
-    let config = context.vault()?.read_config(&context.rpc).await?;
-    Ok(config.ok_or_else(|| no_vault(context))?.token)
-}
-
 async fn show(context: &Context, address: Address) -> Result<Report> {
     let vault = context.vault()?;
-    let token = token_of(context).await?;
+    let token = context.vault_config().await?.token;
     let account = vault.account_now(&context.rpc, address).await?;
-    let outside = token::balance(&context.rpc, token, address).await?;
+    let unit = context.shown_unit().await;
+
+    // What the vault holds is shown whatever the token says of the account.
+    let (outside, outside_text) = match token::held(&context.rpc, token, address).await {
+        Ok(Some(held)) => (Some(held), unit.show(held)),
+        Ok(None) => (None, "none".to_owned()),
+        Err(error @ (ChainError::Contract { .. } | ChainError::Simulation { .. })) => {
+            (None, format!("not known: {}", escape(&error.to_string())))
+        }
+        Err(error) => return Err(error.into()),
+    };
 
     // An escrow is due by the end of the next day at the latest, so that these are all (V3).
     let escrowed = account.due_today.saturating_add(account.due_tomorrow);
 
     let text = format!(
-        "{address}\n  in the vault  {}\n  in escrow     {}\n  outside       {}\n  receipts      {}",
-        amount::show(account.balance),
-        amount::show(escrowed),
-        amount::show(outside),
+        "{address}\n  in the vault  {}\n  in escrow     {}\n  outside       {outside_text}\n  \
+         receipts      {}",
+        unit.show(account.balance),
+        unit.show(escrowed),
         account.receipts,
     );
     let json = json!({
         "address": address,
         "balance": account.balance.to_string(),
         "escrowed": escrowed.to_string(),
-        "outside": outside.to_string(),
+        "outside": outside.map(|held| held.to_string()),
         "receipts": account.receipts,
         "receiptsHash": account.receipts_hash,
     });
@@ -147,10 +157,11 @@ async fn earned(context: &Context, account: Address) -> Result<Report> {
     };
     let developer = view(vault.developer_balance(account)).await?;
     let runner = view(vault.runner_balance(account)).await?;
+    let unit = context.shown_unit().await;
     let text = format!(
         "{account} can claim\n  as developer  {}\n  as runner     {}",
-        amount::show(developer),
-        amount::show(runner)
+        unit.show(developer),
+        unit.show(runner)
     );
     let json = json!({
         "account": account,
@@ -158,13 +169,4 @@ async fn earned(context: &Context, account: Address) -> Result<Report> {
         "claimableAsRunner": runner.to_string(),
     });
     Ok(Report::new(text, json))
-}
-
-/// The one message for a vault id that is none.
-pub(crate) fn no_vault(context: &Context) -> CliError {
-    let id = context.vault().map(|vault| vault.0.to_string()).unwrap_or_default();
-    CliError::usage(format!(
-        "there is no vault {id} on this network; deploy it with: lumio deploy, or set \
-            LUMIO_VAULT_ID"
-    ))
 }

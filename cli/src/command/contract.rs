@@ -5,9 +5,9 @@ mod code;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use stellar::Address;
 use stellar::administration::Administered;
 use stellar::vault::Vault;
-use stellar::{Address, amount};
 
 use crate::context::Context;
 use crate::contracts::Contract;
@@ -154,7 +154,7 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
         format!("  administrator {}", state.admin),
     ];
 
-    // Whoever wants to leave before an upgrade has to be able to read what comes (V20).
+    // Users who want to leave before an upgrade have to be able to read what comes (V20).
     let announced_code = match &state.upgrade {
         Some(upgrade) => Some(stellar::state::has_code(&context.rpc, &upgrade.code).await?),
         None => None,
@@ -168,7 +168,7 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
             (times::show(upgrade.ready_at, now), times::show(upgrade.lapses_at, now));
         let readable = match announced_code {
             Some(true) => "can be read on the ledger",
-            _ => "is not on the ledger, so nobody can read it yet",
+            _ => "is not on the ledger, so users cannot read it yet",
         };
         lines.push(format!("  upgrade       to {}, ready {ready}, lapses {lapses}", upgrade.code));
         lines.push(format!("                its code {readable}"));
@@ -211,8 +211,8 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
 /// What the vault was set up with, and whether it holds what it owes (V1).
 async fn books(context: &Context, lines: &mut Vec<String>) -> Result<Value> {
     let vault: Vault = context.vault()?;
-    let config = vault.read_config(&context.rpc).await?;
-    let config = config.ok_or_else(|| super::balance::no_vault(context))?;
+    let config = context.vault_config().await?;
+    let unit = context.shown_unit().await;
     let sum = async |call| -> Result<i128> {
         let value = stellar::tx::view(&context.rpc, &call).await?;
         Ok(stellar::scval::Reader::new("sum", &value).i128()?)
@@ -220,9 +220,9 @@ async fn books(context: &Context, lines: &mut Vec<String>) -> Result<Value> {
     let (surplus, deficit) = (sum(vault.surplus()).await?, sum(vault.deficit()).await?);
     lines.push(format!("  registry      {}", config.registry));
     lines.push(format!("  token         {}", config.token));
-    lines.push(format!("  surplus       {}", amount::show(surplus)));
+    lines.push(format!("  surplus       {}", unit.show(surplus)));
     let alarm = if deficit == 0 { "" } else { "  ALARM: it owes more than it holds" };
-    lines.push(format!("  deficit       {}{alarm}", amount::show(deficit)));
+    lines.push(format!("  deficit       {}{alarm}", unit.show(deficit)));
     Ok(json!({
         "registry": config.registry,
         "token": config.token,

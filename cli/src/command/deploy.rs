@@ -62,7 +62,7 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
     let vault = place(context, &key, "vault", Contract::Vault.wasm(), vault).await?;
     check(context, &Vault(vault.id), registry.id, token).await?;
     // What changed while the contracts were put in place is seen before anybody deposits.
-    let refusal = format!("the vault {} is in place, but nobody may deposit", vault.id);
+    let refusal = format!("the vault {} is in place, but it must not take deposits", vault.id);
     let risk = accept(context, token, vault.id, command.force, &refusal).await?;
     let login = Creation {
         deployer: address,
@@ -192,7 +192,7 @@ async fn accept(
 ) -> Result<Option<String>> {
     match issuer::risk(context, token, vault).await? {
         Some(risk) if !force => {
-            Err(CliError::bad(format!("{refusal}: {risk}; --force takes it all the same")))
+            Err(CliError::bad(format!("{refusal}: {risk}; use --force to accept this risk")))
         }
         accepted => Ok(accepted),
     }

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use serde_json::json;
+use stellar::Address;
 use stellar::vault::{Lifecycle, RunRecord};
-use stellar::{Address, amount};
 use wire::VaultRunId;
 
 use crate::context::Context;
@@ -90,7 +90,8 @@ async fn sweep(context: &Context, user: Address, key: &stellar::Keypair) -> Resu
         CliError::Unknown("the sweep was applied, but its amount cannot be read".to_owned())
     })?;
     let returned = stellar::scval::Reader::new("swept amount", &value).i128()?;
-    let text = format!("{} went back to {user}", amount::show(returned));
+    let unit = context.shown_unit().await;
+    let text = format!("{} went back to {user}", unit.show(returned));
     Ok(Report::new(text, json!({ "user": user, "returned": returned.to_string() })))
 }
 
@@ -114,15 +115,16 @@ async fn show(context: &Context, run: &VaultRunId) -> Result<Report> {
         Lifecycle::Voided(_) => ("voided", None),
         Lifecycle::Reclaimed => ("reclaimed", None),
     };
+    let unit = context.shown_unit().await;
     let mut text = format!(
         "run       {run}\nstate     {state}\nuser      {user}\nrunner    {opened_by}\nagent     {agent_id}\nescrow    {}\n\
          fee       {}\ndeadline  {}",
-        amount::show(escrowed),
-        amount::show(runner_fee),
+        unit.show(escrowed),
+        unit.show(runner_fee),
         times::show(deadline, now),
     );
     if let Some(charge) = charge {
-        text.push_str(&format!("\ncharged   {}", amount::show(charge)));
+        text.push_str(&format!("\ncharged   {}", unit.show(charge)));
     }
     let json = json!({
         "runId": run,

@@ -1,7 +1,7 @@
 //! `lumio fund`.
 
 use serde_json::json;
-use stellar::amount;
+use stellar::amount::Unit;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, command: Fund) -> Result<Report> {
             })?
             .balance;
         let did = if existed { "exists with" } else { "funded with" };
-        lines.push(format!("{address} {did} {}", amount::show(balance.into())));
+        lines.push(format!("{address} {did} {}", Unit::lumens().show(balance.into())));
         json.push(
             json!({ "address": address, "existed": existed, "balance": balance.to_string() }),
         );

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use stellar::amount::{Amount, Unit};
 use stellar::vault::{Grant as Granted, GrantLimits};
-use stellar::{Address, Keypair, amount};
+use stellar::{Address, Keypair};
 
 use crate::context::Context;
 use crate::error::Result;
@@ -85,18 +86,18 @@ pub enum Grant {
 }
 
 /// What a runner is allowed for an agent.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Limits {
     /// Most that one run may escrow, its fee included; 0 is no cap
     #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
-    per_run_cap: Option<i128>,
+    per_run_cap: Option<Amount>,
     /// Most that all runs under one grant may come to; 0 is no cap
     #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
-    total_cap: Option<i128>,
+    total_cap: Option<Amount>,
     /// Highest flat fee that the runner may charge for a run; 0 is no fee
     #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
-    max_runner_fee: Option<i128>,
+    max_runner_fee: Option<Amount>,
 }
 
 pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
@@ -126,7 +127,8 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
             let runner = context.keys.resolve(&runner)?;
             set_limits(context, &key, runner, agent, limits).await?;
             let limits = vault.limits_now(&context.rpc, key.address(), runner, agent).await?;
-            let text = format!("agent {agent} to {runner}: {}", describe(limits));
+            let unit = context.shown_unit().await;
+            let text = format!("agent {agent} to {runner}: {}", describe(limits, &unit));
             let json = json!({
                 "user": key.address(),
                 "runner": runner,
@@ -154,7 +156,7 @@ async fn set_limits(
     named: Limits,
 ) -> Result<()> {
     let Limits { per_run_cap, total_cap, max_runner_fee } = named;
-    if per_run_cap.or(total_cap).or(max_runner_fee).is_none() {
+    if [&per_run_cap, &total_cap, &max_runner_fee].iter().all(|named| named.is_none()) {
         return Ok(());
     }
     let (vault, user) = (context.vault()?, key.address());
@@ -162,9 +164,9 @@ async fn set_limits(
     // Where no limits are set yet all are zero: no caps and no fee.
     let now = vault.limits_now(&context.rpc, user, runner, agent).await?.unwrap_or_default();
     let limits = GrantLimits {
-        per_run_cap: per_run_cap.unwrap_or(now.per_run_cap),
-        total_cap: total_cap.unwrap_or(now.total_cap),
-        max_runner_fee: max_runner_fee.unwrap_or(now.max_runner_fee),
+        per_run_cap: context.stroops_or(per_run_cap.as_ref(), now.per_run_cap).await?,
+        total_cap: context.stroops_or(total_cap.as_ref(), now.total_cap).await?,
+        max_runner_fee: context.stroops_or(max_runner_fee.as_ref(), now.max_runner_fee).await?,
     };
     context.submit(key, vault.set_grant_limits(user, runner, agent, limits)?).await?;
     Ok(())
@@ -174,10 +176,11 @@ async fn list(context: &Context, user: Address) -> Result<Report> {
     let vault = context.vault()?;
     let grants = vault.grants_now(&context.rpc, user).await?;
     let now = context.rpc.clock().await?.latest_close;
+    let unit = context.shown_unit().await;
     let (mut rows, mut json) = (Vec::new(), Vec::new());
     for grant in &grants {
         let limits = vault.limits_now(&context.rpc, user, grant.runner, grant.agent_id).await?;
-        rows.push(row(grant, limits, now));
+        rows.push(row(grant, limits, now, &unit));
         json.push(json!({
             "runner": grant.runner,
             "agentId": grant.agent_id,
@@ -199,26 +202,26 @@ fn shown(user: Address, rows: &[[String; 5]]) -> String {
     format!("{first}\n{}", table(["AGENT", "RUNNER", "UNTIL", "USED", "LIMITS"], rows))
 }
 
-fn row(grant: &Granted, limits: Option<GrantLimits>, now: u64) -> [String; 5] {
+fn row(grant: &Granted, limits: Option<GrantLimits>, now: u64, unit: &Unit) -> [String; 5] {
     let until = grant.expires_at.map(|at| times::show(at, now));
     [
         grant.agent_id.to_string(),
         grant.runner.to_string(),
         until.unwrap_or_else(|| "without an end".to_owned()),
-        amount::show(grant.used),
-        describe(limits),
+        unit.show(grant.used),
+        describe(limits, unit),
     ]
 }
 
-fn describe(limits: Option<GrantLimits>) -> String {
+fn describe(limits: Option<GrantLimits>, unit: &Unit) -> String {
     let Some(limits) = limits else { return "no limits of its own, no runner fee".to_owned() };
     let cap = |what: &str, cap: i128| match cap {
         0 => format!("no cap {what}"),
-        cap => format!("at most {} {what}", amount::show(cap)),
+        cap => format!("at most {} {what}", unit.show(cap)),
     };
     let fee = match limits.max_runner_fee {
         0 => "no runner fee".to_owned(),
-        fee => format!("runner fee up to {}", amount::show(fee)),
+        fee => format!("runner fee up to {}", unit.show(fee)),
     };
     format!("{}, {}, {fee}", cap("a run", limits.per_run_cap), cap("in all", limits.total_cap))
 }
@@ -239,7 +242,7 @@ mod tests {
 
     #[test]
     fn grants_stand_under_their_headings() {
-        let account = Keypair::from_seed(&[7; 32]).address();
+        let (account, lumens) = (Keypair::from_seed(&[7; 32]).address(), Unit::lumens());
         assert_eq!(shown(account, &[]), format!("{account} grants 0 of at most 32"));
         let limits = GrantLimits { per_run_cap: 10_000_000, total_cap: 0, max_runner_fee: 0 };
         let grant = Granted {
@@ -250,13 +253,13 @@ mod tests {
             serial: 1,
             used: 0,
         };
-        let text = shown(account, &[row(&grant, Some(limits), 1_799_996_400)]);
+        let text = shown(account, &[row(&grant, Some(limits), 1_799_996_400, &lumens)]);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("AGENT  RUNNER") && lines[1].ends_with("LIMITS"), "{text}");
         assert!(lines[2].starts_with("7      G"), "{text}");
         assert!(lines[2].contains("2027-01-15 08:00:00 UTC (in 1 h)"), "{text}");
         assert!(lines[2].contains("at most 1 XLM (10000000 stroops) a run"), "{text}");
         let endless = Granted { expires_at: None, ..grant };
-        assert_eq!(row(&endless, None, 0)[2], "without an end");
+        assert_eq!(row(&endless, None, 0, &lumens)[2], "without an end");
     }
 }

@@ -1,7 +1,7 @@
 //! Whether an issued asset can be trusted with other people's deposits (V1).
 //!
 //! Two places on the ledger decide that, and neither says what the other does: the issuer's account
-//! has the powers over whoever comes to hold the asset, and a contract's own balance keeps what it
+//! has the powers over every later holder of the asset, and a contract's own balance keeps what it
 //! was given on the day it was made. A third says who uses those powers: the administrator of the
 //! asset's contract.
 
@@ -18,7 +18,7 @@ use wire::Digest;
 use crate::context::Context;
 use crate::error::{CliError, Result};
 
-/// Nobody can hold the asset before being authorized to.
+/// No account can hold the asset before it is authorized to.
 const REQUIRED: u32 = 0x1;
 /// The issuer can freeze holders.
 const REVOCABLE: u32 = 0x2;
@@ -35,8 +35,8 @@ struct Holding {
     has_clawback: bool,
 }
 
-/// Who rules over a vault's holding of an asset, and how, as one ledger has it.
-struct Standing {
+/// Control over the vault's holding of an asset, read at one ledger.
+struct AssetControl {
     /// `None` when the account is merged away.
     issuer: Option<AccountEntry>,
     /// Who may print the asset, and freeze and claw back what contracts hold; `None` for the
@@ -87,11 +87,11 @@ pub(super) async fn risk(
     if asset_contract(&context.network, code, issuer)? != Some(contract) {
         return Ok(unknown());
     }
-    let standing = Standing::read(context, contract, issuer, vault).await?;
-    Ok(standing.judge(contract, issuer, vault))
+    let control = AssetControl::read(context, contract, issuer, vault).await?;
+    Ok(control.judge(contract, issuer, vault))
 }
 
-impl Standing {
+impl AssetControl {
     /// Reads all of it in one call, so that it is of one ledger: an issuer that gives up a power
     /// between two readings would otherwise be seen without it, and the balance that was made
     /// before would not be seen at all.
@@ -127,10 +127,10 @@ impl Standing {
     fn judge(&self, contract: Address, issuer: Address, vault: Address) -> Option<String> {
         let mut reasons = match &self.issuer {
             Some(account) => self.powers(account),
-            // Whoever has the key can create the account again, with any flags.
+            // The holder of the key can create the account again, with any flags.
             None => vec![format!(
-                "the issuer {issuer} is merged away; whoever has its key can create it again with \
-                    any powers"
+                "the issuer {issuer} is merged away; the holder of its key can create it again \
+                    with any powers"
             )],
         };
         if let Some(admin) = self.other_admin {
@@ -271,52 +271,52 @@ mod tests {
     const ISSUER: Address = Address::Account([2; 32]);
     const VAULT: Address = Address::Contract([3; 32]);
 
-    fn standing(flags: u32, master_weight: u8) -> Standing {
+    fn control(flags: u32, master_weight: u8) -> AssetControl {
         let issuer = AccountEntry {
             flags,
             thresholds: Thresholds([master_weight, 0, 0, 0]),
             ..AccountEntry::default()
         };
-        Standing { issuer: Some(issuer), other_admin: None, holding: None }
+        AssetControl { issuer: Some(issuer), other_admin: None, holding: None }
     }
 
     fn holding(is_authorized: bool, has_clawback: bool) -> Holding {
         Holding { amount: 1, is_authorized, has_clawback }
     }
 
-    fn judge(standing: &Standing) -> Option<String> {
-        standing.judge(TOKEN, ISSUER, VAULT)
+    fn judge(control: &AssetControl) -> Option<String> {
+        control.judge(TOKEN, ISSUER, VAULT)
     }
 
-    fn assert_says(standing: &Standing, expected: &str) {
-        let said = judge(standing).unwrap_or_default();
+    fn assert_says(control: &AssetControl, expected: &str) {
+        let said = judge(control).unwrap_or_default();
         assert!(said.contains(expected), "expected {expected:?}, found {said:?}");
     }
 
     #[test]
     fn only_an_issuer_that_can_do_nothing_is_taken() {
-        assert_eq!(judge(&standing(0, 0)), None);
-        // It can print, which takes nothing from a vault.
-        assert_eq!(judge(&standing(IMMUTABLE, 1)), None);
-        assert_says(&standing(0, 1), "neither locked nor immutable");
-        assert_says(&standing(CLAWBACK | IMMUTABLE, 1), "claw back");
-        assert_says(&standing(REVOCABLE, 0), "freeze");
-        assert_says(&Standing { issuer: None, ..standing(0, 0) }, "merged away");
+        assert_eq!(judge(&control(0, 0)), None);
+        // Minting does not reduce the vault's balance.
+        assert_eq!(judge(&control(IMMUTABLE, 1)), None);
+        assert_says(&control(0, 1), "neither locked nor immutable");
+        assert_says(&control(CLAWBACK | IMMUTABLE, 1), "claw back");
+        assert_says(&control(REVOCABLE, 0), "freeze");
+        assert_says(&AssetControl { issuer: None, ..control(0, 0) }, "merged away");
     }
 
     #[test]
     fn holders_that_must_be_authorized_can_be_refused() {
-        for standing in [standing(REQUIRED, 0), standing(REQUIRED | IMMUTABLE, 1)] {
-            assert_says(&standing, "must be authorized");
-            assert_says(&standing, "every deposit fails");
+        for control in [control(REQUIRED, 0), control(REQUIRED | IMMUTABLE, 1)] {
+            assert_says(&control, "must be authorized");
+            assert_says(&control, "every deposit fails");
         }
-        assert_says(&standing(REQUIRED, 0), "can no longer do");
+        assert_says(&control(REQUIRED, 0), "can no longer do");
         let admin = Some(Address::Account([9; 32]));
-        let administered = Standing { other_admin: admin, ..standing(REQUIRED, 0) };
+        let administered = AssetControl { other_admin: admin, ..control(REQUIRED, 0) };
         assert_says(&administered, "can be refused");
 
         let holding = Some(holding(true, false));
-        let authorized = Standing { holding, ..standing(REQUIRED | IMMUTABLE, 1) };
+        let authorized = AssetControl { holding, ..control(REQUIRED | IMMUTABLE, 1) };
         assert_says(&authorized, "can be refused");
         assert!(!judge(&authorized).unwrap().contains("every deposit fails"));
     }
@@ -324,13 +324,13 @@ mod tests {
     #[test]
     fn an_administrator_that_is_not_the_issuer_is_named() {
         let admin = Address::Contract([9; 32]);
-        let administered = Standing { other_admin: Some(admin), ..standing(0, 0) };
+        let administered = AssetControl { other_admin: Some(admin), ..control(0, 0) };
         assert_says(&administered, &format!("is administered by {admin}"));
     }
 
     #[test]
     fn the_balance_of_the_vault_keeps_what_it_was_made_with() {
-        let with = |holding| Standing { holding: Some(holding), ..standing(IMMUTABLE, 0) };
+        let with = |holding| AssetControl { holding: Some(holding), ..control(IMMUTABLE, 0) };
         assert_eq!(judge(&with(holding(true, false))), None);
         assert_says(&with(holding(true, true)), "can be clawed back");
         assert_says(&with(holding(false, false)), "is frozen");

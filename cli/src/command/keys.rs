@@ -38,7 +38,7 @@ pub enum Keys {
     Show {
         /// What it is called
         name: String,
-        /// Print the secret seed instead: whoever sees it owns the account
+        /// Print the secret seed instead: anyone who sees it owns the account
         #[arg(long)]
         secret: bool,
     },

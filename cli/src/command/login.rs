@@ -58,7 +58,7 @@ pub struct Logout {
         --token)\" http://localhost:4000/runs"
 )]
 pub struct WhoAmI {
-    /// Print the bearer token instead: whoever sees it may act as you until it ends
+    /// Print the bearer token instead: anyone who sees it may act as you until it ends
     #[arg(long)]
     token: bool,
 }

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
+use wire::Digest;
 use wire::dsse::Envelope;
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 use wire::pb::module::v1::{Finished, ShipRequest, ship_event};
@@ -19,13 +20,13 @@ use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 use wire::pb::oracle::v1::put_module_request::Item;
 use wire::pb::oracle::v1::{ModuleFile, ModuleHeader, PutModuleRequest};
 use wire::statement::{ShippingStatement, Verdict};
-use wire::{Digest, Rates};
 
 use super::agent;
 use crate::context::{Context, require_http, require_token};
 use crate::error::{CliError, Result};
 use crate::files;
 use crate::output::Report;
+use crate::parse::Prices;
 
 /// Where the address of oracle-gate is set.
 const ORACLE_GATE_URL: &str = "LUMIO_ORACLE_GATE_URL";
@@ -73,8 +74,8 @@ pub struct Publish {
     #[arg(long = "runner", required_unless_present = "agent", conflicts_with = "agent")]
     runners: Vec<String>,
     /// Prices per unit
-    #[arg(long, value_parser = crate::parse::rates)]
-    rates: Rates,
+    #[arg(long, value_parser = crate::parse::prices)]
+    rates: Prices,
     /// Address of the new agent's description
     #[arg(long, conflicts_with = "agent")]
     uri: Option<String>,
@@ -150,6 +151,7 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
         .iter()
         .map(|runner| context.keys.resolve(runner))
         .collect::<Result<Vec<_>>>()?;
+    let rates = context.rates(&command.rates).await?;
     let tree = tree(&command.dir)?;
     let digest = tree.digest();
     context.steps.say(format!(
@@ -169,7 +171,7 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     context.steps.say(format!("gated      PASS, signed by {}", hex::encode(signer)));
 
     // Last, since the chain keeps what it is given: a card never names a module that did not pass.
-    let card = RateCard { rates: command.rates, manifest_hash: digest };
+    let card = RateCard { rates, manifest_hash: digest };
     let (id, version) = match command.agent {
         Some(id) => {
             warn_of_unaccepted(context, id, signer).await?;
@@ -193,8 +195,8 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     Ok(Report::new(format!("published  agent {id}, rate card {version}"), json))
 }
 
-/// Warns if the agent does not accept the key of the verdict: a run whose statement is signed by it
-/// could never be settled. No error, since the key can be named afterwards.
+/// Warns if the agent does not accept the key of the verdict: a run whose statement is signed by
+/// that key could never be settled. No error, since the key can be named afterwards.
 async fn warn_of_unaccepted(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
     let found = context.registry()?.read_agent(&context.rpc, agent).await?;
     let found =

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use stellar::{Address, amount, vault};
+use stellar::amount::Amount;
+use stellar::{Address, vault};
 
 use crate::context::Context;
 use crate::error::Result;
@@ -22,10 +23,10 @@ pub enum Policy {
         signer: String,
         /// Most that one run may escrow; 0 is no cap
         #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
-        per_run_cap: Option<i128>,
+        per_run_cap: Option<Amount>,
         /// Most that may be spent and reserved in one UTC day; 0 is no cap
         #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
-        daily_cap: Option<i128>,
+        daily_cap: Option<Amount>,
         /// Whether new runs are refused
         #[arg(long, value_name = "BOOL")]
         paused: Option<bool>,
@@ -47,8 +48,8 @@ pub(super) async fn run(context: &Context, command: Policy) -> Result<Report> {
             let key = context.keys.load(&signer)?;
             let now = vault.policy_now(&context.rpc, key.address()).await?.policy;
             let policy = vault::Policy {
-                per_run_cap: per_run_cap.unwrap_or(now.per_run_cap),
-                daily_cap: daily_cap.unwrap_or(now.daily_cap),
+                per_run_cap: context.stroops_or(per_run_cap.as_ref(), now.per_run_cap).await?,
+                daily_cap: context.stroops_or(daily_cap.as_ref(), now.daily_cap).await?,
                 paused: paused.unwrap_or(now.paused),
             };
             context.submit(&key, vault.set_policy(key.address(), policy)?).await?;
@@ -59,13 +60,14 @@ pub(super) async fn run(context: &Context, command: Policy) -> Result<Report> {
 
 async fn show(context: &Context, address: Address) -> Result<Report> {
     let state = context.vault()?.policy_now(&context.rpc, address).await?;
-    let cap = |cap: i128| if cap == 0 { "no cap".to_owned() } else { amount::show(cap) };
+    let unit = context.shown_unit().await;
+    let cap = |cap: i128| if cap == 0 { "no cap".to_owned() } else { unit.show(cap) };
     let text = format!(
         "{address}\n  per run   {}\n  per day   {}\n  spent     {}\n  reserved  {}\n  new runs  {}",
         cap(state.policy.per_run_cap),
         cap(state.policy.daily_cap),
-        amount::show(state.spent_today),
-        amount::show(state.reserved_today),
+        unit.show(state.spent_today),
+        unit.show(state.reserved_today),
         if state.policy.paused { "refused" } else { "allowed" },
     );
     let json = json!({

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use stellar::Address;
-use stellar::amount::show;
+use stellar::amount::Unit;
 use wire::receipts::ReceiptsDocument;
 
 use crate::context::Context;
@@ -63,7 +63,7 @@ Exit codes: 0 the list is whole and the chain's, 1 it is not, 2 receipts are mis
 pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> {
     match command {
         ReceiptsCommand::Export { user, out, receipts } => {
-            let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+            let (user, mut own) = (context.keys.resolve(&user)?, own(context)?);
             if let Some(out) = out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
                 let text = format!("{} exists; choose another place with --out", out.display());
                 return Err(CliError::usage(text));
@@ -74,6 +74,8 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             };
             let now = facts::account_receipts(&context.rpc, &own, &user, lists).await?;
             let (Some(account), Some(list)) = now else { return Ok(never(&user)) };
+
+            own.unit = context.shown_unit().await;
 
             // What is not the chain's must not become the list that the next run goes on from.
             let mut report = judged(&own, &user, account, &list);
@@ -89,7 +91,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             Ok(report)
         }
         ReceiptsCommand::Verify { user, receipts } => {
-            let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+            let (user, mut own) = (context.keys.resolve(&user)?, own(context)?);
 
             // Looked for before the node is asked: without a list there is nothing to compare.
             let list = archive::load(context, &own, &user, receipts.as_deref())?;
@@ -102,6 +104,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             context.connect().await?;
             let account = own.vault.read_account(&context.rpc, &user).await?;
             let Some(account) = account else { return Ok(never(&user)) };
+            own.unit = context.shown_unit().await;
             let now = Receipts { count: account.receipts, hash: account.receipts_hash };
             Ok(judged(&own, &user, now, &list))
         }
@@ -148,7 +151,7 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
         Ok(()) => None,
     };
 
-    let rows: Vec<_> = list.receipts.iter().map(row).collect();
+    let rows: Vec<_> = list.receipts.iter().map(|receipt| row(receipt, &own.unit)).collect();
     let (mut charge, mut fee) = (0_i128, 0_i128);
     for (_, receipt) in list.receipts.iter().filter_map(facts::settled) {
         charge = charge.saturating_add(receipt.actual_charge);
@@ -168,13 +171,13 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
     let verdict = match (&fault, &missing) {
         (Some(fault), _) => format!("BROKEN: {fault}"),
         (None, Some(missing)) => {
-            format!("{user} was charged at least {}; {missing}", show(total))
+            format!("{user} was charged at least {}; {missing}", own.unit.show(total))
         }
         (None, None) => format!(
             "proven: {user} was charged {} in all, {} of it fees, in {} receipts; their running \
              hash is the chain's",
-            show(total),
-            show(fee),
+            own.unit.show(total),
+            own.unit.show(fee),
             now.count
         ),
     };
@@ -205,7 +208,7 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
     Report { exit_code, ..Report::new(text, json) }
 }
 
-fn row(receipt: &wire::receipts::ReceiptText) -> [String; 5] {
+fn row(receipt: &wire::receipts::ReceiptText, unit: &Unit) -> [String; 5] {
     let number = receipt.number.to_string();
     let Some((_, settled)) = facts::settled(receipt) else {
         return [number, "unreadable".to_owned(), String::new(), String::new(), String::new()];
@@ -214,8 +217,8 @@ fn row(receipt: &wire::receipts::ReceiptText) -> [String; 5] {
     [
         number,
         times::date(at).unwrap_or_else(|| at.to_string()),
-        show(settled.actual_charge),
-        show(settled.runner_fee),
+        unit.show(settled.actual_charge),
+        unit.show(settled.runner_fee),
         settled.run_id.to_string(),
     ]
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use stellar::amount;
+use stellar::amount::Unit;
 use wire::view::{AttemptView, Meters, OutputView, OutputsView, ReceiptView, UpstreamView};
 use wire::{Digest, RunView, Usage};
 
@@ -170,17 +170,17 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
                 context.steps.say(doubt);
             }
             if !start.watch {
-                return Ok(report(run));
+                return Ok(reported(context, run).await);
             }
             follow(context, gateway, &format!("/runs/{}", segment(&text(&run, "id"))?)).await
         }
         Run::Show { id } => {
             let run = gateway.get(&format!("/runs/{}", segment(&id)?)).await?;
-            Ok(with_services(report(known(run)?)))
+            Ok(with_services(reported(context, known(run)?).await))
         }
         Run::Outputs(command) => outputs(context, &gateway, &command).await,
-        Run::Cancel { id } => order(&gateway, &id, "cancel").await,
-        Run::Retry { id } => order(&gateway, &id, "retry").await,
+        Run::Cancel { id } => order(context, &gateway, &id, "cancel").await,
+        Run::Retry { id } => order(context, &gateway, &id, "retry").await,
         Run::List { limit, status } => {
             let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
             let runs = gateway.get(&format!("/runs?limit={limit}{status}")).await?;
@@ -197,9 +197,10 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
 }
 
 /// Has something done about a run, and reports the run.
-async fn order(gateway: &Gateway<'_>, id: &str, what: &str) -> Result<Report> {
+async fn order(context: &Context, gateway: &Gateway<'_>, id: &str, what: &str) -> Result<Report> {
     let path = format!("/runs/{}/{what}", segment(id)?);
-    Ok(report(known(gateway.post(&path, &json!({}), None).await?)?))
+    let run = known(gateway.post(&path, &json!({}), None).await?)?;
+    Ok(reported(context, run).await)
 }
 
 /// Takes an answer as a run.
@@ -241,8 +242,12 @@ async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<R
                     last = step;
                 }
                 match text(&run, "status").as_str() {
-                    "finalized" => return with_outputs(&gateway, report(run)).await,
-                    "failed" | "cancelled" => return Ok(Report { exit_code: 1, ..report(run) }),
+                    "finalized" => {
+                        return with_outputs(&gateway, reported(context, run).await).await;
+                    }
+                    "failed" | "cancelled" => {
+                        return Ok(Report { exit_code: 1, ..reported(context, run).await });
+                    }
                     _ => {}
                 }
             }
@@ -350,7 +355,19 @@ fn row(run: &Value) -> [String; 5] {
     [text(run, "id"), step(run), agent.unwrap_or_default(), created, text(run, "label")]
 }
 
-fn report(run: Value) -> Report {
+/// A run with what it cost in the vault's token.
+async fn reported(context: &Context, run: Value) -> Report {
+    let has_receipt = |view: &Value| view.get("receipt").is_some_and(|receipt| !receipt.is_null());
+    let attempts = run.get("attempts").and_then(Value::as_array);
+    let has_cost =
+        has_receipt(&run) || attempts.is_some_and(|attempts| attempts.iter().any(has_receipt));
+
+    // The gateway alone is asked for a run, so that only an amount is a reason to ask the node.
+    let unit = if has_cost { context.shown_unit().await } else { Unit::default() };
+    report(run, &unit)
+}
+
+fn report(run: Value, unit: &Unit) -> Report {
     let mut lines =
         vec![format!("run        {}", text(&run, "id")), format!("status     {}", step(&run))];
     let mut fact = |name: &str, value: &str| {
@@ -372,23 +389,23 @@ fn report(run: Value) -> Report {
         fact("used", &used);
     }
     if let Some(receipt) = typed.as_ref().and_then(|run| run.receipt.as_ref()) {
-        fact("charged", &amount::show(receipt.actual_charge));
+        fact("charged", &unit.show(receipt.actual_charge));
         if let Some(fee) = receipt.runner_fee.filter(|fee| *fee != 0) {
-            fact("fee", &amount::show(fee));
+            fact("fee", &unit.show(fee));
         }
-        fact("returned", &amount::show(receipt.refund));
+        fact("returned", &unit.show(receipt.refund));
         fact("output", &receipt.output_hash.to_string());
     }
     let attempts = typed.as_ref().map(|run| run.attempts.as_slice()).unwrap_or_default();
     if attempts.len() > 1 {
         lines.push(String::new());
-        lines.push(attempts_table(attempts));
+        lines.push(attempts_table(attempts, unit));
     }
     Report::new(lines.join("\n"), run)
 }
 
 /// What each attempt cost, and what they cost together.
-fn attempts_table(attempts: &[AttemptView]) -> String {
+fn attempts_table(attempts: &[AttemptView], unit: &Unit) -> String {
     let cost = |receipt: &ReceiptView| {
         receipt.actual_charge.saturating_add(receipt.runner_fee.unwrap_or_default())
     };
@@ -396,7 +413,8 @@ fn attempts_table(attempts: &[AttemptView]) -> String {
         .iter()
         .map(|attempt| {
             let receipt = attempt.receipt.as_ref();
-            let shown = |value: Option<i128>| value.map(amount::show).unwrap_or_default();
+            let shown =
+                |value: Option<i128>| value.map(|value| unit.show(value)).unwrap_or_default();
             [
                 attempt.attempt.to_string(),
                 attempt.outcome.to_string(),
@@ -409,7 +427,7 @@ fn attempts_table(attempts: &[AttemptView]) -> String {
     let total = attempts.iter().filter_map(|attempt| attempt.receipt.as_ref()).map(cost);
     let total = total.fold(0_i128, i128::saturating_add);
     let table = table(["ATTEMPT", "OUTCOME", "ERROR", "CHARGED", "FEE"], &rows);
-    format!("{table}\nin all     {}", amount::show(total))
+    format!("{table}\nin all     {}", unit.show(total))
 }
 
 /// What the newest attempt asked of services, after what is known of the run. Nothing of it is
@@ -581,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_run_is_shown_with_its_receipt_and_the_runners_fee() {
-        let text = report(run(&json!([]))).text;
+        let text = report(run(&json!([])), &Unit::lumens()).text;
         assert!(text.contains("status     finalized  (attempt 2)"), "{text}");
         assert!(text.contains("charged    1.5 XLM (15000000 stroops)"), "{text}");
         assert!(text.contains("fee        0.5 XLM (5000000 stroops)"), "{text}");
@@ -589,7 +607,7 @@ mod tests {
 
     #[test]
     fn all_attempts_of_a_run_are_shown_with_their_sum() {
-        let text = report(run(&json!(["10000000", "15000000"]))).text;
+        let text = report(run(&json!(["10000000", "15000000"])), &Unit::lumens()).text;
         assert!(text.contains("BUDGET_EXHAUSTED"), "{text}");
         assert!(text.contains("in all     3.5 XLM (35000000 stroops)"), "{text}");
     }

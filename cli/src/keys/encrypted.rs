@@ -15,7 +15,7 @@ use crate::error::{CliError, Result};
 
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 /// Before the key's own lines, so that lists and addresses need no passphrase. It proves nothing:
-/// what the key signs is checked by whoever receives it.
+/// what the key signs is checked by its receiver.
 const ADDRESS: &str = "# address ";
 /// Names a file with the passphrase, for programs.
 const PASSPHRASE_FILE: &str = "LUMIO_KEY_PASSPHRASE_FILE";
@@ -139,7 +139,7 @@ fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>
     let file = crate::files::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
 
-    // A pipe, such as that of a process substitution, belongs to whoever made it.
+    // A pipe, such as that of a process substitution, belongs to the process that made it.
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         return Err(failed(format!("can be read by others; run: chmod 600 {}", path.display())));
     }

@@ -77,7 +77,8 @@ fn table(path: &Path) -> Result<toml::Table> {
 
 /// The first account of a seed phrase, by SEP-5 (BIP-39, SLIP-10).
 fn from_phrase(phrase: &str) -> std::result::Result<Keypair, &'static str> {
-    let phrase = bip39::Mnemonic::parse(phrase).map_err(|_| "its seed_phrase is none of BIP-39")?;
+    let phrase =
+        bip39::Mnemonic::parse(phrase).map_err(|_| "its seed_phrase is not valid BIP-39")?;
 
     // With no passphrase of its own, as stellar-cli makes it.
     let seed = Zeroizing::new(phrase.to_seed(""));

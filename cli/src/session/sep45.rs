@@ -21,8 +21,8 @@ use crate::error::{CliError, Result};
 /// The longest challenge that is read, in bytes of base64.
 const LONGEST: usize = 64 * 1024;
 
-/// For how many ledgers the account's authorisation is good. The gateway uses it at once; whoever
-/// else saw it could only log in with it, where it was made for.
+/// For how many ledgers the account's authorisation is good. The gateway uses it at once; anyone
+/// who else saw it could only log in with it, where it was made for.
 const LEDGERS: u32 = 100;
 
 /// The arguments by their names in the standard.

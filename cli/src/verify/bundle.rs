@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use seal::RunKey;
 use stellar::vault::RunTerms;
 use walkdir::WalkDir;
-use wire::view::{JsonText, ReceiptView};
+use wire::event::RunStatus;
+use wire::view::{AttemptOutcome, JsonText, ReceiptView};
 use wire::{AttemptKey, Digest, RunDocument, RunId, RunView, failure};
 
 use super::facts::Hints;
@@ -23,9 +24,12 @@ const LARGEST_DOCUMENT: u64 = 64 * 1024 * 1024;
 /// Most bytes of what an archive says about an entry beside its header, such as a long name. A
 /// reader has to hold it in memory.
 const LARGEST_EXTENSION: u64 = 64 * 1024;
+/// What a gateway said of a tombstone in place of the pack's files.
+pub const TOMBSTONE_FILE: &str = "tombstone.txt";
 /// The single files that a bundle may hold. Anything else was put there by somebody else.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "run.json",
+    TOMBSTONE_FILE,
     super::facts::FILE,
     super::facts::SIGNED_FILE,
     "facts/run_facts_view.json",
@@ -40,6 +44,9 @@ pub struct Bundle {
     root: PathBuf,
     /// What the gateway says about the run.
     pub claim: Claim,
+    /// What the gateway said of the pack's tombstone, where it gave no files because of one:
+    /// [`TOMBSTONE_FILE`].
+    pub withheld: Option<String>,
 }
 
 /// What the gateway says about a run. Only ever compared.
@@ -66,7 +73,11 @@ impl Bundle {
         require_plain(&root)?;
         let text = read(&root.join("run.json"))?
             .ok_or_else(|| CliError::bad("the bundle has no run.json"))?;
-        Ok(Self { claim: Claim::read(&text)?, root })
+        let withheld = read(&root.join(TOMBSTONE_FILE))?
+            .map(String::from_utf8)
+            .transpose()
+            .map_err(|error| CliError::bad(format!("{TOMBSTONE_FILE}: {error}")))?;
+        Ok(Self { claim: Claim::read(&text)?, root, withheld })
     }
 
     /// The folder of the pack.
@@ -159,6 +170,37 @@ impl Claim {
             user: self.run.user.parse().ok(),
         }
     }
+}
+
+/// The run as it was in attempt `number`, as far as a view of a later attempt says; `None` if that
+/// does not list the attempt.
+pub fn as_of(run: &RunView, number: u32) -> Option<RunView> {
+    let attempt = run.attempts.iter().find(|attempt| attempt.attempt == number)?.clone();
+    Some(RunView {
+        attempt: number,
+        status: match attempt.outcome {
+            AttemptOutcome::Running => RunStatus::Running,
+            AttemptOutcome::Delivered => RunStatus::Finalized,
+            AttemptOutcome::Failed => RunStatus::Failed,
+            AttemptOutcome::Cancelled => RunStatus::Cancelled,
+        },
+        // Each attempt pins its own rate card.
+        rate_version: None,
+        manifest_hash: None,
+        escrow: attempt.escrow,
+        run_id: attempt.run_id,
+        deadline: attempt.deadline,
+        usage: attempt.usage,
+        upstreams: attempt.upstreams,
+        output_hash: attempt.receipt.as_ref().map(|receipt| receipt.output_hash),
+        receipt: attempt.receipt,
+        pack: attempt.pack,
+        error: attempt.error,
+        error_code: attempt.error_code,
+        waiting_for: None,
+        transaction_hashes: attempt.transaction_hashes,
+        ..run.clone()
+    })
 }
 
 /// A gateway that names more attempts than this is not followed.
@@ -262,7 +304,7 @@ fn require_small_extensions(mut file: &File) -> Result<()> {
             let key = extension.key_bytes();
             if key == b"size" || key.starts_with(b"GNU.sparse") {
                 return Err(CliError::bad(
-                    "the bundle's archive gives the size of a file beside its header",
+                    "the archive overrides a file size by a PAX extension, which is not accepted",
                 ));
             }
         }
@@ -413,7 +455,7 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(3_300_000_000).unwrap();
         let error = unpack(&path, folder.path()).unwrap_err();
         assert!(matches!(&error, CliError::Bad(_)), "{error}");
-        assert!(error.to_string().contains("beside its header"), "{error}");
+        assert!(error.to_string().contains("by a PAX extension"), "{error}");
     }
 
     #[test]

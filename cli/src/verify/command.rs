@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use stellar::Address;
+use stellar::amount::Unit;
 use tempfile::TempDir;
 use wire::{Digest, RunId};
 
@@ -12,7 +13,7 @@ use super::archive;
 use super::bundle::{self, Bundle};
 use super::facts::{self, ChainFacts, Lists, Own};
 use super::judge::{Asked, judge};
-use super::link::Proof;
+use super::link::{Proof, Tombstone};
 use super::rerun;
 use super::signed;
 use super::stored;
@@ -102,13 +103,20 @@ pub struct Export {
 struct Opened {
     bundle: Bundle,
     /// Why the gateway gave no bundle, where what it shows of the run is used in its place.
-    refused: Option<String>,
+    refused: Option<Refused>,
     _folder: Option<TempDir>,
+}
+
+/// A gateway's refusal of a bundle.
+struct Refused {
+    reason: String,
+    /// Whether it says that there is none, as of a run that was not sealed.
+    is_not_found: bool,
 }
 
 /// Where the facts of an offline verification come from.
 enum Source {
-    /// Whoever wrote the bundle.
+    /// The author of the bundle.
     Unsigned,
     /// The holder of this key.
     Signed(VerifyingKey),
@@ -122,7 +130,7 @@ enum Source {
 /// result, not as an error.
 pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let run = run_id(&command.run)?;
-    let own = own(context)?;
+    let mut own = own(context)?;
     let asked = asked(command)?;
     let trusted = command.trust.as_deref().map(|key| signed::key(context, key)).transpose()?;
     let opened = open(context, run, command.bundle.as_deref(), command.attempt).await?;
@@ -135,7 +143,9 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
         offline = Some((source, facts.ledger, facts.ledger_time));
         facts
     } else {
-        gather(context, &own, run, bundle, command.receipts.as_deref()).await?
+        let facts = gather(context, &own, run, bundle, command.receipts.as_deref()).await?;
+        own.unit = context.shown_unit().await;
+        facts
     };
 
     let mut proof = judge(bundle, &facts, &own, &asked)?;
@@ -163,7 +173,7 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
 /// As [`verify`]; also when the place is taken.
 pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     let run = run_id(&command.run)?;
-    let own = own(context)?;
+    let mut own = own(context)?;
     let out = command.out.clone().unwrap_or_else(|| PathBuf::from(format!("lumio-{run}")));
     if out.symlink_metadata().is_ok() {
         return Err(CliError::usage(format!(
@@ -178,6 +188,7 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     let opened = open(context, run, None, command.attempt).await?;
     let bundle = &opened.bundle;
     let facts = gather(context, &own, run, bundle, command.receipts.as_deref()).await?;
+    own.unit = context.shown_unit().await;
 
     write(bundle, facts::FILE, &signed::facts_text(&facts)?)?;
     if let Some(signer) = &signer {
@@ -203,7 +214,7 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     Ok(report)
 }
 
-/// The facts came with the bundle and have no signature that is accepted: whoever wrote the files
+/// The facts came with the bundle and have no signature that is accepted: the author of the files
 /// may have written them too. What is broken stays broken; what holds is only consistent.
 fn consistent(proof: &Proof, ledger: u32) -> Report {
     let note = format!(
@@ -214,6 +225,7 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
     if report.exit_code == 1 {
         report.text.push_str(&format!("\n{note}"));
     } else {
+        let tombstone = proof.tombstone.as_ref().map(Tombstone::sentence);
         let all = report.exit_code == 0;
         report.exit_code = 2;
 
@@ -221,9 +233,13 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
         let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
         let verdict = if all { "CONSISTENT, NOT PROVEN" } else { "COULD NOT TELL" };
         report.text = format!("{links}\n\n{verdict}: {note}");
+        if let Some(sentence) = &tombstone {
+            report.text.push_str(&format!("\n{}", escape(sentence)));
+        }
+        let conclusion: Vec<_> = std::iter::once(note.clone()).chain(tombstone).collect();
         report.json["proven"] = false.into();
         report.json["provenSentences"] = json!([]);
-        report.json["conclusion"] = json!([note]);
+        report.json["conclusion"] = json!(conclusion);
         report.json["sum"]["complete"] = false.into();
     }
     report.json["consistent"] = (report.exit_code == 2).into();
@@ -236,7 +252,7 @@ fn run_id(text: &str) -> Result<RunId> {
         .map_err(|error: wire::id::InvalidRunId| CliError::usage(format!("'{text}': {error}")))
 }
 
-/// The verifier's own configuration.
+/// The verifier's own configuration. Amounts are in stroops until the node is asked for the token.
 ///
 /// # Errors
 ///
@@ -246,6 +262,7 @@ pub fn own(context: &Context) -> Result<Own> {
         network: context.network.clone(),
         vault: context.vault()?,
         registry: context.registry()?,
+        unit: Unit::default(),
     })
 }
 
@@ -291,31 +308,49 @@ async fn open(
     }
 }
 
-/// A gateway that refuses the bundle keeps nobody from asking the chain: what it shows of the run
-/// is taken in its place.
+/// A gateway that refuses the bundle does not keep the user from asking the chain: what it shows of
+/// the run is taken in its place.
 async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<Opened> {
     let folder = temporary()?;
     let archive = folder.path().join("bundle.tar");
     let gateway = Gateway::new(context)?;
     let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
-    match gateway.download(&format!("/runs/{run}/bundle{query}"), &archive).await {
+    let refusal = match gateway.fetch(&format!("/runs/{run}/bundle{query}"), &archive).await? {
         // Nothing follows about the run from an answer that says nothing.
         Ok(()) if archive.metadata().is_ok_and(|found| found.len() == 0) => {
-            Err(unexpected("the bundle is empty"))
+            return Err(unexpected("the bundle is empty"));
         }
-        Ok(()) => unpacked(&archive),
-        Err(CliError::Bad(reason)) => {
-            // Where it shows no run either, its word about the run says more than that about files.
-            let view = gateway.text(&format!("/runs/{run}")).await?;
-            bundle::Claim::read(&view).map_err(|error| unexpected(&error.to_string()))?;
-            let folder = temporary()?;
-            std::fs::write(folder.path().join("run.json"), view)
-                .map_err(|error| CliError::unknown("run.json cannot be written", error))?;
-            let bundle = Bundle::open(folder.path().to_owned())?;
-            Ok(Opened { bundle, refused: Some(reason), _folder: Some(folder) })
-        }
-        Err(failure) => Err(failure),
+        Ok(()) => return unpacked(&archive),
+        Err(refusal) => refusal,
+    };
+    let reason = match refusal.error() {
+        CliError::Bad(reason) => reason,
+        failure => return Err(failure),
+    };
+
+    // Where it shows no run either, its word about the run says more than that about files.
+    let view = gateway.text(&format!("/runs/{run}")).await?;
+    let shown = bundle::Claim::read(&view).map_err(|error| unexpected(&error.to_string()))?.run;
+
+    // The newest attempt is shown; what is said of an older one is in the list of attempts.
+    let older = attempt.filter(|attempt| *attempt != shown.attempt);
+    let view = match older.and_then(|attempt| bundle::as_of(&shown, attempt)) {
+        Some(older) => serde_json::to_vec(&older)
+            .map_err(|error| CliError::unknown("the run has no JSON form", error))?,
+        None => view,
+    };
+    let folder = temporary()?;
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(folder.path().join(name), content)
+            .map_err(|error| CliError::unknown(&format!("{name} cannot be written"), error))
+    };
+    write("run.json", &view)?;
+    if let Some(says) = refusal.tombstone() {
+        write(bundle::TOMBSTONE_FILE, says.as_bytes())?;
     }
+    let bundle = Bundle::open(folder.path().to_owned())?;
+    let refused = Refused { reason, is_not_found: refusal.is_not_found() };
+    Ok(Opened { bundle, refused: Some(refused), _folder: Some(folder) })
 }
 
 fn unpacked(archive: &Path) -> Result<Opened> {
@@ -325,14 +360,19 @@ fn unpacked(archive: &Path) -> Result<Opened> {
     Ok(Opened { bundle, refused: None, _folder: Some(folder) })
 }
 
-/// Says in the report that there are no sealed files, so that nobody takes a missing file for an
+/// Says in the report that there are no sealed files, so that no reader takes a missing file for an
 /// error of the network.
 fn note_refusal(report: &mut Report, opened: &Opened) {
-    let Some(reason) = &opened.refused else { return };
+    let Some(Refused { reason, is_not_found }) = &opened.refused else { return };
     let attempt = opened.bundle.claim.attempt();
+    let why = match (&opened.bundle.withheld, is_not_found) {
+        (Some(_), _) => " (they are withheld: the pack has a tombstone)",
+        (None, true) => " (a run is sealed once its module was executed)",
+        (None, false) => "",
+    };
     let note = format!(
         "attempt {attempt} has no sealed files at the gateway: {reason}; what it shows of the run \
-         was taken in their place (a run is sealed once its module was executed)"
+         was taken in their place{why}"
     );
     report.text.push_str(&format!("\n{}", escape(&note)));
     report.json["noBundle"] = note.into();

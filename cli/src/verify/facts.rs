@@ -8,6 +8,7 @@
 
 use seal::RunKey;
 use serde::{Deserialize, Serialize};
+use stellar::amount::Unit;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::{RateCard, Registry};
 use stellar::vault::{
@@ -60,6 +61,8 @@ pub struct Own {
     pub vault: Vault,
     /// The registry.
     pub registry: Registry,
+    /// How amounts are shown. Nothing is judged by it.
+    pub unit: Unit,
 }
 
 /// What the chain says about one run.
@@ -216,8 +219,8 @@ impl AttemptFacts {
     ///
     /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16);
     /// what another listed runner settles, and what no attester signed for, leaves the fee with the
-    /// user. The record holds settler, usage and signature in one digest: whoever and whatever it
-    /// fits, it is.
+    /// user. The record holds settler, usage and signature in one digest: the settler and
+    /// the usage that it fits are the right ones.
     pub fn recorded_fee(&self, usage: Option<&Usage>) -> Option<i128> {
         let record = self.record.as_ref()?;
         let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };

@@ -9,13 +9,15 @@ mod pack;
 mod request;
 mod stated;
 mod times;
+mod view;
 
 use stellar::vault::{Lifecycle, RunTerms, SettledRun};
+use wire::event::RunStatus;
 use wire::{Digest, Usage};
 
 use super::bundle::Bundle;
 use super::facts::{AttemptFacts, ChainFacts, Own};
-use super::link::{Link, Name, Proof};
+use super::link::{Link, Name, Proof, Tombstone, TombstoneSource};
 use crate::error::Result;
 
 pub use attempts::{AttemptProof, Outcome, Sum};
@@ -53,6 +55,13 @@ struct Case<'a> {
     usage: Option<Usage>,
 }
 
+impl Case<'_> {
+    /// An amount for a person.
+    fn show(&self, stroops: i128) -> String {
+        self.own.unit.show(stroops)
+    }
+}
+
 /// Judges every link. `asked` is what the user remembers of the request.
 ///
 /// # Errors
@@ -66,6 +75,9 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     let terms = terms(bundle, shown, receipt.as_ref());
     let end = end(shown, receipt.as_ref());
     let mut case = Case { bundle, facts, own, shown, receipt, terms, end, usage: None };
+
+    let mut tombstone =
+        bundle.withheld.clone().map(|says| Tombstone { source: TombstoneSource::Gateway, says });
 
     // The statement first: its usage is needed where the chain keeps only a digest.
     let stated = stated::read(&case)?;
@@ -82,7 +94,7 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
         request::link(&case, stated.as_ref(), asked),
     ];
     let mut calls = Vec::new();
-    if is_failure_record(&case)? {
+    if is_failure_record(&case) {
         links.extend(money::failure(&case));
     } else {
         links.push(stated::usage(&case, stated.as_ref()));
@@ -91,7 +103,9 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
         calls = listed;
         links.push(stated::statement(&case, stated.as_ref()));
         links.push(times::link(&case, stated.as_ref()));
-        links.extend(pack::links(&case, stated.as_ref())?);
+        let (pack, recorded) = pack::links(&case, stated.as_ref())?;
+        links.extend(pack);
+        tombstone = tombstone.or(recorded);
         links.push(stated::gates(&case, stated.as_ref())?);
     }
 
@@ -99,7 +113,8 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     links.sort_by_key(|link| link.link);
     let conclusion = conclusion::draw(&case, stated.as_ref(), &attempts, &links);
     let attempts::Attempts { attempts, sum, .. } = attempts;
-    Ok(Proof { links, attempts, sum, calls, conclusion })
+    let unit = own.unit.clone();
+    Ok(Proof { links, attempts, sum, calls, tombstone, conclusion, unit })
 }
 
 /// The attempt that the bundle is of. A number can have several ids on chain, one for each deadline
@@ -152,17 +167,58 @@ fn end(shown: Option<&AttemptFacts>, receipt: Option<&(u64, SettledRun)>) -> End
 }
 
 /// A run that never had a statement commits to a failure's document and charges nothing; one whose
-/// escrow went back commits to nothing.
-fn is_failure_record(case: &Case<'_>) -> Result<bool> {
-    let has_pack = case.bundle.read(&format!("pack/{}", seal::SEAL_FILE))?.is_some();
-    let free = match case.end {
+/// escrow went back commits to nothing. Files that are there are looked at all the same.
+fn is_failure_record(case: &Case<'_>) -> bool {
+    let is_free = match case.end {
         End::Settled { charge, output_hash } => {
             charge == 0 && case.bundle.claim.failure_digest() == Some(output_hash)
         }
-        End::Returned => true,
+        // Files that are withheld were sealed, so that something was executed.
+        End::Returned => case.bundle.withheld.is_none(),
         End::Open => false,
     };
-    Ok(free && !has_pack)
+    is_free && !case.bundle.pack().is_dir()
+}
+
+/// Why the bundle has no files, where that may be lawful. `None` where there are files, or where
+/// the chain holds a settlement, which files have to answer for.
+fn absent(case: &Case<'_>) -> Option<String> {
+    if case.bundle.pack().is_dir() {
+        return None;
+    }
+    if let Some(says) = &case.bundle.withheld {
+        return Some(format!(
+            "the gateway withholds the files, since their pack has a tombstone: {says}"
+        ));
+    }
+    if case.end != End::Open {
+        return None;
+    }
+
+    let run = &case.bundle.claim.run;
+    let code = run.error_code.as_deref().map(|code| format!(" with {code}")).unwrap_or_default();
+    let said = match run.status {
+        RunStatus::Finalized => "has ended".to_owned(),
+        RunStatus::Failed => format!("has failed{code}"),
+        RunStatus::Cancelled => format!("was cancelled{code}"),
+        RunStatus::Pending | RunStatus::Opening | RunStatus::Running | RunStatus::Finalizing => {
+            "has not ended".to_owned()
+        }
+    };
+    let chain = unsettled(case);
+    Some(format!("{chain}; the gateway says that the run {said}, and no files of it are at hand"))
+}
+
+/// What the chain says of an attempt that it shows neither as settled nor as returned.
+fn unsettled(case: &Case<'_>) -> String {
+    let number = case.bundle.claim.attempt();
+    match case.shown.map(|shown| shown.record.is_some()) {
+        None => format!("the chain shows no attempt {number} of this run"),
+        Some(true) => format!("attempt {number} is neither settled nor returned yet"),
+        Some(false) => format!(
+            "the record of attempt {number} has left the chain, and no settlement of it is known"
+        ),
+    }
 }
 
 /// `what` differs: one side says this, the other that.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
-use stellar::amount::show;
+use stellar::amount::Unit;
 use wire::egress::Call;
 
 use super::judge::{AttemptProof, Outcome, Sum};
@@ -88,8 +88,47 @@ pub struct Proof {
     pub sum: Sum,
     /// What the shown attempt asked of services, where the list of it holds.
     pub calls: Vec<Call>,
+    /// The tombstone of the shown attempt's pack, if one is known.
+    pub tombstone: Option<Tombstone>,
     /// What follows.
     pub conclusion: Conclusion,
+    /// How amounts are shown.
+    pub unit: Unit,
+}
+
+/// A decision that a pack must not be read any more. It changes nothing that the chain holds, and
+/// says nothing about whether the files are those that were sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tombstone {
+    /// Where it is said.
+    pub source: TombstoneSource,
+    /// Why, by whom, on which day, and which pack replaces this one.
+    pub says: String,
+}
+
+/// Where a tombstone is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TombstoneSource {
+    /// The gateway says so in place of the files.
+    Gateway,
+    /// A record beside the seal in the bundle's pack.
+    Record,
+}
+
+impl Tombstone {
+    /// For the person who reads the report.
+    pub fn sentence(&self) -> String {
+        let Self { source, says } = self;
+        match source {
+            TombstoneSource::Gateway => format!(
+                "tombstone: the gateway says that the pack must not be read any more: {says}"
+            ),
+            TombstoneSource::Record => format!(
+                "tombstone: a record in the pack says that it must not be read any more: {says}"
+            ),
+        }
+    }
 }
 
 /// What the links prove together. Its parts are printed only as far as the links hold.
@@ -97,6 +136,8 @@ pub struct Proof {
 pub struct Conclusion {
     /// What is proven if every link holds.
     pub proven: Vec<String>,
+    /// What the run cost, if the links that say so hold, whatever the others showed.
+    pub cost: Option<String>,
     /// What the run cost at least, if it is not known whether that is all.
     pub at_least: Option<String>,
     /// On whose word or key it rests.
@@ -210,7 +251,7 @@ impl Proof {
         // One attempt that is proven is in the conclusion already.
         if self.attempts.len() > 1 || self.exit_code() != 0 {
             lines.push(String::new());
-            lines.extend(self.attempts.iter().map(attempt_line));
+            lines.extend(self.attempts.iter().map(|attempt| attempt_line(attempt, &self.unit)));
         }
         if !self.calls.is_empty() {
             lines.push(String::new());
@@ -232,6 +273,7 @@ impl Proof {
             "attempts": self.attempts,
             "sum": self.sum,
             "calls": self.calls,
+            "tombstone": self.tombstone,
             "conclusion": verdict,
             "provenSentences": proven,
             "restsOn": self.conclusion.rests_on,
@@ -248,8 +290,8 @@ impl Proof {
         let with = |kind: &str, lines: &[String]| {
             lines.iter().map(|line| format!("{kind}: {line}")).collect::<Vec<_>>()
         };
-        let Conclusion { proven, at_least, rests_on, not_looked_at } = &self.conclusion;
-        match self.exit_code() {
+        let Conclusion { proven, cost, at_least, rests_on, not_looked_at } = &self.conclusion;
+        let mut lines = match self.exit_code() {
             0 => [
                 with("proven", proven),
                 with("rests on", rests_on),
@@ -263,15 +305,20 @@ impl Proof {
                      details for when to try again",
                     of(LinkState::Unknown)
                 );
-                let cost = at_least.iter().map(|least| format!("cost: {least}"));
+                let cost = at_least.as_ref().or(cost.as_ref()).map(|cost| format!("cost: {cost}"));
                 std::iter::once(first).chain(cost).collect()
             }
-        }
+        };
+
+        // Whatever the links showed: that the files must not be read any more has to be known.
+        lines.extend(self.tombstone.as_ref().map(Tombstone::sentence));
+        lines
     }
 }
 
-/// An attempt by what the chain says of it alone: nobody else has a word in this line.
-fn attempt_line(attempt: &AttemptProof) -> String {
+/// An attempt by what the chain says of it alone: no other source contributes to this line.
+fn attempt_line(attempt: &AttemptProof, unit: &Unit) -> String {
+    let show = |stroops| unit.show(stroops);
     let came_to = match attempt.outcome {
         Outcome::Settled { charge: 0, fee: 0 } => "settled, nothing charged".to_owned(),
         Outcome::Settled { charge, fee: 0 } => format!("settled, {} charged", show(charge)),

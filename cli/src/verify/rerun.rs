@@ -44,7 +44,7 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
         return Ok(Link::unknown(Name::Rerun, text));
     }
     let Some(envelope) = bundle.read(&format!("pack/{EXECUTION_FILE}"))? else {
-        return Ok(Link::skipped(Name::Rerun, "the run was never executed"));
+        return Ok(Link::skipped(Name::Rerun, "there is no statement of an execution to repeat"));
     };
 
     // The link `statement` holds, so that the payload is the one that was signed.
@@ -65,8 +65,8 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
         .map_or(0, |egress| egress.upstreams.iter().map(|upstream| upstream.calls).sum::<u64>());
     if asked > 0 {
         let text = format!(
-            "not executed again: the outputs follow from the answers of services, {asked} of which \
-             the module asked for, and a service need not answer twice alike"
+            "not executed again: the module made calls to services ({asked}), whose answers may \
+             differ"
         );
         return Ok(Link::unknown(Name::Rerun, text));
     }
@@ -151,8 +151,8 @@ async fn run(
     command.arg("--input").arg(input).arg("--out").arg(out).args(["--output", "json"]);
     command.args(["--seed", &seed.to_string(), "--timeout-ms", &limit_ms.to_string()]);
 
-    // Whoever verifies may be an operator too: no setting of theirs may reach services, or spend a
-    // credential, in the module's name.
+    // The user who verifies may be an operator too: none of their settings may reach services, or
+    // spend a credential, in the module's name.
     command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
 
     // If this command is stopped the module must not run on.

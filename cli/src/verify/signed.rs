@@ -1,6 +1,6 @@
 //! The chain's facts as a signed statement: its signer vouches for what was on the chain.
 //!
-//! A bundle outlives what any node keeps. Whoever verifies it then can only rely on somebody who
+//! A bundle outlives what any node keeps. A user who verifies it then can only rely on a signer who
 //! read the chain in time; the signature says who that was.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};

@@ -9,6 +9,7 @@
 mod contracts;
 mod receipts;
 mod tokens;
+mod withheld;
 mod fixture;
 
 use lumio::verify::facts::{self, ChainFacts, Hints, Lists, Own};
@@ -28,6 +29,12 @@ fn vault() -> Vault {
 }
 
 fn open(user: Address, runner: Address, nonce: Nonce, now: u64) -> Open {
+    let request = ids::Request {
+        input_digest: Digest::of(b"{}"),
+        module_digest: Digest::of(b"module"),
+        seed: 1,
+        workflow_id: "",
+    };
     Open {
         user,
         caller: runner,
@@ -39,7 +46,7 @@ fn open(user: Address, runner: Address, nonce: Nonce, now: u64) -> Open {
             max_charge: 100_000,
             runner_fee: 0,
             deadline: now + 3_600,
-            request_hash: Digest::of(b"request"),
+            request_hash: ids::request_hash(&request).unwrap(),
             valid_until: now + 60,
         },
     }
@@ -115,6 +122,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
         network: network.clone(),
         vault: vault(),
         registry: Registry(stellar::local::registry_id().unwrap()),
+        unit: stellar::amount::Unit::default(),
     };
     let hints = Hints::default();
     let facts = gather(&fixture, &own, RunId::from(run), &hints).await;
@@ -155,7 +163,7 @@ async fn deploying_twice_changes_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_none_is_named_before_anything_is_deployed() {
+async fn an_invalid_token_is_named_before_anything_is_deployed() {
     let fixture = Fixture::new().await;
     let absent = Address::Contract([7; 32]).to_string();
     let said = fixture.fails(1, &["deploy", "--token", &absent, "--force"]).await;

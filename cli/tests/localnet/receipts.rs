@@ -1,6 +1,7 @@
 //! The list of an account's receipts, and attempts that only it still knows.
 
 use lumio::verify::facts::{ChainFacts, Hints, Lists, Own, asked_at};
+use stellar::amount::Unit;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
 use stellar::vault::Finalize;
@@ -15,7 +16,7 @@ use super::{Fixture, facts, gather, open, vault};
 const KEPT: u32 = 5_000;
 
 /// Opens and settles one attempt of `run` with a charge of 100 stroops per millisecond.
-async fn settle(fixture: &Fixture, run: &Uuid, attempt: u32, runtime_ms: u64) {
+pub async fn settle(fixture: &Fixture, run: &Uuid, attempt: u32, runtime_ms: u64) {
     let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
     let now = fixture.rpc.clock().await.unwrap().latest_close;
     let open = open(alice, runner.address(), ids::nonce(run, attempt), now);
@@ -49,14 +50,15 @@ async fn settle(fixture: &Fixture, run: &Uuid, attempt: u32, runtime_ms: u64) {
 }
 
 /// The id of a run that is asked for now.
-async fn asked_now(fixture: &Fixture) -> Uuid {
+pub async fn asked_now(fixture: &Fixture) -> Uuid {
     let now = fixture.rpc.clock().await.unwrap().latest_close;
     uuid::Builder::from_unix_timestamp_millis(now * 1_000, &[7; 10]).into_uuid()
 }
 
 fn own() -> Own {
     let registry = Registry(stellar::local::registry_id().unwrap());
-    Own { network: Network::standalone(), vault: vault(), registry }
+    let unit = Unit::default();
+    Own { network: Network::standalone(), vault: vault(), registry, unit }
 }
 
 #[tokio::test]
@@ -75,7 +77,7 @@ async fn the_list_of_receipts_is_the_chains_and_finds_every_attempt() {
     let again = fixture.json(&["receipts", "verify", "alice", "--receipts", path]).await;
     assert_eq!(again["receipts"].as_array().unwrap().len(), 3);
 
-    // Whoever names one attempt only still sees both.
+    // A user who names one attempt only still sees both.
     let hints = Hints { attempt: 1, ..Hints::default() };
     let seen = gather(&fixture, &own(), RunId::from(run), &hints).await;
     let attempts: Vec<_> = seen.attempts.iter().map(|attempt| attempt.attempt).collect();

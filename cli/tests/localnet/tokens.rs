@@ -10,11 +10,12 @@ use stellar::{
     Address, Call, ContractKind, Invocation, Keypair, Network, ids, local, scval, state,
 };
 use stellar_xdr::{
-    AlphaNum4, Asset, AssetCode4, ContractExecutable, ContractIdPreimage, CreateContractArgs, Hash,
-    HostFunction, InvokeHostFunctionOp, Limits, Memo, Operation, OperationBody, Preconditions,
-    ReadXdr, ScVal, SequenceNumber, SetOptionsOp, SorobanTransactionData, TimeBounds, TimePoint,
-    Transaction, TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
-    TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, WriteXdr,
+    AlphaNum4, Asset, AssetCode4, ChangeTrustAsset, ChangeTrustOp, ContractExecutable,
+    ContractIdPreimage, CreateContractArgs, Hash, HostFunction, InvokeHostFunctionOp, Limits, Memo,
+    Operation, OperationBody, Preconditions, ReadXdr, ScVal, SequenceNumber, SetOptionsOp,
+    SorobanTransactionData, TimeBounds, TimePoint, Transaction, TransactionEnvelope,
+    TransactionExt, TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
+    TransactionV1Envelope, WriteXdr,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 use wire::{Digest, TxHash};
@@ -37,7 +38,7 @@ struct Issued<'a> {
 }
 
 impl<'a> Issued<'a> {
-    /// An asset that nobody issued before.
+    /// An asset that was not issued before.
     async fn new(fixture: &'a Fixture, name: &str) -> Self {
         fixture.json(&["keys", "generate", name]).await;
         fixture.json(&["fund", name]).await;
@@ -96,6 +97,13 @@ impl<'a> Issued<'a> {
 
     async fn mint_to_the_vault(&self, amount: i128) {
         self.call(&self.issuer, "mint", vec![self.vault.to_val(), scval::i128(amount)]).await;
+    }
+
+    /// Lets an account hold up to `limit` of it; 0 removes its trust line.
+    async fn trust(&self, holder: &Keypair, limit: i64) {
+        let line = ChangeTrustAsset::CreditAlphanum4(eurx(&self.issuer));
+        let op = OperationBody::ChangeTrust(ChangeTrustOp { line, limit });
+        submit(self.fixture, holder, op).await;
     }
 
     async fn refused(&self) -> String {
@@ -188,13 +196,14 @@ async fn ask(fixture: &Fixture, method: &str, envelope: &TransactionEnvelope) ->
     answer["result"].take()
 }
 
+/// The asset that `issuer` issues.
+fn eurx(issuer: &Keypair) -> AlphaNum4 {
+    AlphaNum4 { asset_code: AssetCode4(*b"EURX"), issuer: issuer.address().account_id().unwrap() }
+}
+
 /// The contract of an asset that `issuer` issues.
 fn asset_contract(issuer: &Keypair) -> (OperationBody, String) {
-    let asset = Asset::CreditAlphanum4(AlphaNum4 {
-        asset_code: AssetCode4(*b"EURX"),
-        issuer: issuer.address().account_id().unwrap(),
-    });
-    let preimage = ContractIdPreimage::Asset(asset);
+    let preimage = ContractIdPreimage::Asset(Asset::CreditAlphanum4(eurx(issuer)));
     let id = stellar_xdr::HashIdPreimage::ContractId(stellar_xdr::HashIdPreimageContractId {
         network_id: Hash(*Network::standalone().id().as_bytes()),
         contract_id_preimage: preimage.clone(),
@@ -358,7 +367,63 @@ async fn what_changes_while_the_contracts_are_put_in_place_is_seen() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("administered by {mallory}")), "{said}");
-    let refusal = format!("the vault {} is in place, but nobody may deposit", immutable.vault);
+    let refusal =
+        format!("the vault {} is in place, but it must not take deposits", immutable.vault);
     assert!(said.contains(&refusal), "{said}");
+    fixture.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_balance_is_shown_in_its_own_token_also_when_its_account_has_left_that() {
+    let fixture = network().await;
+    let issued = Issued::new(&fixture, "issuer").await;
+    let vault = issued.deployed(true).await["vault"].as_str().unwrap().to_owned();
+    fixture.json(&["keys", "generate", "alice"]).await;
+    fixture.json(&["fund", "alice"]).await;
+    let alice = fixture.key("alice");
+    let show = ["balance", "show", "alice", "--vault-id", &vault];
+    let text = async || String::from_utf8(fixture.run(&show).await.stdout).unwrap();
+
+    // Before it trusts the token.
+    assert_eq!(fixture.json(&show).await["outside"], Value::Null);
+
+    issued.trust(&alice, i64::MAX).await;
+    let minted = vec![alice.address().to_val(), scval::i128(30_000_000)];
+    issued.call(&issued.issuer, "mint", minted).await;
+    let deposit = ["balance", "deposit", "2.5", "--as", "alice", "--vault-id", &vault];
+    let shown = fixture.json(&deposit).await;
+    assert_eq!((&shown["balance"], &shown["outside"]), (&"25000000".into(), &"5000000".into()));
+    let said = text().await;
+    assert!(said.contains("in the vault  2.5 EURX (25000000 stroops)"), "{said}");
+    assert!(said.contains("outside       0.5 EURX (5000000 stroops)"), "{said}");
+    assert!(!said.contains("XLM"), "{said}");
+
+    // A decimal that the token does not have is refused before anything is signed.
+    let finer = ["balance", "withdraw", "0.00000001", "--as", "alice", "--vault-id", &vault];
+    let said = fixture.fails(3, &finer).await;
+    assert!(said.contains("no amount of EURX"), "{said}");
+
+    // It gives back what it has left, and its trust line; then its account goes.
+    let burned = vec![alice.address().to_val(), scval::i128(5_000_000)];
+    issued.call(&alice, "burn", burned).await;
+    issued.trust(&alice, 0).await;
+    let heir = fixture.key("ops").address().muxed().unwrap();
+    for leaves in [None, Some(OperationBody::AccountMerge(heir))] {
+        if let Some(leaves) = leaves {
+            submit(&fixture, &alice, leaves).await;
+        }
+        let shown = fixture.json(&show).await;
+        assert_eq!((&shown["balance"], &shown["escrowed"]), (&"25000000".into(), &"0".into()));
+        assert_eq!(shown["outside"], Value::Null);
+        let said = text().await;
+        assert!(said.contains("in the vault  2.5 EURX (25000000 stroops)"), "{said}");
+        assert!(said.contains("outside       none"), "{said}");
+    }
+
+    // The native asset has no trust lines, and an account that is gone has none of it.
+    let native = fixture.json(&["deploy", "--as", "ops", "--token", "native"]).await;
+    let native = native["vault"].as_str().unwrap();
+    let shown = fixture.json(&["balance", "show", "alice", "--vault-id", native]).await;
+    assert_eq!((&shown["balance"], &shown["outside"]), (&"0".into(), &Value::Null));
     fixture.localnet.shutdown().await;
 }

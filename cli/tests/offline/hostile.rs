@@ -52,7 +52,7 @@ pub fn server(answer: impl Fn(&str, &str) -> (u16, String) + Send + 'static) -> 
                 "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\
                  content-length: {length}\r\n\r\n"
             );
-            // The client may have gone away; the next one is served all the same.
+            // The client may have gone away; the next one is served anyway.
             let _ =
                 stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes()));
         }

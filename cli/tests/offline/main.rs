@@ -1,4 +1,4 @@
-//! The command line by itself: what needs no network, and what it says when there is none.
+//! The command line alone: what needs no network, and what it says when there is none.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use stellar_xdr::LedgerKey;
-use tracing::{Span, info_span};
+use tracing::{Span, field, info_span};
 use wire::{NetworkId, TxHash};
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
@@ -102,6 +102,20 @@ pub enum RpcError {
     },
 }
 
+impl RpcError {
+    /// Its kind, for spans: one word of a closed list.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Refused { .. } => "refused",
+            Self::Behind { .. } => "behind",
+            Self::OtherNetwork { .. } => "other_network",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
 /// What network a node says it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeNetwork {
@@ -163,7 +177,7 @@ impl Rpc {
         self.at(place).raw.origin()
     }
 
-    /// The network that the node at `place` is on, whoever's turn it is. If that is not the
+    /// The network that the node at `place` is on, whichever node's turn it is. If that is not the
     /// expected one, the node is put aside.
     ///
     /// # Errors
@@ -188,7 +202,7 @@ impl Rpc {
         answer
     }
 
-    /// What the node at `place` knows of a transaction, whoever's turn it is.
+    /// What the node at `place` knows of a transaction, whichever node's turn it is.
     ///
     /// # Errors
     ///
@@ -202,7 +216,7 @@ impl Rpc {
         answer::read(&self.at(place).raw, hash).await
     }
 
-    /// The clock of the node at `place`, whoever's turn it is.
+    /// The clock of the node at `place`, whichever node's turn it is.
     ///
     /// # Errors
     ///
@@ -358,7 +372,7 @@ impl Rpc {
             None => bridge::read_envelope(network, envelope)?.to_base64()?,
         };
         let params = serde_json::json!({ "transaction": text });
-        let answer: answer::RawSend = self.raw().await?.call("sendTransaction", params).await?;
+        let answer: answer::RawSend = self.raw().await?.call(SEND, params).await?;
         answer.decode()
     }
 
@@ -602,15 +616,34 @@ fn no_transaction() -> TxHash {
     TxHash::from([0; 32])
 }
 
-/// The span of one call of a node.
+/// The one method by which something is done.
+const SEND: &str = "sendTransaction";
+
+/// The span of one call of a node. A read that is not a part of other work has none: it is a poll,
+/// and each would be a trace of its own.
 pub(crate) fn call_span(method: &'static str) -> Span {
+    if method != SEND && Span::current().is_none() {
+        return Span::none();
+    }
     info_span!(
         "call",
         otel.name = method,
         otel.kind = "client",
+        otel.status_code = field::Empty,
         rpc.system.name = "jsonrpc",
         rpc.method = method,
+        rpc.response.status_code = field::Empty,
+        error.type = field::Empty,
     )
+}
+
+/// Notes on the span of a call why it failed.
+pub(crate) fn note_failure(span: &Span, error: &RpcError) {
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", error.kind());
+    if let RpcError::Refused { code, .. } = error {
+        span.record("rpc.response.status_code", field::display(code));
+    }
 }
 
 pub(crate) fn malformed(method: &'static str, reason: impl ToString) -> RpcError {

@@ -2,8 +2,8 @@
 //!
 //! [`prepare`] sends nothing: its result can be stored before [`Rpc::send`] sends exactly those
 //! bytes, any number of times (R13). The transaction's source pays and gives the sequence number;
-//! whoever the call demands signs an authorisation entry, and only for what was asked for. Time is
-//! only ever ledger time.
+//! each account that the call demands signs an authorisation entry, and only for what was asked
+//! for. Time is only ever ledger time.
 
 mod auth;
 mod bump;

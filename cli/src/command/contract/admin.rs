@@ -51,7 +51,7 @@ pub(super) async fn schedule(
     let code = read_code(wasm)?;
     let hash = Digest::of(&code);
 
-    // Uploaded first: whoever is affected has to be able to read what is announced (V20).
+    // Uploaded first: users who are affected have to be able to read what is announced (V20).
     if !state::has_code(&context.rpc, &hash).await? {
         context.steps.say(format!("uploading the code {hash} ({} bytes)", code.len()));
         let key = context.keys.load(&signer.signer)?;

@@ -499,6 +499,7 @@ mod tests {
             network: Network::standalone(),
             vault: Vault(Address::Contract([1; 32])),
             registry: Registry(Address::Contract([2; 32])),
+            unit: stellar::amount::Unit::default(),
         }
     }
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use stellar::Address;
-use stellar::amount::show;
 use stellar::vault::{Lifecycle, RunRecord, RunTerms, SettledRun, settlement_hash};
 use wire::VaultRunId;
 
@@ -186,8 +185,8 @@ impl Attempts {
                      took its fee of {}; give a list of receipts that reaches back, from: lumio \
                      receipts export",
                     attempt.attempt,
-                    show(charge),
-                    show(highest_fee)
+                    case.show(charge),
+                    case.show(highest_fee)
                 );
                 return Link::unknown(Name::Attempts, text);
             }
@@ -253,8 +252,8 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
         if let Some(reason) = unexplained(facts, 0) {
             return Err(reason);
         }
-        // Whoever has every ledger has every settlement. The account's record counts them, so that
-        // a node that hides one contradicts itself.
+        // A node that has every ledger has every settlement. The account's record counts them, so
+        // that a node that hides one contradicts itself.
         let count = facts.account.map_or(0, |account| account.count);
         let is_whole = match count {
             0 => facts.attempts.iter().all(|attempt| attempt.finalized.is_none()),
@@ -303,7 +302,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     }
     if let Some(attempt) = skipped(facts) {
         return Err(format!(
-            "nothing on chain tells of attempt {attempt}, and a later one is there; {REMEDY}"
+            "attempt {attempt} was not found on chain, but a later attempt was; {REMEDY}"
         ));
     }
 
@@ -400,7 +399,7 @@ fn outcome(case: &Case<'_>, attempt: &AttemptFacts, receipt: Option<&SettledRun>
 
 /// Whether every receipt since the attempt was opened is known by its text. Its own is not among
 /// them, or this would not be asked.
-fn had_no_receipt(facts: &ChainFacts, attempt: &AttemptFacts) -> bool {
+pub(super) fn had_no_receipt(facts: &ChainFacts, attempt: &AttemptFacts) -> bool {
     let Some(opened) = &attempt.opened else { return false };
     let is_over = facts.ledger_time > opened.terms.deadline;
     let Some(receipts) = verified_receipts(facts) else { return false };
@@ -469,7 +468,7 @@ fn contradictions(
     let of_event =
         event.zip(attempt.opened.as_ref()).map(|(event, opened)| event.settled(&opened.terms));
     if let Some(receipt) = of_event.as_ref().or(receipt) {
-        wrong.extend(arithmetic(number, receipt));
+        wrong.extend(arithmetic(case, number, receipt));
     }
     wrong
 }
@@ -490,7 +489,7 @@ fn recorded_terms(number: u32, terms: &RunTerms, record: &RunRecord) -> Vec<Stri
 }
 
 /// Charge, fee and refund of a receipt follow from prices, usage and escrow.
-fn arithmetic(number: u32, receipt: &SettledRun) -> Vec<String> {
+fn arithmetic(case: &Case<'_>, number: u32, receipt: &SettledRun) -> Vec<String> {
     let terms = &receipt.terms;
     let charge = wire::usage::charge(&terms.rates, &receipt.usage);
     let escrow = terms.max_charge.checked_add(terms.runner_fee);
@@ -500,7 +499,7 @@ fn arithmetic(number: u32, receipt: &SettledRun) -> Vec<String> {
         (charge != Some(receipt.actual_charge)).then(|| {
             format!(
                 "attempt {number}: {} were charged, which prices times usage are not",
-                show(receipt.actual_charge)
+                case.show(receipt.actual_charge)
             )
         }),
         (parts.is_none() || parts != escrow)

@@ -1,6 +1,5 @@
 //! What the links prove together, on whom it rests, and what was not looked at.
 
-use stellar::amount::show;
 use wire::Usage;
 use wire::statement::Verdict;
 
@@ -17,7 +16,8 @@ pub(super) fn draw(
 ) -> Conclusion {
     Conclusion {
         proven: vec![cost(case, attempts), bought(case, stated)],
-        at_least: at_least(attempts),
+        cost: known_cost(case, attempts, links),
+        at_least: at_least(case, attempts),
         rests_on: rests_on(stated, attempts),
         not_looked_at: not_looked_at(case, attempts, links),
     }
@@ -35,18 +35,26 @@ fn cost(case: &Case<'_>, attempts: &Attempts) -> String {
     };
     match (sum.charge, sum.fee) {
         (0, 0) => format!("the run cost {user} nothing, {over}"),
-        (charge, 0) => format!("the run cost {user} {}, {over}", show(charge)),
+        (charge, 0) => format!("the run cost {user} {}, {over}", case.show(charge)),
         (charge, fee) => format!(
             "the run cost {user} {} in all, {over}: {} charged and {} as the runner's fee",
-            show(sum.total),
-            show(charge),
-            show(fee)
+            case.show(sum.total),
+            case.show(charge),
+            case.show(fee)
         ),
     }
 }
 
+/// The cost, where the chain alone proves it. What was bought may be unknown beside it.
+fn known_cost(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Option<String> {
+    let holds =
+        |name: Name| links.iter().any(|link| link.link == name && link.state == LinkState::Ok);
+    let is_known = [Name::Vault, Name::Charge, Name::Attempts].into_iter().all(holds);
+    (is_known && attempts.sum.complete).then(|| cost(case, attempts))
+}
+
 /// What may be said when other attempts could not be looked for.
-fn at_least(attempts: &Attempts) -> Option<String> {
+fn at_least(case: &Case<'_>, attempts: &Attempts) -> Option<String> {
     let sum = &attempts.sum;
     if sum.complete || attempts.attempts.is_empty() {
         return None;
@@ -55,7 +63,7 @@ fn at_least(attempts: &Attempts) -> Option<String> {
         Err(reason) => format!("other attempts could not be looked for: {reason}"),
         Ok(_) => "an attempt is open, or what it came to is not known".to_owned(),
     };
-    Some(format!("at least {}; {why}", show(sum.total)))
+    Some(format!("at least {}; {why}", case.show(sum.total)))
 }
 
 /// What the shown attempt's charge was for.
@@ -75,7 +83,7 @@ fn bought(case: &Case<'_>, stated: Option<&Stated>) -> String {
     };
     let Usage { llm_in, llm_out, http_calls, runtime_ms } = stated.usage();
     let used = format!("{runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls");
-    let paid = format!("{} for {used}, at prices pinned before the run", show(charge));
+    let paid = format!("{} for {used}, at prices pinned before the run", case.show(charge));
     match (stated.execution.verdict, stated.execution.code) {
         (Verdict::Pass, _) => format!(
             "attempt {attempt}: {paid}; output files and module are byte for byte what the charge \

@@ -1,10 +1,10 @@
-//! The links that the chain holds by itself.
+//! The links that the chain alone proves.
 
-use stellar::amount::show;
 use stellar::vault::{RunFinalized, RunRecord, RunTerms};
 use wire::Usage;
 
-use super::{Case, End, Link, Name, differs};
+use super::attempts::had_no_receipt;
+use super::{Case, End, Link, Name, differs, unsettled};
 use crate::verify::facts::{CLOCK_SLACK, Origin, asked_at};
 
 /// The run's id on chain is the one that this run has in our vault on our network.
@@ -176,7 +176,7 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
             Name::Rates,
             format!(
                 "prices times budgets are not the highest charge of {}",
-                show(terms.max_charge)
+                case.show(terms.max_charge)
             ),
         );
     }
@@ -212,7 +212,7 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
                     return it with: lumio escrow reclaim",
             );
         }
-        End::Open => return Link::unknown(Name::Charge, "the run is not settled"),
+        End::Open => return Link::unknown(Name::Charge, unsettled(case)),
         End::Returned => {
             let attempt = case.bundle.claim.attempt();
             return Link::ok(
@@ -241,8 +241,8 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
     let product = (computed != Some(charge)).then(|| {
         format!(
             "{} were charged, prices times usage are {}",
-            show(charge),
-            computed.map_or_else(|| "too large".to_owned(), show)
+            case.show(charge),
+            computed.map_or_else(|| "too large".to_owned(), |computed| case.show(computed))
         )
     });
 
@@ -262,10 +262,10 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
 
     let fee = match fee(case) {
         Some(0) => String::new(),
-        Some(fee) => format!("; {} went to the runner as its fee", show(fee)),
+        Some(fee) => format!("; {} went to the runner as its fee", case.show(fee)),
         None => "; whether the runner took its fee is not known any more".to_owned(),
     };
-    let detail = format!("{} = pinned prices × metered usage{fee}", show(charge));
+    let detail = format!("{} = pinned prices × metered usage{fee}", case.show(charge));
     Link::unless(Name::Charge, detail, wrong)
 }
 
@@ -292,13 +292,21 @@ fn is_overdue(case: &Case<'_>) -> bool {
 /// The gateway's receipt says what the vault did.
 pub(super) fn receipt(case: &Case<'_>) -> Link {
     let shown_receipt = case.bundle.claim.receipt();
-    if case.shown.is_none() {
+    let Some(shown) = case.shown else {
         return Link::unknown(Name::Receipt, "the chain says nothing to compare with");
-    }
+    };
 
     let (charge, output_hash) = match case.end {
         End::Settled { charge, output_hash } => (charge, output_hash),
         End::Returned | End::Open if shown_receipt.is_some() => {
+            // Without its record, only a list of all receipts since it was opened shows that it
+            // has none.
+            if shown.record.is_none() && !had_no_receipt(case.facts, shown) {
+                return Link::unknown(
+                    Name::Receipt,
+                    "the attempt's record has ended, and no settlement of it is known",
+                );
+            }
             return Link::broken(
                 Name::Receipt,
                 "the gateway shows a receipt, but the vault settled nothing",
@@ -322,15 +330,16 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
 
     let wrong = [
         differs("charge", charge, said.actual_charge),
-        said.runner_fee.zip(fee(case)).and_then(|(said, fee)| differs("fee", fee, said)),
+        // A receipt of a former release names no fee, since there was none.
+        fee(case).and_then(|fee| differs("fee", fee, said.runner_fee.unwrap_or_default())),
         refund.and_then(|refund| differs("refund", refund, said.refund)),
         developer.and_then(|developer| differs("developer", developer, said.developer.clone())),
         differs("output hash", output_hash, said.output_hash),
-        case.shown.and_then(|shown| differs("run", shown.run_id, said.run_id)),
+        differs("run", shown.run_id, said.run_id),
     ];
     Link::unless(
         Name::Receipt,
-        format!("{} charged, as the vault says", show(charge)),
+        format!("{} charged, as the vault says", case.show(charge)),
         wrong.into_iter().flatten(),
     )
 }
@@ -429,19 +438,21 @@ pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     case.shown?.records_usage(usage).then_some(true)
 }
 
-/// The links of a run that was never executed.
+/// The links of an attempt that has no files: one that failed before it was executed, or whose
+/// escrow went back.
 pub(super) fn failure(case: &Case<'_>) -> Vec<Link> {
-    const ABSENT: &str = "the run was never executed";
-    let seal = match case.end {
-        End::Settled { output_hash, .. } => Link::ok(
-            Name::Seal,
-            format!(
+    // Whether an attempt was executed that was then given up, nothing here says.
+    let (seal, absent) = match case.end {
+        End::Settled { output_hash, .. } => {
+            let text = format!(
                 "output hash {output_hash} is the digest of the failure that the gateway describes"
-            ),
-        ),
-        End::Returned | End::Open => {
-            Link::skipped(Name::Seal, "the escrow went back without a settlement")
+            );
+            (Link::ok(Name::Seal, text), "the run was never executed")
         }
+        End::Returned | End::Open => (
+            Link::skipped(Name::Seal, "the escrow went back without a settlement"),
+            "the escrow went back, so that no charge commits to files, and none are at hand",
+        ),
     };
     let rest = [
         Name::Usage,
@@ -452,5 +463,5 @@ pub(super) fn failure(case: &Case<'_>) -> Vec<Link> {
         Name::Module,
         Name::Gates,
     ];
-    std::iter::once(seal).chain(rest.map(|name| Link::skipped(name, ABSENT))).collect()
+    std::iter::once(seal).chain(rest.map(|name| Link::skipped(name, absent))).collect()
 }

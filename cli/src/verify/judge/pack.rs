@@ -1,38 +1,42 @@
 //! The links that hold by bytes: seal, manifest, files, module.
 
+use seal::records::Record;
 use seal::verify::{self, Broken, Report};
 use seal::{EXECUTION_FILE, Manifest, ManifestV1, OUTPUTS_DIR, SealStatus};
 use wire::Digest;
 use wire::statement::Verdict;
 
 use super::stated::Stated;
-use super::{Case, End, Link, Name, differs};
+use super::{Case, End, Link, Name, absent, differs, unsettled};
 use crate::error::{CliError, Result};
+use crate::verify::link::{Tombstone, TombstoneSource};
 
-pub(super) fn links(case: &Case<'_>, stated: Option<&Stated>) -> Result<Vec<Link>> {
+/// The links, and the tombstone that a record in the pack holds.
+pub(super) fn links(
+    case: &Case<'_>,
+    stated: Option<&Stated>,
+) -> Result<(Vec<Link>, Option<Tombstone>)> {
     let root = case.bundle.pack();
-    if !root.is_dir() && case.end == End::Open {
-        let names = [Name::Seal, Name::Manifest, Name::Files, Name::Module];
-        let early = |name| Link::unknown(name, "the run has not ended, and nothing is sealed yet");
-        return Ok(names.map(early).to_vec());
-    }
     if !root.is_dir() {
-        let absent = |name| Link::broken(name, "the bundle has no pack");
-        return Ok(vec![
-            absent(Name::Seal),
-            absent(Name::Manifest),
-            absent(Name::Files),
-            module(case)?,
-        ]);
+        let why = absent(case);
+        let link = |name| match &why {
+            Some(why) => Link::unknown(name, why.clone()),
+            None => Link::broken(name, "the bundle has no pack"),
+        };
+        let links = [Name::Seal, Name::Manifest, Name::Files].into_iter().map(link);
+        return Ok((links.chain([module(case)?]).collect(), None));
     }
     let report =
         verify::pack(&root).map_err(|error| CliError::unknown("the pack cannot be read", error))?;
-    Ok(vec![
+    let says = report.tombstone.as_ref().and_then(Record::tombstone_text);
+    let tombstone = says.map(|says| Tombstone { source: TombstoneSource::Record, says });
+    let links = vec![
         seal(case, &report),
         manifest(case, &report, stated),
         files(&report, stated),
         module(case)?,
-    ])
+    ];
+    Ok((links, tombstone))
 }
 
 /// The output hash on chain is the digest of the seal's exact bytes.
@@ -47,9 +51,10 @@ fn seal(case: &Case<'_>, report: &Report) -> Link {
             );
         }
         End::Open => {
+            let why = unsettled(case);
             return Link::unknown(
                 Name::Seal,
-                "the run is not settled, so the chain holds no output hash",
+                format!("{why}, so that the chain holds no output hash"),
             );
         }
     };
@@ -159,7 +164,10 @@ fn module(case: &Case<'_>) -> Result<Link> {
     let expected: Digest = terms.manifest_hash;
     let root = case.bundle.module();
     if !root.join("tree").is_dir() {
-        return Ok(Link::broken(Name::Module, "the bundle has no module"));
+        return Ok(match absent(case) {
+            Some(why) => Link::unknown(Name::Module, why),
+            None => Link::broken(Name::Module, "the bundle has no module"),
+        });
     }
     let broken = verify::module(&root, expected)
         .map_err(|error| CliError::unknown("the module cannot be read", error))?;

@@ -1,12 +1,11 @@
 //! The links that hold by signed statements.
 
 use ed25519_dalek::VerifyingKey;
-use seal::facts::{GateStatus, RunFactsView};
 use seal::{EXECUTION_FILE, SHIPPING_FILE};
 use wire::statement::{Execution, ExecutionStatement, Expected, ShippingStatement, Verdict};
 use wire::{Digest, Usage};
 
-use super::{Case, End, Link, Name, differs, money};
+use super::{Case, End, Link, Name, absent, differs, money, unsettled, view};
 use crate::error::Result;
 
 /// The execution statement, its signature verified.
@@ -14,7 +13,7 @@ pub(super) struct Stated {
     pub(super) execution: Execution,
     signer: VerifyingKey,
     /// SHA-256 of the envelope's bytes.
-    digest: Digest,
+    pub(super) digest: Digest,
 }
 
 impl Stated {
@@ -63,7 +62,7 @@ pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
             Name::Usage,
             format!("{detail}; the escrow went back, and none was charged"),
         ),
-        None => Link::unknown(Name::Usage, "the run is not settled"),
+        None => Link::unknown(Name::Usage, unsettled(case)),
     }
 }
 
@@ -102,10 +101,10 @@ fn unverified(case: &Case<'_>) -> Link {
             Ok(_) => Link::unknown(Name::Statement, "the statement changed while it was read"),
             Err(error) => Link::broken(Name::Statement, wire::causes(&error)),
         },
-        Ok(None) if case.end == End::Open => {
-            Link::unknown(Name::Statement, "the run has not ended, and there is none yet")
-        }
-        Ok(None) => Link::broken(Name::Statement, format!("the pack has no {EXECUTION_FILE}")),
+        Ok(None) => match absent(case) {
+            Some(why) => Link::unknown(Name::Statement, why),
+            None => Link::broken(Name::Statement, format!("the pack has no {EXECUTION_FILE}")),
+        },
         Err(error) => Link::unknown(Name::Statement, error.to_string()),
     }
 }
@@ -128,82 +127,30 @@ pub(super) fn gates(case: &Case<'_>, stated: Option<&Stated>) -> Result<Link> {
         }
     };
     let execution = &stated.execution;
-    let mut wrong = vec![
+    let mut wrong: Vec<_> = [
         differs("the shipping verdict's module", execution.module_digest, shipping.module_digest),
         differs("the shipping verdict", Verdict::Pass, shipping.verdict),
-    ];
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if execution.verdict != Verdict::Pass {
+        // A view lets outputs through, and a run that did not pass has none.
+        if case.bundle.read(view::FILE)?.is_some() {
+            wrong.push(format!("this run is {}, and a facts view is there", execution.verdict));
+        }
         let detail = format!(
             "the module might ship, but this run is {} and left nothing",
             execution.verdict
         );
-        return Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()));
+        return Ok(Link::unless(Name::Gates, detail, wrong));
     }
-    wrong.extend(view(case, stated, Digest::of(&envelope))?);
+    wrong.extend(view::wrong(case, stated, Digest::of(&envelope))?);
     let detail = format!(
         "shipping PASS of {} {}, execution PASS of this run",
         shipping.module_id, shipping.module_version
     );
-    Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()))
-}
-
-/// What is wrong with the facts view's receipts and pins.
-fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option<String>>> {
-    let Some(text) = case.bundle.read("facts/run_facts_view.json")? else {
-        return Ok(vec![Some("the bundle has no facts view".to_owned())]);
-    };
-    let view = match RunFactsView::parse(&text) {
-        Ok(view) => view,
-        Err(mistakes) => {
-            let first = mistakes
-                .first()
-                .map(|mistake| format!(" ({}: {})", mistake.at, mistake.what))
-                .unwrap_or_default();
-            return Ok(vec![Some(format!("the facts view cannot be read{first}"))]);
-        }
-    };
-    let execution = &stated.execution;
-    let pins = &view.pins;
-    let own_hash = view.computed_bundle_hash().ok();
-    let receipt = |gate: &str, digest: Digest| {
-        let fits = |receipt: &&seal::facts::GateReceipt| {
-            receipt.gate_id == gate
-                && receipt.digest.as_ref().is_some_and(|current| {
-                    *current == seal::content::ContentDigest::of_file(digest)
-                })
-        };
-
-        // A FAIL beside a PASS of the same gate makes the PASS worthless.
-        let failed = view
-            .gate_receipts
-            .iter()
-            .any(|receipt| receipt.gate_id == gate && receipt.status != GateStatus::Pass);
-        let found = view.gate_receipts.iter().find(fits);
-        let in_scope = found.is_some_and(|receipt| {
-            // A receipt may be for every run; one that names a run has to name this one.
-            let scope = &receipt.scope;
-            scope.manifest_fingerprint == pins.manifest_fingerprint
-                && scope.parameter_hash.is_none_or(|hash| hash == pins.parameter_hash)
-                && scope.run_id.is_none_or(|run| run == view.run_id)
-        });
-        (failed || !in_scope)
-            .then(|| format!("the facts view has no PASS of {gate} in scope for this statement"))
-    };
-    let seal =
-        case.bundle.read(&format!("pack/{}", seal::SEAL_FILE))?.map(|bytes| Digest::of(&bytes));
-    let pinned = view.oracle_pack_ref.as_ref().map(|pack| pack.seal_digest);
-    Ok(vec![
-        (view.run_id != case.bundle.run_key() || pins.run_id != view.run_id)
-            .then(|| "the facts view is of another run".to_owned()),
-        differs("the facts view's module", execution.module_digest, pins.manifest_fingerprint),
-        differs("the facts view's input", execution.input_digest, pins.parameter_hash),
-        differs("the facts view's seed", execution.seed, pins.seed),
-        (own_hash != Some(view.bundle_hash))
-            .then(|| "the facts view's bundle hash does not follow from it".to_owned()),
-        (pinned.is_none() || pinned != seal).then(|| "the facts view pins another seal".to_owned()),
-        receipt("gate.lumio.execution", stated.digest),
-        receipt("gate.lumio.shipping", shipping),
-    ])
+    Ok(Link::unless(Name::Gates, detail, wrong))
 }
 
 /// The keys that the chain pinned when the run was opened.

@@ -3,10 +3,12 @@
 
 mod calls;
 mod fixture;
+mod gates;
 mod mutations;
 mod offline;
 mod screen;
 mod stories;
+mod withheld;
 
 use std::fs;
 

@@ -161,6 +161,8 @@ pub(super) async fn read(
 ) -> Result<Pages, ChainError> {
     /// An empty page is not the end; this many pages without reaching it is a fault.
     const MOST_PAGES: usize = 1_000;
+    /// Events of one page at most.
+    const LIMIT: usize = 1_000;
     let mut filter = Vec::new();
     for topic in topics {
         let symbol = scval::symbol(topic)?.to_xdr_base64(scval::limits());
@@ -174,7 +176,7 @@ pub(super) async fn read(
     let mut cursor: Option<String> = None;
     for _ in 0..MOST_PAGES {
         // A cursor replaces the start: nodes refuse both together.
-        let mut params = json!({ "filters": filters, "pagination": { "limit": 1000 } });
+        let mut params = json!({ "filters": filters, "pagination": { "limit": LIMIT } });
         match &cursor {
             None => params["startLedger"] = json!(start_ledger),
             Some(cursor) => params["pagination"]["cursor"] = json!(cursor),
@@ -194,13 +196,27 @@ pub(super) async fn read(
         };
 
         // A node scans a bounded range of ledgers a call, so an empty page is not the end: the
-        // cursor says how far the range reached. The same cursor again means that nothing follows.
-        let Some(next) = page.cursor.as_deref() else { return Ok(found) };
+        // cursor says how far the range reached. The end of a full page may lie within its ledger,
+        // so that more of that ledger can follow.
+        let is_full = page.events.len() >= LIMIT;
+        let Some(next) = page.cursor.as_deref() else {
+            // Old nodes give no cursor, and look through all that they keep in one call.
+            if is_full {
+                return Err(
+                    malformed("getEvents", "a full page without a cursor".to_owned()).into()
+                );
+            }
+            return Ok(found);
+        };
         let reached = ledger_of(next).ok_or_else(|| {
             malformed("getEvents", format!("expected a cursor that begins with a number: '{next}'"))
         })?;
-        if reached >= page.latest_ledger || Some(next) == cursor.as_deref() {
+        if !is_full && reached >= page.latest_ledger {
             return Ok(found);
+        }
+        if Some(next) == cursor.as_deref() {
+            let text = "the node stops before its newest ledger, so that events may be missing";
+            return Err(malformed("getEvents", text.to_owned()).into());
         }
         cursor = page.cursor;
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 use wire::causes;
 
-use super::{RpcError, Turn, call_span, malformed, shorten};
+use super::{RpcError, Turn, call_span, malformed, note_failure, shorten};
 use crate::{Address, ChainError};
 
 /// Most bytes of one answer: several times the largest page of events or entries that a node gives.
@@ -50,7 +50,9 @@ impl Raw {
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
             return Err(address());
         }
-        let http = Client::builder().timeout(timeout).build().map_err(|_| address())?;
+        let http = Client::builder().timeout(timeout).build();
+        // A part of the whole address may be a secret (R9), and this address can be one.
+        let http = http.map_err(|_| RpcError::Address(parsed.origin().ascii_serialization()))?;
         Ok(Self { http, url: parsed, place, turn })
     }
 
@@ -64,7 +66,11 @@ impl Raw {
         method: &'static str,
         params: Value,
     ) -> Result<T, RpcError> {
-        let answer = self.ask(method, params).await;
+        let span = call_span(method);
+        let answer = self.ask(method, params).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            note_failure(&span, error);
+        }
         // What a node refuses by an error of its own is an answer to what was asked.
         if !matches!(answer, Ok(_) | Err(RpcError::Refused { .. })) {
             self.turn.pass(self.place);
@@ -79,8 +85,7 @@ impl Raw {
     ) -> Result<T, RpcError> {
         // One call a request: the answer needs no id to be matched by.
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let sent = self.http.post(self.url.clone()).json(&body).send();
-        let sent = sent.instrument(call_span(method)).await;
+        let sent = self.http.post(self.url.clone()).json(&body).send().await;
         let bytes = read(sent.map_err(|error| unreachable(method, error))?, method).await?;
         let answer: Answer =
             serde_json::from_slice(&bytes).map_err(|error| malformed(method, error))?;

@@ -33,7 +33,7 @@ pub struct Bumped {
     pub envelope: Vec<u8>,
     /// Its own hash; the transaction inside keeps another.
     pub hash: TxHash,
-    /// Most stroops that the transaction can cost by it.
+    /// Most stroops that the transaction can cost with it.
     pub fee: u64,
 }
 

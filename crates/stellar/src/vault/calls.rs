@@ -294,7 +294,7 @@ impl Vault {
         self.call("resume_opens", vec![])
     }
 
-    /// Tokens in the vault that it owes to nobody, stroops.
+    /// Tokens in the vault that it owes to no account, in stroops.
     pub fn surplus(&self) -> Invocation {
         self.call("surplus", vec![])
     }

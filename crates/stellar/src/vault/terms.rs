@@ -260,7 +260,7 @@ impl RunTerms {
         })
     }
 
-    /// The terms as XDR bytes, for whoever stores them until the run is settled.
+    /// The terms as XDR bytes, for the process that stores them until the run is settled.
     ///
     /// # Errors
     ///

@@ -99,6 +99,7 @@ impl Fixture {
             network: Network::standalone(),
             vault: Vault(Address::Contract([1; 32])),
             registry: Registry(Address::Contract([2; 32])),
+            unit: stellar::amount::Unit::lumens(),
         };
         let facts = facts(&own, &terms, run);
         let settled = execution.usage;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::fixture::Fixture;
 use crate::escape::escape;
 use crate::output::{Format, Report, failure_json};
+use crate::verify::bundle::TOMBSTONE_FILE;
 
 /// Clears the screen, goes home, ends the line, turns the direction, rings, and says what is not
 /// so.
@@ -76,6 +77,13 @@ fn control_characters_in_any_foreign_text_do_not_reach_the_screen() {
     }
     fs::write(fixture.path("run.json"), HOSTILE).unwrap();
     shows_as_written(&shown(&fixture));
+
+    fs::write(fixture.path("run.json"), text).unwrap();
+    fs::write(fixture.path(TOMBSTONE_FILE), HOSTILE).unwrap();
+    fs::remove_dir_all(fixture.path("pack")).unwrap();
+    let text = shown(&fixture);
+    assert!(text.contains("tombstone:"), "{text}");
+    shows_as_written(&text);
 }
 
 #[test]

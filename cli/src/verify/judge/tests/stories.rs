@@ -442,7 +442,10 @@ fn the_json_of_a_proof_has_its_schema() {
     let schema = jsonschema::validator_for(&schema).unwrap();
     let mut open = Fixture::new();
     open.add_attempt(2, DEADLINE, None);
-    for fixture in [Fixture::new(), retried(), open] {
+    let withheld = Fixture::new();
+    fs::remove_dir_all(withheld.path("pack")).unwrap();
+    fs::write(withheld.path(crate::verify::bundle::TOMBSTONE_FILE), "WITHDRAWN").unwrap();
+    for fixture in [Fixture::new(), retried(), open, withheld] {
         let json = fixture.judge().report().render(crate::output::Format::Json);
         let json = serde_json::from_str(&json).unwrap();
         let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
