@@ -16,6 +16,7 @@ use async_nats::jetstream::stream::{Config, StorageType};
 use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerAddr};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wire::event::Family;
@@ -34,10 +35,8 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent server is asked whether it is there. One that has not answered three times is
 /// left, so that a server that hangs counts as away within a few seconds.
 const PING_EVERY: Duration = Duration::from_secs(2);
-/// How long the first connection is waited for before it is said that there is none.
+/// How long a probe waits for the first attempt to connect.
 const FIRST_CONNECTION: Duration = Duration::from_secs(3);
-/// Between two looks for the first connection.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Different lines about one outage, at most; a server can send errors of any text.
 const MOST_LINES: usize = 16;
 /// The longest wait between two attempts to connect.
@@ -51,16 +50,18 @@ pub struct Bus {
     prefix: String,
     /// Families whose stream was seen on this connection.
     ensured: Arc<Mutex<HashSet<Family>>>,
-    link: Arc<Mutex<Link>>,
+    link: watch::Sender<Link>,
 }
 
-/// What was said of the connection since there was one.
+/// What is known of the connection.
 #[derive(Debug, Default)]
 struct Link {
-    /// Why there is none.
+    /// Whether the first attempt to connect has ended.
+    is_tried: bool,
+    /// Why there is no connection, since the last one.
     cause: Option<String>,
     /// What was logged; the same line is not logged again.
-    said: HashSet<String>,
+    logged: HashSet<String>,
 }
 
 /// Why an event is not on the bus yet.
@@ -89,9 +90,22 @@ pub enum BusError {
     NoStream {
         /// The subject.
         subject: String,
-        /// What the server said.
+        /// What the server answered.
         source: PublishError,
     },
+}
+
+impl BusError {
+    /// Its kind, for spans: one word of a closed list.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::TooLarge(_) => "too_large",
+            Self::Stream { .. } => "stream",
+            Self::Unconfirmed(_) => "unconfirmed",
+            Self::NoStream { .. } => "no_stream",
+        }
+    }
 }
 
 impl Bus {
@@ -104,8 +118,8 @@ impl Bus {
     pub async fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
         let prefix = read_prefix(prefix).map_err(|expected| anyhow!("NATS_PREFIX: {expected}"))?;
         let (options, address) = options(url)?;
-        let link = Arc::<Mutex<Link>>::default();
-        let heard = Arc::clone(&link);
+        let link = watch::Sender::<Link>::default();
+        let heard = link.clone();
         let client = options
             // The client is there at once and connects in the background (R15).
             .retry_on_initial_connect()
@@ -113,7 +127,7 @@ impl Bus {
             .reconnect_delay_callback(reconnect_delay)
             .ping_interval(PING_EVERY)
             .event_callback(move |event| {
-                locked(&heard).note(&event);
+                heard.send_modify(|link| link.note(&event));
                 std::future::ready(())
             })
             .connect(address)
@@ -150,7 +164,7 @@ impl Bus {
             return Ok(());
         }
         let away = "NATS is not connected";
-        let cause = locked(&self.link).cause.clone();
+        let cause = self.link.borrow().cause.clone();
         Err(cause.map_or_else(|| away.to_owned(), |cause| format!("{away}: {cause}")))
     }
 
@@ -161,15 +175,15 @@ impl Bus {
     ///
     /// As [`Bus::probe`].
     pub async fn probe_settled(&self) -> Result<(), String> {
-        let settled = async {
-            while self.client.connection_state() == State::Pending
-                && locked(&self.link).cause.is_none()
-            {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        // Whether or not it came to an end, what is known is said.
-        let _ = tokio::time::timeout(FIRST_CONNECTION, settled).await;
+        let mut link = self.link.subscribe();
+        let tried = link.wait_for(|link| link.is_tried);
+        // If it takes longer, there is no connection yet.
+        let tried = tokio::time::timeout(FIRST_CONNECTION, tried).await;
+        let has_failed = !tried.is_ok_and(|tried| tried.is_ok_and(|link| link.cause.is_none()));
+        // The client reports its first connection a moment before its state shows it.
+        if self.client.connection_state() == State::Pending && !has_failed {
+            return Ok(());
+        }
         self.probe()
     }
 
@@ -261,11 +275,11 @@ impl Bus {
         loop {
             let ensured = tokio::select! {
                 ensured = self.ensure_stream(family) => ensured,
-                // What is asked may be silent: a stop does not wait for it.
+                // The server may not respond; the shutdown does not wait for it.
                 () = stop.cancelled() => break,
             };
             let Err(error) = ensured else { break };
-            // Said once, and not at the first failure, which is usual while everything starts.
+            // Logged once, and not at the first failure, which is usual while everything starts.
             if failures == 1 {
                 warn!("a stream could not be made yet: {error}");
             }
@@ -282,7 +296,7 @@ impl Bus {
         locked(&self.ensured)
     }
 
-    /// The family whose stream keeps `subject`; `None` for a subject that is none of ours.
+    /// The family whose stream keeps `subject`; `None` for a subject that is not ours.
     fn family_of(&self, subject: &str) -> Option<Family> {
         let holds = |family: &Family| {
             let filter = family.filter(&self.prefix);
@@ -365,25 +379,28 @@ fn reconnect_delay(attempts: usize) -> Duration {
 }
 
 impl Link {
-    /// Logs an event, unless the same was said since there was a connection.
+    /// Logs an event, unless the same was logged since the last connection.
     fn note(&mut self, event: &Event) {
-        if matches!(event, Event::Connected) {
-            *self = Self::default();
-            info!("NATS is connected");
-            return;
-        }
         let words = match event {
+            Event::Connected => {
+                *self = Self { is_tried: true, ..Self::default() };
+                info!("NATS is connected");
+                return;
+            }
+            // The client ends a connection by itself only after this process has let go of it.
+            Event::Draining | Event::Closed => return,
             Event::Disconnected => "the connection is lost".to_owned(),
             Event::ClientError(ClientError::Other(words)) => words.clone(),
             Event::ServerError(error) => error.to_string(),
             other => other.to_string(),
         };
-        // What a server refuses on a connection is not why there is none.
+        // The server's errors arrive on a live connection, so they do not explain a missing one.
         if matches!(event, Event::Disconnected | Event::ClientError(_)) {
+            self.is_tried = true;
             self.cause = Some(words.clone());
         }
-        if self.said.len() < MOST_LINES && self.said.insert(words.clone()) {
-            warn!("NATS_URL: NATS: {words}");
+        if self.logged.len() < MOST_LINES && self.logged.insert(words.clone()) {
+            warn!("NATS_URL: {words}");
         }
     }
 }
@@ -398,20 +415,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn why_there_is_no_connection_is_known_and_said_once() {
+    fn why_there_is_no_connection_is_known_and_logged_once() {
         let mut link = Link::default();
         let refused = Event::ClientError(ClientError::Other("authorization violation".to_owned()));
         for _ in 0..3 {
             link.note(&refused);
         }
         assert_eq!(link.cause.as_deref(), Some("authorization violation"));
-        assert_eq!(link.said.len(), 1);
+        assert!(link.is_tried);
+        assert_eq!(link.logged.len(), 1);
         link.note(&Event::Connected);
-        assert!(link.cause.is_none() && link.said.is_empty(), "the next outage is said again");
+        assert!(link.cause.is_none() && link.logged.is_empty(), "the next outage is logged again");
         for number in 0..100 {
             link.note(&Event::ClientError(ClientError::Other(number.to_string())));
         }
-        assert_eq!(link.said.len(), MOST_LINES);
+        assert_eq!(link.logged.len(), MOST_LINES);
+    }
+
+    #[test]
+    fn the_end_of_a_connection_that_this_process_closed_is_no_warning() {
+        let log = crate::telemetry::captured::Log::default();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(log.writer()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut link = Link::default();
+            for event in [Event::Connected, Event::Draining, Event::Closed] {
+                link.note(&event);
+            }
+            assert_eq!(link.cause, None);
+            link.note(&Event::Disconnected);
+        });
+        let lines = log.lines();
+        let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
+        assert_eq!(levels, ["INFO", "WARN"], "connected, and a connection that was lost");
     }
 
     #[test]

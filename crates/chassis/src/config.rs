@@ -13,6 +13,8 @@ use std::str::FromStr;
 
 use rustix::fs::{Access, access};
 
+use crate::postgres;
+
 pub use env_file::EnvFileError;
 pub use secret::Secret;
 
@@ -111,17 +113,20 @@ impl Env {
     pub fn optional_url(&self, names: &str, schemes: &[&str]) -> Option<String> {
         let value = self.optional(names)?;
         let read = url::Url::parse(&value);
-        if read.as_ref().is_ok_and(|url| schemes.contains(&url.scheme())) {
+        let is_expected = read.as_ref().is_ok_and(|url| schemes.contains(&url.scheme()));
+        if is_expected && has_cut_password(&value) {
+            let problem = format!("has an @ behind the host and the port; {ESCAPES}");
+            self.mistake(names, &problem);
+            return None;
+        }
+        if is_expected {
             return Some(value);
         }
         let starts =
             |scheme: &&str| value.strip_prefix(*scheme).is_some_and(|rest| rest.starts_with("://"));
         let problem = match read {
             // The reader's words say which part is wrong, and never what it is.
-            Err(error) if schemes.iter().any(starts) => format!(
-                "is no URL: {error}; in a user's name or a password, % is written %25, / %2F, @ \
-                 %40, : %3A, # %23 and ? %3F"
-            ),
+            Err(error) if schemes.iter().any(starts) => format!("is no URL: {error}; {ESCAPES}"),
             _ => format!("expected a URL that starts with {}://", schemes.join(":// or ")),
         };
         self.mistake(names, &problem);
@@ -139,6 +144,17 @@ impl Env {
             return self.required(names);
         }
         self.optional_url(names, schemes).unwrap_or_default()
+    }
+
+    /// The address of the database, `DATABASE_URL`, which must be there. Empty if it is not. A
+    /// parameter that its driver does not read is a mistake: the driver would log its value.
+    pub fn database_url(&self) -> String {
+        const NAME: &str = "DATABASE_URL";
+        let url = self.required_url(NAME, &["postgres", "postgresql"]);
+        if let Err(problem) = postgres::check_parameters(&url) {
+            self.mistake(NAME, &problem);
+        }
+        url
     }
 
     /// A value that is never printed and must be there. Empty if it is not.
@@ -179,7 +195,7 @@ impl Env {
             folder.ancestors().map(|path| if is_here(path) { Path::new(".") } else { path });
         let Some(there) = parts.find(|path| path.exists()) else { return };
         if !there.is_dir() {
-            self.mistake(names, "is no folder, or is below something that is none");
+            self.mistake(names, "is not a folder, or is below something that is not a folder");
         } else if let Err(error) = access(there, Access::WRITE_OK | Access::EXEC_OK) {
             self.mistake(names, &format!("this process can neither write nor make it: {error}"));
         }
@@ -205,6 +221,25 @@ impl Env {
         let mistakes = self.mistakes.into_inner();
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigErrors(mistakes)) }
     }
+}
+
+/// How characters that end a part of a URL are written within one.
+const ESCAPES: &str = "in a user's name or a password, % is written %25, / %2F, @ %40, : %3A, \
+                       # %23 and ? %3F";
+
+/// Whether a URL looks as if a `/`, `?` or `#` in its password had ended the host and the port:
+/// `user:12/34@host` names the host `user`. What is shown as host and port would be a part of the
+/// password (R9).
+fn has_cut_password(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // The value of a parameter may hold an @.
+    let name = query.split('=').next().unwrap_or_default();
+    authority.contains(':')
+        && !authority.contains('@')
+        && (path.contains('@') || name.contains('@'))
 }
 
 impl fmt::Debug for Env {

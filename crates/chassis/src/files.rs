@@ -7,6 +7,10 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+/// Most bytes of a file that is read whole: no setting names a larger one, and a pipe may have no
+/// end.
+const MOST: u64 = 256 << 20;
+
 /// Opens a file to read it. It has to be a regular one, or a pipe that this process was given open,
 /// such as that of a process substitution: anything else may keep the process waiting for ever.
 ///
@@ -20,7 +24,8 @@ pub fn open(path: &Path) -> io::Result<File> {
         return File::open(path);
     }
 
-    // Opening a named pipe waits for its other end otherwise; a regular file is opened the same way.
+    // Without O_NONBLOCK, opening a named pipe would block until it has a writer. The flag has no
+    // effect on regular files.
     let no_wait = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(no_wait).open(path)?;
 
@@ -38,14 +43,19 @@ pub fn open(path: &Path) -> io::Result<File> {
     ))
 }
 
-/// The whole of a file.
+/// The whole of a file, which may have 256 MiB.
 ///
 /// # Errors
 ///
-/// As [`open`].
+/// As [`open`]; [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe has no length, so that one byte more than is taken is asked for.
     let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes)?;
+    open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        let text = format!("expected at most {MOST} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
     Ok(bytes)
 }
 
@@ -53,11 +63,10 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// As [`open`]; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
+/// As [`read`]; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    open(path)?.read_to_string(&mut text)?;
-    Ok(text)
+    let text = String::from_utf8(read(path)?);
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "expected text in UTF-8"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -49,14 +49,16 @@ pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(url.to_owned()).ok();
     let endpoint = endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http"));
     let endpoint = endpoint.ok_or_else(|| anyhow!("expected http://host:port"))?;
-    let authorization = token.map(authorization).transpose()?;
+    let authorization =
+        token.map(authorization).transpose().map_err(|expected| anyhow!(expected))?;
+    let uri = endpoint.uri().clone();
     let channel = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .tcp_nodelay(true)
         .connect_lazy();
-    Ok(Outgoing::new(InterceptedService::new(channel, Credentials { authorization })))
+    Ok(Outgoing::new(InterceptedService::new(channel, Credentials { authorization }), &uri))
 }
 
 impl Interceptor for Credentials {
@@ -72,10 +74,19 @@ impl Interceptor for Credentials {
     }
 }
 
+/// Whether a call can carry this token; for settings, so that a mistake is named by the right one.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn check_token(token: &Secret) -> Result<(), &'static str> {
+    authorization(token).map(drop)
+}
+
 /// Marked sensitive, so that no debug output shows it (R9).
-fn authorization(token: &Secret) -> anyhow::Result<MetadataValue<Ascii>> {
+fn authorization(token: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
     let header = format!("Bearer {}", token.expose()).parse::<MetadataValue<Ascii>>();
-    let mut header = header.ok().context("the token holds what a header cannot")?;
+    let mut header = header.map_err(|_| "expected a token of visible ASCII characters")?;
     header.set_sensitive(true);
     Ok(header)
 }

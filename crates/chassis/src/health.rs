@@ -22,8 +22,11 @@ use tracing::{Instrument as _, info, warn};
 
 use crate::{Bus, Service, clock, metrics, postgres, telemetry};
 
-/// How often Postgres and NATS are asked.
+/// How often NATS is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often Postgres is asked: with the time that it has for an answer, a service is not ready 3 s
+/// after its database fell silent.
+const PROBE_POSTGRES_EVERY: Duration = Duration::from_secs(1);
 /// How long a probe may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -60,18 +63,18 @@ pub struct Check {
     /// The variable that says where it is.
     #[serde(skip)]
     pub setting: Option<&'static str>,
+    /// Whether it was ever asked.
+    #[serde(skip)]
+    pub asked: bool,
 }
 
 fn with_milliseconds<S: Serializer>(at: &OffsetDateTime, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_str(&clock::rfc3339(*at))
 }
 
-/// What a check says before the first answer.
-const NOT_ASKED: &str = "not asked yet";
-
 fn not_asked(needed: bool) -> Check {
-    let detail = Some(NOT_ASKED.to_owned());
-    Check { ok: false, needed, detail, since: clock::now(), setting: None }
+    let detail = Some("not asked yet".to_owned());
+    Check { ok: false, needed, detail, since: clock::now(), setting: None, asked: false }
 }
 
 impl Default for Health {
@@ -124,17 +127,15 @@ impl Health {
                 Some(setting) => format!("{setting}: {detail}"),
                 None => detail,
             });
-            // What is away from the first moment on is no change, and is said all the same.
-            let is_first = check.detail.as_deref() == Some(NOT_ASKED);
-            // Otherwise only a change is logged: the same answer comes every few seconds.
-            if check.ok != ok || is_first {
+            // After the first answer only a change is logged: the same one comes every few seconds.
+            if check.ok != ok || !check.asked {
                 check.since = clock::now();
                 match &detail {
                     None => info!(check = name, "{name} answers"),
                     Some(detail) => warn!(check = name, "{name} does not answer: {detail}"),
                 }
             }
-            (check.ok, check.detail) = (ok, detail);
+            (check.ok, check.detail, check.asked) = (ok, detail, true);
         });
     }
 
@@ -199,7 +200,7 @@ impl Health {
             let db = db.clone();
             async move { postgres::probe(&db).await }
         };
-        let watch = self.clone().watch("postgres", PROBE_EVERY, service.stop(), probe);
+        let watch = self.clone().watch("postgres", PROBE_POSTGRES_EVERY, service.stop(), probe);
         service.spawn("probe postgres", watch);
     }
 
@@ -282,6 +283,11 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let health = Health::new();
             health.want("nats").set_by("nats", "NATS_URL");
+            // Whatever the words of an answer are.
+            health.want("friend");
+            for _ in 0..2 {
+                health.set("friend", Err("not asked yet".to_owned()));
+            }
             for answer in [Err("away"), Err("away"), Ok(()), Ok(()), Err("refused"), Err("away")] {
                 health.set("nats", answer.map_err(str::to_owned));
             }
@@ -292,6 +298,7 @@ mod tests {
             .map(|line| line["fields"]["message"].as_str().unwrap().to_owned())
             .collect();
         let expected = [
+            "friend does not answer: not asked yet",
             "nats does not answer: NATS_URL: away",
             "nats answers",
             "nats does not answer: NATS_URL: refused",

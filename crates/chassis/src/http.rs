@@ -40,7 +40,7 @@ pub struct Limits {
     pub head: Duration,
     /// Between two pieces of a request's body.
     pub body_pause: Duration,
-    /// For a request's body as a whole, unless its route allows another time ([`BodyTime`]).
+    /// For a request's body as a whole, unless its route allows another time ([`BodyDeadline`]).
     pub body: Duration,
     /// For taking any byte of an answer.
     pub write_pause: Duration,
@@ -162,16 +162,16 @@ async fn connection(
 /// How long a request's body may take as a whole. It is among the request's extensions: a route that
 /// takes large bodies allows more time before it reads one.
 #[derive(Debug, Clone)]
-pub struct BodyTime(Arc<AtomicU64>);
+pub struct BodyDeadline(Arc<AtomicU64>);
 
-impl BodyTime {
+impl BodyDeadline {
     fn new(time: Duration) -> Self {
         let body_time = Self(Arc::default());
         body_time.allow(time);
         body_time
     }
 
-    /// Allows this time from the first look for a piece of the body on.
+    /// Allows this time, from the first poll for a piece of the body.
     pub fn allow(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.0.store(ms, Ordering::Relaxed);
@@ -182,18 +182,18 @@ impl BodyTime {
     }
 }
 
-/// Whether an error says that a body did not arrive in time.
-pub fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether an error means that a body did not arrive in time.
+pub fn is_body_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     let of_io = error.downcast_ref::<io::Error>();
     if of_io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
         return true;
     }
-    error.source().is_some_and(is_late)
+    error.source().is_some_and(is_body_timeout)
 }
 
 /// Gives the request a body that fails when it does not come in time.
 async fn with_bounded_body(limits: Limits, mut request: Request, next: Next) -> Response {
-    let time = BodyTime::new(limits.body);
+    let time = BodyDeadline::new(limits.body);
     request.extensions_mut().insert(time.clone());
     let request = request.map(|body| {
         let pieces = bounded(body.into_data_stream(), limits.body_pause, time);
@@ -206,7 +206,7 @@ async fn with_bounded_body(limits: Limits, mut request: Request, next: Next) -> 
 fn bounded<S, E>(
     body: S,
     pause: Duration,
-    whole: BodyTime,
+    whole: BodyDeadline,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
@@ -243,7 +243,7 @@ mod tests {
     async fn a_route_may_allow_a_body_more_time_and_no_pause_is_longer_for_it() {
         let pause = Duration::from_secs(10);
         let of = async |secs, allowed: Option<u64>| {
-            let time = BodyTime::new(Duration::from_secs(60));
+            let time = BodyDeadline::new(Duration::from_secs(60));
             if let Some(secs) = allowed {
                 time.allow(Duration::from_secs(secs));
             }
@@ -251,15 +251,15 @@ mod tests {
         };
         assert_eq!(of(50, None).await.unwrap().len(), 50);
         let late = of(90, None).await.unwrap_err();
-        assert!(is_late(&late), "{late}");
+        assert!(is_body_timeout(&late), "{late}");
         assert_eq!(of(90, Some(120)).await.unwrap().len(), 90);
         assert!(of(130, Some(120)).await.is_err());
 
-        let time = BodyTime::new(Duration::from_secs(3_600));
+        let time = BodyDeadline::new(Duration::from_secs(3_600));
         let silent = stream::pending::<io::Result<Bytes>>();
         let begun = Instant::now();
         let late = bounded(silent, pause, time).try_collect::<Vec<_>>().await.unwrap_err();
-        assert!(is_late(&io::Error::other(axum::Error::new(late))), "however deep it is");
+        assert!(is_body_timeout(&io::Error::other(axum::Error::new(late))), "however deep it is");
         assert_eq!(begun.elapsed(), pause);
     }
 }

@@ -76,8 +76,8 @@ pub fn health_check() -> &'static Gauge<u64> {
 const SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// `http.server.request.duration` (seconds): by `http.request.method`, `http.route` and
-/// `http.response.status_code`.
+/// `http.server.request.duration` (seconds): by `http.request.method`, `http.route`,
+/// `http.response.status_code` and `url.scheme`.
 pub fn http_server_duration() -> &'static Histogram<f64> {
     static HISTOGRAM: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         meter()

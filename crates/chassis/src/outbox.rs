@@ -18,15 +18,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, error, info, info_span, warn};
+use tracing::{Instrument as _, debug, error, field, info, info_span, warn};
 use wire::event::{CloudEvent, Data};
 
 use crate::bus::{Bus, BusError, MAX_EVENT_BYTES};
+use crate::postgres::{Listener, in_time};
 use crate::{metrics, telemetry};
 
 /// How many events are positioned at once.
@@ -72,7 +72,7 @@ pub async fn publish<D: Data>(
          RETURNING last",
         key,
     )
-    .fetch_one(&mut *conn)
+    .fetch_one(in_time(&mut *conn))
     .await?;
 
     let encode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
@@ -141,7 +141,7 @@ pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> 
         subject,
         body,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await
     .map(drop)
 }
@@ -171,7 +171,7 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
             END IF;
         END $$",
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -268,8 +268,7 @@ async fn lead(
     read_in_order(&mut conn).await?;
 
     // Listening begins before the first look, so that no commit falls between the two.
-    let mut commits = PgListener::connect_with(db).await?;
-    commits.listen(CHANNEL).await?;
+    let mut commits = Listener::connect(db, CHANNEL).await?;
 
     // Whether commits have to wake this relay. It goes with the connection, as the lead does.
     let mut sleeps = false;
@@ -297,7 +296,7 @@ async fn lead(
         tokio::select! {
             () = sleep(if sleeps { POLL } else { OPEN_POLL }) => {}
             // An error of this connection is one of the database: the relay starts again.
-            notified = commits.recv() => drop(notified?),
+            notified = commits.recv() => notified?,
             () = stop.cancelled() => {}
         }
     }
@@ -310,7 +309,7 @@ async fn lead(
 /// dead for the next one.
 async fn read_in_order(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql("SET enable_bitmapscan = off; SET enable_seqscan = off; SET enable_sort = off")
-        .execute(conn)
+        .execute(in_time(conn))
         .await
         .map(drop)
 }
@@ -322,7 +321,7 @@ async fn try_sleep(conn: &mut PgConnection) -> sqlx::Result<bool> {
         r#"SELECT pg_try_advisory_lock(
             hashtextextended('sleep of the relay of ' || current_schema(), 0)) AS "sleeps!""#,
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await
 }
 
@@ -331,7 +330,7 @@ async fn end_sleep(conn: &mut PgConnection) -> sqlx::Result<()> {
         "SELECT pg_advisory_unlock(
             hashtextextended('sleep of the relay of ' || current_schema(), 0)) AS ended",
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await
     .map(drop)
 }
@@ -341,7 +340,7 @@ async fn try_lock(conn: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT pg_try_advisory_lock(hashtextextended('outbox of ' || current_schema(), 0)) AS "held!""#,
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await
 }
 
@@ -356,7 +355,7 @@ async fn publish_batch(
         // After the commit, which would hold the lock of notifications up. What is lost with a
         // process that dies in between is found by the polls of those who listen.
         sqlx::query!("SELECT pg_notify($1, current_schema()) AS notified", POSITIONS)
-            .execute(&mut *conn)
+            .execute(in_time(&mut *conn))
             .await?;
     }
 
@@ -415,17 +414,25 @@ async fn publish_one(bus: &Bus, subject: &str, id: &str, body: String) -> Result
         "publish",
         otel.name = %format!("publish {kind}"),
         otel.kind = "producer",
+        otel.status_code = field::Empty,
         messaging.system = "nats",
+        messaging.operation.name = "publish",
         messaging.operation.type = "send",
         messaging.destination.template = %kind,
         messaging.message.id = %id,
+        error.type = field::Empty,
     );
     let made_in = serde_json::from_str(&body).ok().and_then(|traced: Traced| traced.traceparent);
     if let Some(traceparent) = made_in {
         telemetry::continue_trace(&traceparent, &span);
     }
 
-    bus.publish(subject, id, Bytes::from(body)).instrument(span).await
+    let published = bus.publish(subject, id, Bytes::from(body)).instrument(span.clone()).await;
+    if let Err(error) = &published {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", error.kind());
+    }
+    published
 }
 
 /// Draws the next positions for what is committed and has none, in the order of putting. Answers
@@ -445,7 +452,7 @@ async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<u64> {
          WHERE outbox.id = drawn.id",
         BATCH,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await
     .map(|done| done.rows_affected())
 }
@@ -463,7 +470,7 @@ async fn load_batch(conn: &mut PgConnection, without: &[String]) -> sqlx::Result
         BATCH,
         without,
     )
-    .fetch_all(conn)
+    .fetch_all(in_time(conn))
     .await
 }
 
@@ -477,13 +484,13 @@ async fn count_waiting(conn: &mut PgConnection, kinds: &[String]) -> sqlx::Resul
            WHERE published_at IS NULL AND regexp_replace(subject, '\.[^.]*$', '') = ANY ($1)"#,
         kinds,
     );
-    Ok(u64::try_from(waiting.fetch_one(conn).await?).unwrap_or_default())
+    Ok(u64::try_from(waiting.fetch_one(in_time(conn)).await?).unwrap_or_default())
 }
 
 /// Marks what the bus confirmed, so that it is not published again.
 async fn mark_published(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query!("UPDATE outbox SET published_at = now() WHERE id = ANY($1)", ids)
-        .execute(conn)
+        .execute(in_time(conn))
         .await
         .map(drop)
 }
@@ -491,4 +498,49 @@ async fn mark_published(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()
 /// Doubled at every failure.
 fn backoff(failures: u32) -> Duration {
     (MIN_BACKOFF * 2_u32.pow(failures.min(8))).min(MAX_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::Subscriber;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Id, Record};
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+
+    /// What was recorded on spans after they were made.
+    #[derive(Clone, Default)]
+    struct Recorded(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Recorded {
+        fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+            values.record(&mut self.clone());
+        }
+    }
+
+    impl Visit for Recorded {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.lock().unwrap().push(format!("{field}={value}"));
+        }
+
+        fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+    }
+
+    #[tokio::test]
+    async fn a_publishing_that_fails_says_so_on_its_span() {
+        let recorded = Recorded::default();
+        // For this thread alone, on which the test's runtime runs everything.
+        let _scope = tracing::subscriber::set_default(Registry::default().with(recorded.clone()));
+        // Nothing listens on port 1.
+        let bus = Bus::connect("nats://127.0.0.1:1", "lumio").await.unwrap();
+        let published = publish_one(&bus, "lumio.run.v1.queued.1", "1:1", "{}".to_owned()).await;
+        assert!(matches!(published, Err(BusError::Away)), "{published:?}");
+        let expected = ["otel.status_code=ERROR", "error.type=away"];
+        assert_eq!(*recorded.0.lock().unwrap(), expected);
+    }
 }

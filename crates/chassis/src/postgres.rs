@@ -1,13 +1,12 @@
 //! The pool of connections to Postgres. No wait in it is without an end: neither for a
 //! connection, nor for a statement, nor for a lock, nor for a client that left its transaction
-//! open.
+//! open, nor for a server that does not answer ([`in_time()`]).
 //!
 //! Every transaction of a service begins with [`begin`], and every connection is shown to be
 //! outside of a transaction when it comes back to the pool, and when it leaves it after a second or
 //! more. Both are needed: a caller may be dropped at any moment (a client hangs up, a deadline
 //! passes, another branch of a `select!` wins), and the driver's own `begin` does not survive that.
 
-use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +18,29 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
     Transaction,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info, warn};
 
 use crate::outbox;
 use errors::Signs;
+use in_time::{learn_limit, limit, within};
 
 pub use errors::{Kind, describe, explain, kind, kind_in, note};
+pub use in_time::{InTime, LONGEST, Listener, begin_on, commit, in_time, rollback, with_limit};
+pub use parameters::check_parameters;
 
 mod errors;
+mod in_time;
+mod parameters;
 
 /// Connections of one pool, at most, when its owner names no other number.
 pub const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection may take to show that it can be lent.
+/// How long a connection may take to show that it can be lent, and that it can be taken back.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the database may take to answer a probe, the wait for a connection included.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Postgres lets a statement run, wait for a lock of another, and a transaction stay
 /// without a statement, before it ends it. Ours take milliseconds; one that does not end would
 /// keep its connection, its locks and its caller.
@@ -44,6 +50,14 @@ const BOUNDS: [(&str, &str); 3] = [
     // The last resort, should a transaction ever be left open: Postgres closes the connection,
     // and with it go the locks that others wait for.
     ("idle_in_transaction_session_timeout", "30s"),
+];
+/// How Postgres finds that this side is gone without a word, within half a minute: what its session
+/// keeps, such as the lead of the relay, is free for another then. Nothing on a local socket.
+const KEEPALIVES: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10s"),
+    ("tcp_keepalives_interval", "5s"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "25s"),
 ];
 /// How long a start waits for a database that does not answer yet.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -65,7 +79,8 @@ struct Away(String);
 /// Statements run for 30 s at most, wait 10 s for a lock, and a transaction may be idle for 30 s;
 /// `?options[statement_timeout]=60s`, `?options[lock_timeout]=20s` and
 /// `?options[idle_in_transaction_session_timeout]=60s` in the URL say otherwise. Waiting for
-/// notifications is no statement.
+/// notifications is no statement. What is executed [`in_time()`] is given up 5 s after Postgres
+/// should have ended it.
 ///
 /// # Errors
 ///
@@ -87,6 +102,7 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(refused());
     }
+    check_parameters(url).map_err(|problem| anyhow!("DATABASE_URL: {problem}"))?;
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| refused())?
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
@@ -112,10 +128,16 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
             let (was_proven, lent) = (lying.idle_for < PROVEN_FOR, Arc::clone(&lent));
             Box::pin(async move { Ok(was_proven || proven_in_time(conn, lent).await?) })
         })
-        .after_release(move |conn, _| Box::pin(proven(conn, Arc::clone(&returned))));
+        .after_release(move |conn, _| Box::pin(proven_in_time(conn, Arc::clone(&returned))));
     let give_up_at = Instant::now() + START_TIMEOUT;
+    let mut last = String::new();
     loop {
-        match pool.clone().connect_with(options.clone()).await {
+        let connected = async {
+            let pool = pool.clone().connect_with(options.clone()).await?;
+            learn_limit(&pool).await?;
+            Ok::<_, sqlx::Error>(pool)
+        };
+        match connected.await {
             Ok(pool) => {
                 errors::keep_signs(&pool, signs);
                 info!("connected to Postgres at {place}");
@@ -126,7 +148,14 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
                 return Err(error).context(text);
             }
             Err(error) if Instant::now() >= give_up_at => return Err(error).context(Away(place)),
-            Err(error) => warn!("Postgres at {place} does not answer yet: {error}"),
+            Err(error) => {
+                let text = error.to_string();
+                // The same at every attempt is logged once.
+                if last != text {
+                    warn!("Postgres at {place} does not answer yet: {text}");
+                    last = text;
+                }
+            }
         }
         sleep(RETRY_EVERY).await;
     }
@@ -135,18 +164,18 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
 /// Begins a transaction in a task of its own, so that it is safe to drop the caller at any moment.
 ///
 /// The driver (sqlx 0.9.0) notes a transaction only after Postgres has confirmed its `BEGIN`. A
-/// caller that is dropped in between gives back a connection which is inside a transaction that
-/// nobody knows of: the statements of whoever borrows it next are never committed, and their row
-/// locks stay. Here the task goes on to the end of `BEGIN`; if nobody waits for its result any
+/// caller that is dropped in between gives back a connection which is inside a transaction
+/// without an owner: the statements of its next borrower are never committed, and their row
+/// locks stay. Here the task goes on to the end of `BEGIN`; if no task waits for its result any
 /// more, the transaction is dropped as one that is known, and rolled back.
 ///
 /// # Errors
 ///
-/// The driver's own.
+/// The driver's own, or no answer in time.
 pub async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let db = db.clone();
+    let (db, limit) = (db.clone(), limit());
     #[expect(clippy::disallowed_methods, reason = "this task is never dropped before it ends")]
-    let begun = async move { db.begin().await };
+    let begun = async move { within(limit, db.begin()).await };
     match tokio::spawn(begun.in_current_span()).await {
         Ok(begun) => begun,
         // The task panicked, or its runtime is being shut down.
@@ -163,28 +192,18 @@ pub async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> 
 pub async fn begin_snapshot(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     let mut snapshot = begin(db).await?;
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *snapshot)
+        .execute(in_time(&mut *snapshot))
         .await?;
     Ok(snapshot)
 }
 
-/// [`is_outside_transaction`], noted as a sign of the server.
-async fn proven(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Result<bool> {
-    let proof = is_outside_transaction(conn).await;
+/// [`is_outside_transaction`], noted as a sign of the server. The connection is idle, and answers
+/// at once if it ever does: one whose server or network is gone without a word is closed. Its
+/// borrower then has time left for a new one, and its place in the pool is free again.
+async fn proven_in_time(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Result<bool> {
+    let proof = within(PROOF_TIMEOUT, is_outside_transaction(conn)).await;
     signs.note(proof.is_ok());
     proof
-}
-
-/// The same for a connection that is idle, and answers at once if it ever does. One whose server
-/// or network is gone without a word is closed, and its caller has time left for a new one.
-async fn proven_in_time(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Result<bool> {
-    match timeout(PROOF_TIMEOUT, proven(conn, Arc::clone(&signs))).await {
-        Ok(proof) => proof,
-        Err(_) => {
-            signs.note(false);
-            Err(io::Error::from(io::ErrorKind::TimedOut).into())
-        }
-    }
 }
 
 /// Whether the connection is outside of a transaction. `false` and errors make the pool close it.
@@ -194,7 +213,8 @@ async fn proven_in_time(conn: &mut PgConnection, signs: Arc<Signs>) -> sqlx::Res
 /// time of its own.
 async fn is_outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
     use sqlx::Row as _;
-    let row = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(&mut *conn).await?;
+    let now = sqlx::raw_sql("SELECT now() = statement_timestamp()");
+    let row = now.fetch_one(in_time(conn)).await?;
     let outside: bool = row.try_get(0)?;
     if !outside {
         warn!("a connection to Postgres was left inside a transaction; it is closed");
@@ -202,7 +222,7 @@ async fn is_outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
     Ok(outside)
 }
 
-/// With the bounds that the URL does not set itself.
+/// With the bounds and keepalives that the URL does not set itself.
 fn bounded(options: PgConnectOptions) -> PgConnectOptions {
     let said = options.get_options().unwrap_or_default().to_owned();
     // `-c name=value`, `-cname=value` or `--name=value`; whole names, as `deadlock_timeout` is
@@ -211,7 +231,8 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
         let mut words = said.split([' ', '=']);
         words.any(|word| word.trim_start_matches("-c").trim_start_matches("--") == name)
     };
-    options.options(BOUNDS.into_iter().filter(|(name, _)| !says(name)))
+    let settings = BOUNDS.into_iter().chain(KEEPALIVES);
+    options.options(settings.filter(|(name, _)| !says(name)))
 }
 
 /// Brings the schema up to date: the outbox, then the tables of `migrations`. It uses a
@@ -225,7 +246,7 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
 ///
 /// The database's own, or a schema that is newer than this program.
 pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateError> {
-    // Out of the pool, so that nobody else gets it.
+    // Out of the pool, so that no other task gets it.
     let mut conn = db.acquire().await?.detach();
     // What cannot be read counts as not current; the driver then says why.
     let current = is_current(&mut conn, &outbox::migrations()).await.unwrap_or(false)
@@ -236,7 +257,7 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
     // For this connection alone, which is closed at the end.
     for (name, _) in BOUNDS {
         let lift = sqlx::query!("SELECT set_config($1, '0', false)", name);
-        lift.fetch_one(&mut conn).await?;
+        lift.fetch_one(in_time(&mut conn)).await?;
     }
     outbox::migrate(&mut conn).await?;
     migrations.run(&mut conn).await?;
@@ -248,7 +269,7 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
 async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Result<bool> {
     let table = &*migrations.table_name;
     let there = sqlx::query_scalar!(r#"SELECT to_regclass($1) IS NOT NULL AS "there!""#, table);
-    if !there.fetch_one(&mut *conn).await? {
+    if !there.fetch_one(in_time(&mut *conn)).await? {
         return Ok(false);
     }
 
@@ -256,7 +277,7 @@ async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Res
     // which the compiler could check this.
     let list = format!("SELECT version, checksum, success FROM {table} ORDER BY version");
     let applied: Vec<(i64, Vec<u8>, bool)> =
-        sqlx::query_as(AssertSqlSafe(list)).fetch_all(conn).await?;
+        sqlx::query_as(AssertSqlSafe(list)).fetch_all(in_time(conn)).await?;
     let steps = migrations.iter().filter(|step| step.migration_type.is_up_migration());
     let mut expected: Vec<_> =
         steps.map(|step| (step.version, step.checksum.to_vec(), true)).collect();
@@ -265,13 +286,14 @@ async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Res
     Ok(applied == expected)
 }
 
-/// Whether the database answers now; for [`crate::Health`].
+/// Whether the database answers now, within 2 s; for [`crate::Health`].
 ///
 /// # Errors
 ///
-/// What the driver says.
+/// What the driver says, or that it took too long.
 pub async fn probe(db: &PgPool) -> Result<(), String> {
-    sqlx::query!("SELECT 1 AS one").fetch_one(db).await.map(drop).map_err(|error| error.to_string())
+    let asked = sqlx::query!("SELECT 1 AS one").fetch_one(in_time(db));
+    within(PROBE_TIMEOUT, asked).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// Whether a start was refused by a database that does not answer, or not now: nothing is known, and
@@ -293,6 +315,8 @@ fn is_final(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
@@ -319,7 +343,7 @@ mod tests {
         assert!(options("-c%20deadlock_timeout%3D2s").contains("-c lock_timeout=10s"));
         for said in ["-c%20lock_timeout%3D2s", "-clock_timeout%3D2s", "--lock_timeout%3D2s"] {
             let all = options(said);
-            assert!(all.contains("lock_timeout=2s") && !all.contains("10s"), "{all}");
+            assert!(all.contains("lock_timeout=2s") && !all.contains("lock_timeout=10s"), "{all}");
             assert!(all.contains("statement_timeout=30s"), "{all}");
         }
     }

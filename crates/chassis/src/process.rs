@@ -9,7 +9,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,11 +21,11 @@ use serde_json::json;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use tracing::info;
-use tracing::level_filters::LevelFilter;
+use wire::escape;
 
 use crate::config::Env;
-use crate::confine::{self, confine};
-use crate::service::{Place, Service, Signals, listen};
+use crate::confine::{self, ConfineError, confine};
+use crate::service::{ListenSettings, Service, Signals, listen};
 use crate::telemetry::{self, Telemetry};
 use crate::{bus, clock, files, http, output, postgres, print_line, refill};
 
@@ -38,7 +37,8 @@ pub const METRICS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 /// Connections to it at one time; a few readers keep one each.
 const METRICS_CONNECTIONS: usize = 64;
 
-/// How long calls of the system may take to return once all tasks have ended.
+/// How long blocking calls, such as a look-up of a name, may delay the exit once all tasks have
+/// ended.
 const LAST_CALLS: Duration = Duration::from_millis(500);
 
 /// A start that failed: a setting is wrong (C1).
@@ -71,11 +71,24 @@ impl Settings {
     /// much is logged.
     pub fn read(env: &Env, log_setting: &str) -> Self {
         let log_level = env.with_default(log_setting, "info");
-        if LevelFilter::from_str(&log_level).is_err() {
-            env.mistake(log_setting, "expected error, warn, info, debug or trace");
+        if let Err(expected) = telemetry::read_level(&log_level) {
+            env.mistake(log_setting, expected);
         }
         confine::check_switch(env);
         Self { log_level, telemetry: exports(env), metrics: metrics_address(env) }
+    }
+
+    /// Notes a mistake in `env` for each of a service's `listeners`, and for that of the metrics,
+    /// whose port another one before it has. Each has the name of the variable that sets its port.
+    pub fn check_ports(&self, env: &Env, listeners: &[(&'static str, SocketAddr)]) {
+        let metrics = self.metrics.map(|address| (METRICS_PORT, address));
+        let all: Vec<_> = listeners.iter().copied().chain(metrics).collect();
+        for (place, (name, address)) in all.iter().enumerate() {
+            if let Some((other, _)) = all[..place].iter().find(|(_, other)| clash(*other, *address))
+            {
+                env.mistake(name, &format!("is the port of {other}, too; choose another"));
+            }
+        }
     }
 }
 
@@ -88,8 +101,8 @@ pub struct Process {
     pub settings: Settings,
     /// Folders that it reads besides the system's.
     pub read: Vec<PathBuf>,
-    /// Folders that it writes. They have to be there.
-    pub write: Vec<PathBuf>,
+    /// Folders that it writes, each after the setting that named it. They have to be there.
+    pub write: Vec<(&'static str, PathBuf)>,
     /// How long open work may take after a signal.
     pub grace: Duration,
 }
@@ -112,10 +125,10 @@ pub fn run(
     }
 }
 
-/// Lets SIGTERM and SIGINT end this process, for commands that are no service. Every process but the
-/// first one of a container or of a machine ends by them anyway; that one would ignore them. It
-/// exits as a shell reports a process that a signal ended. What a command has begun in a database is
-/// rolled back, as after any crash.
+/// Lets SIGTERM and SIGINT end this process, for commands that are no service. Every process but
+/// the first one of a container or of a machine ends by them anyway; that one would ignore them. It
+/// exits with 128 and the signal's number added, as shells report it. What a command has begun in a
+/// database is rolled back, as after any crash.
 pub fn end_by_signals() {
     if std::process::id() != 1 {
         return;
@@ -133,8 +146,8 @@ pub fn end_by_signals() {
     });
 }
 
-/// Makes a file in `folder`, which the operator set by `setting`, and removes it again. The rights of
-/// a folder do not say whether that works: the system's own may look writable, and a disk may be read-only or full.
+/// Checks that files can be created in `folder`, which the operator set by `setting`, by creating
+/// one and removing it again: permissions alone do not show a disk that is read-only or full.
 ///
 /// # Errors
 ///
@@ -163,7 +176,7 @@ pub fn migrate(
     migrate: impl AsyncFnOnce(&PgPool) -> Result<(), MigrateError>,
 ) -> ExitCode {
     end_by_signals();
-    let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    let url = env.database_url();
     let exports = exports(&env);
     if let Err(error) = env.finish() {
         return report(name, &error.into(), EXIT_USAGE);
@@ -201,7 +214,7 @@ pub fn migrate(
 /// was published until then stays, and beginning again is harmless. 3: a setting is wrong (C1).
 pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
     end_by_signals();
-    let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    let database_url = env.database_url();
     let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
     let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
     if let Err(error) = env.finish() {
@@ -235,7 +248,7 @@ pub fn arguments<C: Parser>() -> Result<C, ExitCode> {
         Err(error) => error,
     };
     if !error.use_stderr() {
-        output::note(error.print());
+        output::record_error(error.print());
         return Err(ExitCode::SUCCESS);
     }
     // Nothing can be done if even this cannot be printed.
@@ -255,10 +268,11 @@ pub fn report(name: &str, error: &anyhow::Error, exit: u8) -> ExitCode {
     report_text(name, &wire::causes(error.as_ref()), exit)
 }
 
-/// The same for what a command failed by in its own words, which are one line.
+/// The same for what a command failed by in its own words, which are one line. Foreign text in them
+/// can do nothing to a terminal (R18).
 pub fn report_text(name: &str, text: &str, exit: u8) -> ExitCode {
     // A reader that has gone away changes no exit code.
-    let _ = writeln!(std::io::stderr(), "{name}: {text}");
+    let _ = writeln!(std::io::stderr(), "{name}: {}", escape::line(text));
     if wants_json(&std::env::args_os().collect::<Vec<_>>()) {
         print_failure(text, exit);
     }
@@ -284,7 +298,7 @@ struct Answer<'a, T> {
 }
 
 fn print_failure(text: &str, exit: u8) {
-    let _ = writeln!(std::io::stdout(), "{}", failure(text, exit));
+    let _ = writeln!(std::io::stdout(), "{}", escape::json(&failure(text, exit).to_string()));
 }
 
 /// A failure for programs, in the form in which the command `lumio` has it.
@@ -360,6 +374,13 @@ fn metrics_address(env: &Env) -> Option<SocketAddr> {
     Some(SocketAddr::new(host.unwrap_or([127, 0, 0, 1].into()), port?))
 }
 
+/// Whether only one of two listeners can have its address. Port 0 is any free one, and an
+/// unspecified address is every address of this machine.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (is_every || one.ip() == other.ip())
+}
+
 /// The outer error is one of the start, the inner one of the service.
 fn enter(
     process: Process,
@@ -370,20 +391,27 @@ fn enter(
     // /run holds what resolves names on many systems. The certificate is read once confined.
     let read = [Path::new("/run")].into_iter().chain(exports.certificate.as_deref());
     let read = read.chain(process.read.iter().map(PathBuf::as_path));
-    let write = process.write.iter().map(PathBuf::as_path);
+    let write = process.write.iter().map(|(_, path)| path.as_path());
     let (read, write): (Vec<_>, Vec<_>) = (read.collect(), write.collect());
-    let confinement = confine(&read, &write)
-        .with_context(|| format!("{}: cannot confine this process", confine::SWITCH))?;
+    let confinement = confine(&read, &write).map_err(|error| {
+        let setting = blamed(&error, &process.write);
+        anyhow::Error::new(error).context(format!("{setting}: cannot confine this process"))
+    })?;
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let telemetry = telemetry::init_with(process.name, &log_level, || Ok(exports))?;
-        confinement.log();
 
         let service = Service::default();
         let starting = async {
             serve_metrics(&service, &telemetry, metrics)?;
-            start(&service).await
+            start(&service).await?;
+            // Now, since a start that fails is reported in one line if nothing else was to be said.
+            confinement.log();
+            if let Some(address) = metrics {
+                info!("metrics are served on http://{address}/metrics");
+            }
+            Ok(())
         };
         let started = service.start(&mut signals, process.grace, starting).await;
         let ended = match started {
@@ -395,9 +423,16 @@ fn enter(
         telemetry.flush();
         ended
     });
-    // Such as a look-up of a name that nobody answers: all tasks have ended by now.
+    // All tasks have ended; a blocking call, such as a look-up of a name, may still wait.
     runtime.shutdown_timeout(LAST_CALLS);
     ended
+}
+
+/// The setting that is wrong where the process could not be confined.
+fn blamed(error: &ConfineError, write: &[(&'static str, PathBuf)]) -> &'static str {
+    let ConfineError::Missing(missing) = error else { return confine::SWITCH };
+    let named = write.iter().find(|(_, path)| path == missing);
+    named.map_or(confine::SWITCH, |(setting, _)| *setting)
 }
 
 /// Serves `/metrics` on an address of its own, which is not the one that callers reach.
@@ -407,14 +442,13 @@ fn serve_metrics(
     address: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
-    let listener = listen(address, Place { host: METRICS_HOST, port: METRICS_PORT })?;
-    info!("metrics are served on http://{address}/metrics");
+    let listener = listen(address, ListenSettings { host: METRICS_HOST, port: METRICS_PORT })?;
     let telemetry = telemetry.clone();
     let metrics = move || async move {
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry.prometheus())
     };
     let router = Router::new().route("/metrics", get(metrics));
-    // Whoever reads metrics is a client as any other.
+    // A reader of metrics is a client like any other.
     let limits = http::Limits { connections: METRICS_CONNECTIONS, ..http::Limits::default() };
     service.spawn("metrics", http::serve(listener, router, limits, service.stop()));
     Ok(())
@@ -452,6 +486,11 @@ mod tests {
         assert!(error.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: expected a file of"), "{error}");
         assert_eq!(mistakes(&[absent]), Ok(()), "nothing is exported, so that nothing reads it");
         assert_eq!(mistakes(&[]), Ok(()));
+        for wrong in ["0", "off", "5", "warning"] {
+            let error = mistakes(&[("ECHO_LOG_LEVEL", wrong)]).unwrap_err();
+            let told = "ECHO_LOG_LEVEL: expected error, warn, info, debug or trace";
+            assert_eq!(error, told, "{wrong}");
+        }
         for wrong in ["maybe", "false", "0", "no", "true"] {
             let error = mistakes(&[(confine::SWITCH, wrong)]).unwrap_err();
             assert_eq!(error, "LUMIO_CONFINE: expected on or off", "{wrong}");
@@ -459,6 +498,38 @@ mod tests {
         for right in ["on", "OFF", ""] {
             assert_eq!(mistakes(&[(confine::SWITCH, right)]), Ok(()), "{right}");
         }
+    }
+
+    #[test]
+    fn of_two_listeners_at_one_address_the_second_is_named() {
+        let mistakes = |metrics: &[(&str, &str)], listeners: &[(&'static str, &str)]| {
+            let env = Env::from_map(metrics.iter().copied());
+            let settings = Settings::read(&env, "ECHO_LOG_LEVEL");
+            let listeners: Vec<(&str, SocketAddr)> =
+                listeners.iter().map(|(name, text)| (*name, text.parse().unwrap())).collect();
+            settings.check_ports(&env, &listeners);
+            env.finish().err().map(|mistakes| mistakes.to_string())
+        };
+        let same = [("PORT", "127.0.0.1:4000"), ("GRPC_PORT", "127.0.0.1:4000")];
+        let told = Some("GRPC_PORT: is the port of PORT, too; choose another".to_owned());
+        assert_eq!(mistakes(&[], &same), told);
+        let told = format!("{METRICS_PORT}: is the port of PORT, too; choose another");
+        for host in ["0.0.0.0:4000", "[::]:4000", "127.0.0.1:4000"] {
+            let error = mistakes(&[(METRICS_PORT, "4000")], &[("PORT", host)]);
+            assert_eq!(error.as_ref(), Some(&told), "{host}");
+        }
+        let others = [("PORT", "127.0.0.1:4000"), ("GRPC_PORT", "127.0.0.2:4000")];
+        assert_eq!(mistakes(&[(METRICS_PORT, "4001")], &others), None);
+        let any = [("PORT", "127.0.0.1:0"), ("GRPC_PORT", "127.0.0.1:0")];
+        assert_eq!(mistakes(&[], &any), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_refused_by_the_setting_that_named_it() {
+        let write = [("STORE", PathBuf::from("/store")), ("PATHS", PathBuf::from("/absent"))];
+        let missing = ConfineError::Missing(PathBuf::from("/absent"));
+        assert_eq!(blamed(&missing, &write), "PATHS");
+        assert_eq!(blamed(&ConfineError::Threads(2), &write), confine::SWITCH);
     }
 
     /// The environment of a test always has a path.

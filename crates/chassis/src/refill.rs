@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bus::Bus;
-use crate::postgres;
+use crate::postgres::{self, in_time};
 
 /// How many events are read at once.
 const BATCH: i64 = 256;
@@ -111,7 +111,7 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
                 time,
             );
             // NULL: nothing was put since then.
-            let Some(first) = first.fetch_one(db).await? else {
+            let Some(first) = first.fetch_one(in_time(db)).await? else {
                 return Ok(Refilled::default());
             };
             first
@@ -129,7 +129,7 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
             next,
             BATCH,
         )
-        .fetch_all(db)
+        .fetch_all(in_time(db))
         .await?;
         if events.is_empty() {
             return Ok(refilled);

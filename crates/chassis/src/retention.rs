@@ -2,6 +2,8 @@
 
 use sqlx::PgConnection;
 
+use crate::postgres::in_time;
+
 /// Forgets how many facts were published about these entities, in the caller's transaction. How many
 /// of them were known is answered.
 ///
@@ -13,5 +15,5 @@ use sqlx::PgConnection;
 /// When the database does not answer.
 pub async fn forget(conn: &mut PgConnection, keys: &[String]) -> sqlx::Result<u64> {
     let forgotten = sqlx::query!("DELETE FROM outbox_sequences WHERE key = ANY($1)", keys);
-    Ok(forgotten.execute(conn).await?.rows_affected())
+    Ok(forgotten.execute(in_time(conn)).await?.rows_affected())
 }

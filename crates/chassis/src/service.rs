@@ -41,53 +41,53 @@ struct Tasks {
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Bytes that the system keeps of what a connection was sent and has not taken. Left to itself it
-/// keeps megabytes, which count as this process's memory where that is limited.
+/// `SO_SNDBUF` of accepted connections, in bytes; Linux reserves twice as much. Automatic tuning
+/// would use megabytes of a container's memory for each client that does not read.
 const SEND_BUFFER: u32 = 128 * 1024;
 
 /// The settings that say where a service listens.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct ListenSettings {
     /// The variable that names the address.
     pub host: &'static str,
     /// The variable that names the port.
     pub port: &'static str,
 }
 
-impl From<&'static str> for Place {
+impl From<&'static str> for ListenSettings {
     /// One variable names both.
     fn from(setting: &'static str) -> Self {
         Self { host: setting, port: setting }
     }
 }
 
-/// An address that is kept from others, on which connections are still refused: whoever waits for a
+/// An address that is reserved, on which connections are still refused: a client that waits for the
 /// port to open finds a service that has started.
 #[derive(Debug)]
 pub struct Bound {
     socket: TcpSocket,
     address: SocketAddr,
-    place: Place,
+    settings: ListenSettings,
 }
 
-/// Takes `address`, which the operator set by `place`.
+/// Takes `address`, which the operator set by `settings`.
 ///
 /// # Errors
 ///
 /// When the address cannot be had; the text names the setting.
-pub fn bind(address: SocketAddr, place: impl Into<Place>) -> anyhow::Result<Bound> {
-    let place = place.into();
+pub fn bind(address: SocketAddr, settings: impl Into<ListenSettings>) -> anyhow::Result<Bound> {
+    let settings = settings.into();
     let bind = || -> io::Result<_> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Or a restart would have to wait for the connections of the process before.
         socket.set_reuseaddr(true)?;
-        // Before the first connection, which has it from here.
+        // Accepted sockets inherit this.
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         Ok((socket.local_addr()?, socket))
     };
-    let (address, socket) = bind().map_err(|error| refused(error, place, address))?;
-    Ok(Bound { socket, address, place })
+    let (address, socket) = bind().map_err(|error| refused(error, settings, address))?;
+    Ok(Bound { socket, address, settings })
 }
 
 impl Bound {
@@ -102,23 +102,26 @@ impl Bound {
     ///
     /// When another process came first; the text names the setting.
     pub fn listen(self) -> anyhow::Result<TcpListener> {
-        let (place, address) = (self.place, self.address);
-        self.socket.listen(BACKLOG).map_err(|error| refused(error, place, address))
+        let (settings, address) = (self.settings, self.address);
+        self.socket.listen(BACKLOG).map_err(|error| refused(error, settings, address))
     }
 }
 
-/// A listener on `address`, which the operator set by `place`.
+/// A listener on `address`, which the operator set by `settings`.
 ///
 /// # Errors
 ///
 /// When the address cannot be had; the text names the setting.
-pub fn listen(address: SocketAddr, place: impl Into<Place>) -> anyhow::Result<TcpListener> {
-    bind(address, place)?.listen()
+pub fn listen(
+    address: SocketAddr,
+    settings: impl Into<ListenSettings>,
+) -> anyhow::Result<TcpListener> {
+    bind(address, settings)?.listen()
 }
 
 /// Which setting is wrong, and what to do about it.
-fn refused(error: io::Error, place: Place, address: SocketAddr) -> anyhow::Error {
-    let Place { host, port } = place;
+fn refused(error: io::Error, settings: ListenSettings, address: SocketAddr) -> anyhow::Error {
+    let ListenSettings { host, port } = settings;
     let text = match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!("{port}: cannot listen on {address}; stop what holds it or choose another")
@@ -202,7 +205,7 @@ impl Service {
         start: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<bool> {
         let refused = tokio::select! {
-            // First, so that a signal that came before the start is not followed by one.
+            // Signals come first: after a request to stop, the start is not begun.
             biased;
             name = signals.next() => {
                 info!("{name}: stopping before the start has ended");

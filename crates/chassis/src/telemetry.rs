@@ -9,8 +9,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -29,19 +28,23 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use tracing::level_filters::LevelFilter;
-use tracing::{Span, info_span};
+use tracing::{Level, Metadata, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::Env;
 use crate::files;
+use export::{Kind, Outage, Watched};
+
+pub(crate) use statements::note_failure as note_failed_statement;
 
 mod attributes;
 #[cfg(test)]
 pub(crate) mod captured;
+mod export;
 mod log_format;
 mod statements;
 
@@ -54,11 +57,15 @@ pub const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 /// The variable that gives the process further attributes.
 pub const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
-/// Libraries whose debug output drowns ours.
+/// Libraries whose debug output drowns ours. A name stands for every target that begins with it.
 const QUIET: &str = concat!(
-    // What happens to the connection is said by `crate::bus`.
-    "async_nats=off,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,",
-    "rustls=warn,sqlx=warn,tonic=warn,tower=warn",
+    // `crate::bus` logs what happens to the connection, and `export` whether the collector answers:
+    // the libraries repeat it at every attempt.
+    "async_nats=off,opentelemetry=off,",
+    // The reader of a database's address logs the values of parameters that it does not know, and
+    // lines of a file of passwords (R9).
+    "sqlx_postgres::options=off,",
+    "h2=warn,hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,tonic=warn,tower=warn",
 );
 
 /// What the first call of [`init`] set up. The lock is held while it does, so that a second call
@@ -133,20 +140,30 @@ pub fn init_with(
         return Ok(telemetry.clone());
     }
 
-    let filter = LevelFilter::from_str(level)
-        .map_err(|_| anyhow!("expected error, warn, info, debug or trace as the log level"))?;
+    let filter = read_level(level).map_err(|expected| anyhow!("{expected} as the log level"))?;
     let filter =
         EnvFilter::try_new(format!("{filter},{QUIET}")).context("cannot filter the log")?;
     let telemetry = Telemetry::new(service, &settings()?)?;
 
     // The layer that makes spans of statements asks for sqlx's own events, which are at level
-    // debug. It is only there when spans are exported: without it, sqlx does not even make them.
+    // debug, and for the spans that they are made in. It is only there when spans are exported:
+    // without it, sqlx does not even make its events.
     let tracer = telemetry.traces.tracer(service);
     let statements = telemetry.exports.then(|| {
-        let of_statements = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
+        let of_statements = filter_fn(|metadata: &Metadata<'_>| {
+            let is_span = metadata.is_span() && *metadata.level() <= Level::INFO;
+            is_span || metadata.target() == "sqlx::query"
+        });
+        let of_statements = of_statements.with_max_level_hint(LevelFilter::DEBUG);
         statements::StatementSpans::new(tracer.clone()).with_filter(of_statements)
     });
-    let traces = tracing_opentelemetry::layer().with_tracer(tracer);
+    // A span has the attributes that its place in the code gives it, and no further ones.
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false);
     Registry::default()
         .with(traces.with_filter(LevelFilter::INFO))
         .with(statements)
@@ -155,6 +172,24 @@ pub fn init_with(
         .context("a tracing subscriber is already installed in this process")?;
     global::set_meter_provider(telemetry.metrics.clone());
     Ok(providers.insert(telemetry).clone())
+}
+
+/// Reads how much is logged.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn read_level(text: &str) -> Result<LevelFilter, &'static str> {
+    // The library's own reader also takes numbers and `off`, with which a service would fail
+    // without a word.
+    match text.to_ascii_lowercase().as_str() {
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err("expected error, warn, info, debug or trace"),
+    }
 }
 
 /// The current span as W3C `traceparent`. Where there is none, a fresh one: a fact without a trace
@@ -220,18 +255,25 @@ impl Telemetry {
             let encrypted = endpoint.starts_with("https://");
             let tls = encrypted.then(|| tls(settings.certificate.as_deref())).transpose()?;
             let refused = || format!("{ENDPOINT}: cannot export there");
+            let outage = Arc::<Outage>::default();
 
             let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
             if let Some(tls) = tls.clone() {
                 exporter = exporter.with_tls_config(tls);
             }
-            traces = traces.with_batch_exporter(exporter.build().with_context(refused)?);
+            let exporter = exporter.build().with_context(refused)?;
+            traces = traces.with_batch_exporter(Watched::new(
+                Kind::Spans,
+                exporter,
+                Arc::clone(&outage),
+            ));
 
             let mut exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint);
             if let Some(tls) = tls {
                 exporter = exporter.with_tls_config(tls);
             }
-            metrics = metrics.with_periodic_exporter(exporter.build().with_context(refused)?);
+            let exporter = exporter.build().with_context(refused)?;
+            metrics = metrics.with_periodic_exporter(Watched::new(Kind::Metrics, exporter, outage));
         }
 
         let exports = settings.endpoint.is_some();
@@ -281,7 +323,8 @@ fn tls(certificate: Option<&Path>) -> anyhow::Result<ClientTlsConfig> {
     Ok(tls.ca_certificate(Certificate::from_pem(pem)))
 }
 
-/// Whether `pem` holds certificates: the exporter would take any text, and trust nobody by it.
+/// Whether `pem` holds certificates: the exporter accepts a file without any, and then trusts no
+/// server.
 ///
 /// # Errors
 ///
@@ -354,6 +397,29 @@ mod tests {
         let env = Env::from_map([(ATTRIBUTES, "a=1,b")]);
         assert!(Settings::from_env(&env).attributes.is_empty(), "all of it, or nothing");
         assert!(env.finish().unwrap_err().to_string().starts_with(ATTRIBUTES));
+    }
+
+    #[test]
+    fn only_the_documented_levels_are_read() {
+        assert_eq!(read_level("warn"), Ok(LevelFilter::WARN));
+        assert_eq!(read_level("TRACE"), Ok(LevelFilter::TRACE));
+        for wrong in ["", "0", "1", "5", "off", "loud", "warning", "info,sqlx=debug"] {
+            assert!(read_level(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_libraries_say_of_secrets_and_at_every_attempt_is_not_logged() {
+        let filter = EnvFilter::try_new(format!("trace,{QUIET}")).unwrap();
+        tracing::subscriber::with_default(Registry::default().with(filter), || {
+            use tracing::{Level, enabled};
+            assert!(!enabled!(target: "sqlx_postgres::options::parse", Level::ERROR));
+            assert!(!enabled!(target: "sqlx_postgres::options::pgpass", Level::ERROR));
+            assert!(!enabled!(target: "opentelemetry_sdk", Level::ERROR));
+            assert!(!enabled!(target: "opentelemetry-otlp", Level::ERROR));
+            assert!(enabled!(target: "sqlx::query", Level::WARN));
+            assert!(enabled!(target: "sqlx_postgres::connection", Level::WARN));
+        });
     }
 
     #[test]

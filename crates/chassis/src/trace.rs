@@ -7,12 +7,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::MatchedPath;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tonic::Code;
@@ -25,6 +26,9 @@ use tracing::{Instrument as _, Span, field, info_span};
 
 use crate::metrics;
 use crate::telemetry::{continue_trace, traceparent_of};
+
+/// A service itself is reached without encryption: where there is any, a proxy ends it.
+const SCHEME: &str = "http";
 
 /// Paths that only ask whether a process lives. They are no traces and no load.
 const POLLED: [&str; 6] =
@@ -107,6 +111,7 @@ impl<B> MakeSpan<B> for ServerSpan {
                     http.response.status_code = field::Empty,
                     // Without its query, which may hold what must not be logged (R9).
                     url.path = path,
+                    url.scheme = SCHEME,
                 )
             }
             Protocol::Grpc => info_span!(
@@ -138,7 +143,8 @@ impl<B> OnResponse<B> for SpanStatus {
         match self.0 {
             Protocol::Http => {
                 let status = response.status();
-                span.record("http.response.status_code", status.as_u16());
+                // Signed, as a collector gets unsigned numbers as text.
+                span.record("http.response.status_code", i64::from(status.as_u16()));
                 if status.is_server_error() {
                     span.record("otel.status_code", "ERROR");
                 }
@@ -203,7 +209,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let protocol = self.protocol;
         let mut attributes = match protocol {
-            Protocol::Http => vec![KeyValue::new("http.request.method", known_method(&request))],
+            Protocol::Http => vec![
+                KeyValue::new("http.request.method", known_method(&request)),
+                KeyValue::new("url.scheme", SCHEME),
+            ],
             Protocol::Grpc => vec![
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method(request.uri().path()).to_owned()),
@@ -245,12 +254,26 @@ where
 
 /// Puts every gRPC call that goes out in a span of the current trace, and records how long it took.
 #[derive(Debug, Clone)]
-pub struct Outgoing<S>(S);
+pub struct Outgoing<S> {
+    inner: S,
+    server: Arc<Server>,
+}
+
+/// Where calls go.
+#[derive(Debug)]
+struct Server {
+    address: String,
+    port: i64,
+}
 
 impl<S> Outgoing<S> {
-    /// Calls by way of `inner`, which puts the span's trace on the call.
-    pub const fn new(inner: S) -> Self {
-        Self(inner)
+    /// Calls the server at `uri` by way of `inner`, which puts the span's trace on the call.
+    pub fn new(inner: S, uri: &Uri) -> Self {
+        // The call itself does not have it: its path is joined to the address further inside.
+        let address = uri.host().unwrap_or_default().to_owned();
+        // That of the scheme, which is never encrypted here.
+        let port = i64::from(uri.port_u16().unwrap_or(80));
+        Self { inner, server: Arc::new(Server { address, port }) }
     }
 }
 
@@ -264,12 +287,12 @@ where
     type Future = BoxFuture<S::Response, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if is_poll(request.uri().path()) {
-            return Box::pin(self.0.call(request));
+            return Box::pin(self.inner.call(request));
         }
 
         let called = method(request.uri().path()).to_owned();
@@ -281,12 +304,13 @@ where
             rpc.system.name = "grpc",
             rpc.method = %called,
             rpc.response.status_code = field::Empty,
-            server.address = request.uri().host(),
+            server.address = %self.server.address,
+            server.port = self.server.port,
         );
 
         let started_at = Instant::now();
         // Inside the span, since the interceptor writes the current one into the call's headers.
-        let answer = span.in_scope(|| self.0.call(request));
+        let answer = span.in_scope(|| self.inner.call(request));
         let ended = span.clone();
         let timed = async move {
             let answer = answer.await;

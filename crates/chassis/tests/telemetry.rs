@@ -1,5 +1,5 @@
-//! One process has one log, whoever takes it first. Alone in its process, so that no other test
-//! has.
+//! One process has one log, whichever part takes it first. Alone in its process, so that no other
+//! test has.
 
 use std::sync::Barrier;
 use std::thread;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,6 +23,9 @@ mod echo;
 #[expect(dead_code, reason = "shared with the other tests")]
 mod fixture;
 
+/// The status `STATUS_CODE_ERROR` of a span.
+const ERROR: i32 = 2;
+
 /// A span with its attributes as text.
 #[derive(Debug, Clone)]
 struct Span {
@@ -30,6 +33,7 @@ struct Span {
     trace: String,
     id: Vec<u8>,
     parent: Vec<u8>,
+    failed: bool,
     attributes: BTreeMap<String, String>,
 }
 
@@ -54,6 +58,7 @@ fn spans(collector: &Collector) -> Vec<Span> {
                 trace: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
                 id: span.span_id.clone(),
                 parent: span.parent_span_id.clone(),
+                failed: span.status.as_ref().is_some_and(|status| status.code == ERROR),
                 attributes: attributes(&span.attributes),
             });
         }
@@ -79,8 +84,13 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Option<&'a Span> {
     spans.iter().find(|span| span.name == name)
 }
 
-/// Work of every kind that has spans: HTTP, gRPC out and in, Postgres, NATS; and a poll, whose
-/// trace id it answers.
+/// The names of a span's attributes.
+fn keys(span: &Span) -> BTreeSet<&str> {
+    span.attributes.keys().map(String::as_str).collect()
+}
+
+/// Work of every kind that has spans: HTTP, gRPC out and in, Postgres, NATS; calls that fail; and a
+/// poll, whose trace id it answers.
 async fn work(service: &Service) -> String {
     let (db, nats) = (fixture::database().await, testkit::nats().await);
     let (bus, mut heard) = (fixture::bus(&nats).await, nats.listen().await);
@@ -103,6 +113,16 @@ async fn work(service: &Service) -> String {
     };
     task.instrument(info_span!("work")).await;
     heard.next().await;
+
+    let failing = async {
+        echo::ask(address, None).await.unwrap_err();
+        let error = sqlx::query("SELECT 1 / 0").execute(&db.pool).await.unwrap_err();
+        chassis::postgres::note(&error);
+        // Not one of a statement.
+        chassis::postgres::note(&sqlx::Error::PoolTimedOut);
+        sqlx::query("SELECT 2").execute(&db.pool).await.unwrap();
+    };
+    failing.instrument(info_span!("failing")).await;
 
     // A poll, and a call that it makes.
     let poll = async {
@@ -136,7 +156,7 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
     service.finish(Duration::from_secs(10)).await.unwrap();
     let flushing = telemetry.clone();
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
-    testkit::eventually(async || named(&spans(&collector), "work").is_some()).await;
+    testkit::eventually(async || named(&spans(&collector), "failing").is_some()).await;
 
     let resource = resource(&collector);
     assert_eq!(resource["service.name"], "lumio-test");
@@ -173,6 +193,45 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
     let published = spans.iter().find(|span| span.name.starts_with("publish ")).unwrap();
     assert_eq!(published.attributes["messaging.system"], "nats");
     assert_eq!(published.trace, root.trace);
+
+    // Exactly the attributes that `docs/operations/telemetry.md` has, but for those of a failure.
+    let expected = BTreeSet::from([
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "url.path",
+        "url.scheme",
+    ]);
+    assert_eq!(keys(request), expected);
+    let server = calls.iter().find(|span| span.parent == client.id).unwrap();
+    let mut expected =
+        BTreeSet::from(["rpc.method", "rpc.response.status_code", "rpc.system.name"]);
+    assert_eq!(keys(server), expected);
+    expected.extend(["server.address", "server.port"]);
+    assert_eq!(keys(client), expected);
+    assert_eq!(client.attributes["server.address"], "127.0.0.1");
+    let expected = BTreeSet::from(["db.operation.name", "db.query.text", "db.system.name"]);
+    assert_eq!(keys(statement.unwrap()), expected);
+    let expected = BTreeSet::from([
+        "messaging.destination.template",
+        "messaging.message.id",
+        "messaging.operation.name",
+        "messaging.operation.type",
+        "messaging.system",
+    ]);
+    assert_eq!(keys(published), expected);
+
+    // What failed has the status error, and nothing else has.
+    let failing = named(&spans, "failing").unwrap();
+    let failed: Vec<_> = spans.iter().filter(|span| span.failed).collect();
+    let [call, statement] = &failed[..] else { panic!("{failed:#?}") };
+    let (call, statement) = if call.name == method { (call, statement) } else { (statement, call) };
+    assert_eq!((&call.name[..], &call.parent), (method, &failing.id));
+    assert_eq!(call.attributes["rpc.response.status_code"], "UNAUTHENTICATED");
+    assert_eq!((&statement.name[..], &statement.parent), ("SELECT", &failing.id));
+    assert_eq!(statement.attributes["db.query.text"], "SELECT 1 / 0");
+    assert_eq!(statement.attributes["db.response.status_code"], "22012");
+    assert_eq!(statement.attributes["error.type"], "other");
 
     let metrics = collector.metrics();
     let scopes = metrics

@@ -13,12 +13,12 @@ use chassis::service::Signals;
 use chassis::{Bus, Env, output, postgres, print_line, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
-use wire::RunId;
+use wire::{RunId, escape};
 
 use self::table::table;
 use crate::auth::caller::Scope;
 use crate::auth::session;
-use crate::config::{Config, FILE, Role};
+use crate::config::{Config, FILE, Role, TOKEN_PATHS};
 use crate::gateway::page::Page;
 use crate::model::run::Snapshot;
 use crate::operations::by_hand::Ending;
@@ -407,7 +407,7 @@ enum EventsCommand {
                             runner events refill --from-position 1")]
     Refill(refill::Order),
     /// List ledgers whose contract events were lost: every node had forgotten them before they were
-    /// read. Exit code 1: there are some that nobody took note of.
+    /// read. Exit code 1: there are some that no operator has acknowledged.
     #[command(after_help = "Examples:\n  runner events gaps\n  \
                             runner events gaps --acknowledge")]
     Gaps {
@@ -428,7 +428,7 @@ enum OutputFormat {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    output::settle(NAME, carry_out())
+    output::final_exit_code(NAME, carry_out())
 }
 
 fn carry_out() -> ExitCode {
@@ -502,7 +502,7 @@ fn serve(role: Option<Role>) -> ExitCode {
         settings: config.process.clone(),
         // The built console, which is read once at the start, and what a token's library needs.
         read: config.console_dir.iter().chain(&config.signer_module).cloned().collect(),
-        write: config.signer_paths.clone(),
+        write: config.signer_paths.iter().map(|path| (TOKEN_PATHS, path.clone())).collect(),
         grace: GRACE,
     };
     process::run(process, signals, async |service| crate::start(service, config).await.map(drop))
@@ -527,7 +527,7 @@ async fn signer_keys(output: OutputFormat) -> ExitCode {
         }
         Ok(keys) => {
             let rows: Vec<_> =
-                keys.iter().map(|key| [key.account.clone(), plain(&key.label)]).collect();
+                keys.iter().map(|key| [key.account.clone(), escape::line(&key.label)]).collect();
             print_line!("{}", table(["account", "label"], &rows));
             ExitCode::SUCCESS
         }
@@ -695,7 +695,7 @@ fn database_url() -> Result<String, ExitCode> {
     if let Err(error) = env.add_file(std::path::Path::new(FILE)) {
         return Err(refused(&error.into(), 3));
     }
-    let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    let url = env.database_url();
     match env.finish() {
         Ok(()) => Ok(url),
         Err(error) => Err(refused(&error.into(), 3)),
@@ -784,15 +784,6 @@ fn print_document(document: &impl Serialize) -> Result<(), ExitCode> {
         }
         Err(error) => Err(refused(&error.into(), 1)),
     }
-}
-
-/// Foreign text as a terminal may show it (R18).
-fn plain(text: &str) -> String {
-    let is_mark = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |letter: char| {
-        if letter.is_control() || is_mark(letter) { '\u{fffd}' } else { letter }
-    };
-    text.chars().map(shown).collect()
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {

@@ -214,7 +214,7 @@ impl Config {
             max_queue: max_queue(&env),
             public_host: public_host(&env),
             // What all services have is asked for in one order, so that they tell mistakes alike.
-            database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
+            database_url: env.database_url(),
             nats_url: env.required_url("NATS_URL", &["nats", "tls"]),
             policy: run_policy(&env, local, executions),
             process: process::Settings::read(&env, "RUNNER_LOG_LEVEL"),
@@ -226,6 +226,7 @@ impl Config {
             notices: notices(&env),
             network,
         };
+        check_ports(&env, &config);
         env.finish()?;
         Ok(config)
     }
@@ -247,7 +248,8 @@ const TOKEN_KEY: &str = "RUNNER_PKCS11_KEY";
 const TOKEN_SOURCES: &str = "RUNNER_PKCS11_SOURCE_KEYS";
 const TOKEN_PIN_FILE: &str = "RUNNER_PKCS11_PIN_FILE";
 const TOKEN_PATIENCE: &str = "RUNNER_PKCS11_TIMEOUT_MS";
-const TOKEN_PATHS: &str = "RUNNER_PKCS11_PATHS";
+/// Where files and folders that the token's library uses are set.
+pub const TOKEN_PATHS: &str = "RUNNER_PKCS11_PATHS";
 
 /// The keys of the chain, and the runner's account. A gateway alone is not given the keys: what it
 /// cannot read it cannot lose (R4).
@@ -417,7 +419,9 @@ fn contract(
 
 /// Where to listen.
 fn bind(env: &Env) -> IpAddr {
-    let bind = env.parse("RUNNER_BIND", str::parse::<IpAddr>);
+    let bind = env.parse("RUNNER_BIND", |text| {
+        text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or 0.0.0.0")
+    });
     bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -460,11 +464,18 @@ fn cors_origin(text: &str) -> Result<String, &'static str> {
     if text == ANY_ORIGIN || is_origin(text, &["http", "https"]) {
         return Ok(text.to_owned());
     }
+    if text.contains(ANY_ORIGIN) {
+        return Err("expected * alone or one origin without a *, such as https://app.example");
+    }
     Err("expected * or one origin as browsers send it, such as https://app.example")
 }
 
 /// Whether this is an origin alone, in the form that browsers have for it: `scheme://host[:port]`.
+/// A URL's host may hold a `*`; an origin has the name of one host.
 fn is_origin(text: &str, schemes: &[&str]) -> bool {
+    if text.contains(ANY_ORIGIN) {
+        return false;
+    }
     url::Url::parse(text).is_ok_and(|url| {
         let is_known = schemes.contains(&url.scheme());
         is_known && url.host().is_some() && text == format!("{}://{}", url.scheme(), host(&url))
@@ -522,8 +533,8 @@ fn passkey_wasm_hash(env: &Env, local: bool) -> Option<wire::Digest> {
     })
 }
 
-/// How many requests callers may make. Without a login nobody has an account, and everybody who can
-/// reach the gateway is trusted: then only the address is counted, and generously.
+/// How many requests callers may make. Without a login no caller has an account, and every client
+/// that can reach the gateway is trusted: then only the address is counted, and generously.
 fn rates(env: &Env, is_open: bool) -> Rates {
     let address = if is_open { 2_000 } else { 200 };
     Rates {
@@ -546,7 +557,7 @@ fn rpc_fallbacks(env: &Env) -> Vec<String> {
     urls
 }
 
-/// The ceilings; 0 is none for a run or a day.
+/// The ceilings; 0 is no ceiling for a run or a day.
 fn fees(env: &Env) -> FeeLimits {
     let ceiling = |name, default| {
         let stroops = env.number(name, default, 0..=i64::MAX.unsigned_abs());
@@ -657,9 +668,27 @@ fn gates(env: &Env) -> Option<Addresses> {
     }
     let [module_url, module_token, oracle_url, oracle_token] = NAMES;
     Some(Addresses {
-        module: (env.required_url(module_url, &["http"]), env.secret(module_token)),
-        oracle: (env.required_url(oracle_url, &["http"]), env.secret(oracle_token)),
+        module: (env.required_url(module_url, &["http"]), gate_token(env, module_token)),
+        oracle: (env.required_url(oracle_url, &["http"]), gate_token(env, oracle_token)),
     })
+}
+
+/// The token of a gate, which every call has to carry.
+fn gate_token(env: &Env, name: &str) -> Secret {
+    let token = env.secret(name);
+    if let Err(expected) = chassis::grpc::check_token(&token) {
+        env.mistake(name, expected);
+    }
+    token
+}
+
+/// Notes a mistake for listeners that would have one address. Without tokens, and in an engine,
+/// gRPC does not listen.
+fn check_ports(env: &Env, config: &Config) {
+    let grpc = config.grpc.as_ref().filter(|_| config.role != Role::Engine);
+    let grpc = grpc.map(|(address, _)| ("RUNNER_GRPC_PORT", *address));
+    let listeners: Vec<_> = std::iter::once(("RUNNER_PORT", config.http)).chain(grpc).collect();
+    config.process.check_ports(env, &listeners);
 }
 
 fn crash_point(name: &str) -> Result<String, &'static str> {

@@ -1,7 +1,7 @@
 //! Everything that can go wrong here, sorted by what the other side can do about it.
 
 use chassis::postgres::{self, Kind};
-use wire::problem::{Issue, ProblemBody};
+use wire::problem::{Issue, ProblemBody, tombstone_of};
 use wire::{Problem, RunId};
 
 /// What this service's functions answer.
@@ -81,7 +81,7 @@ pub enum Error {
         /// When the next one is taken, in seconds.
         retry_after_secs: u64,
     },
-    /// Refused for now: what is missing is there again after a time that is known, about.
+    /// A temporary refusal with an estimated `Retry-After`.
     #[error("{detail}")]
     Later {
         /// Which kind of refusal.
@@ -102,7 +102,7 @@ impl Error {
         Self::Refused { problem, detail: detail.into(), issues: Vec::new() }
     }
 
-    /// A refusal that ends by itself after about so many seconds.
+    /// A refusal that ends without any action after about so many seconds.
     pub fn later(problem: Problem, detail: impl Into<String>, retry_after_secs: u64) -> Self {
         Self::Later { problem, detail: detail.into(), retry_after_secs }
     }
@@ -169,8 +169,18 @@ impl Error {
                 tracing::warn!("the chain did not answer: {error}");
                 (Problem::Unavailable, "the network did not answer; try again")
             }
-            Self::Gate { gate, problem: Some(problem), .. } if !problem.row().retryable => {
-                return (problem, problem.body(format!("{gate} refused: {}", problem.row().title)));
+            Self::Gate { gate, message, problem: Some(problem), .. }
+                if !problem.row().retryable =>
+            {
+                // Of a gate's own words only a tombstone leaves: its reader has to learn that the
+                // files are withheld by a decision, whose, and why.
+                let is_tombstone =
+                    problem == Problem::CheckFailed && tombstone_of(&message).is_some();
+                let detail = match is_tombstone {
+                    true => message,
+                    false => format!("{gate} refused: {}", problem.row().title),
+                };
+                return (problem, problem.body(detail));
             }
             Self::Gate { gate, message, .. } => {
                 tracing::warn!("{gate} did not answer: {message}");
@@ -218,5 +228,30 @@ impl From<Error> for tonic::Status {
         let retry_after = error.retry_after().map(std::time::Duration::from_secs);
         let (problem, body) = error.problem();
         problem.status_of(&body, retry_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(message: &str) -> String {
+        let status = Problem::CheckFailed.status(message);
+        let (problem, body) = Error::gate("oracle-gate", &status).problem();
+        assert_eq!(problem, Problem::CheckFailed);
+        body.detail
+    }
+
+    #[test]
+    fn a_tombstone_is_named_to_the_caller_and_nothing_else_that_a_gate_says() {
+        let tombstone = "PACK_TOMBSTONED: LEGAL_ORDER, by the court, 2026-12-01";
+        assert_eq!(refused(tombstone), tombstone);
+        for inner in ["packs/a/outputs/x is gone", "PACK_TOMBSTONED", "PACK_TOMBSTONED: "] {
+            let title = "oracle-gate refused: The facts view does not pass its check";
+            assert_eq!(refused(inner), title, "{inner:?}");
+        }
+        let other = Problem::SealMismatch.status(tombstone);
+        let (_, body) = Error::gate("oracle-gate", &other).problem();
+        assert_eq!(body.detail, "oracle-gate refused: The existing seal has other content");
     }
 }

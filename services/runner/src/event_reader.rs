@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::outbox;
+use chassis::{outbox, postgres};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use stellar::Rpc;
 use stellar::rpc::{Clock, EventsFrom, SeenEvent};
@@ -244,7 +244,7 @@ impl EventReader {
         let mut tx = store::begin(conn).await?;
         store::start(&mut tx, &self.followed, next, time_of(clock.oldest_close)?).await?;
         state::read(&mut tx, &self.rpc, &self.followed, clock.latest_close).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         tracing::info!("the contracts' events are read from ledger {next} on");
         Ok(next)
     }
@@ -271,7 +271,7 @@ impl EventReader {
         }
         // Runs may have been closed meanwhile: all of them look.
         reactions::wake_all(&mut tx).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         metrics::event_gaps().add(1, &[]);
         tracing::error!(
             first = lost.0,
@@ -354,7 +354,7 @@ impl EventReader {
         if !kept.is_empty() {
             store::notify(&mut tx).await?;
         }
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         reactions.done(reacted);
         for data in &kept {
             metrics::contract_event(data.fact.name());

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
-use chassis::Health;
+use chassis::{Health, postgres};
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
+use tokio::time::timeout;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
@@ -67,6 +69,12 @@ pub mod login;
 pub mod openapi;
 pub mod asyncapi;
 
+/// How long a request waits for each answer of the database: a client whose request needs one that
+/// hangs is told within seconds.
+pub const DATABASE_PATIENCE: Duration = Duration::from_secs(8);
+/// How long `/health` counts what there is to do. A database that has fallen silent is known as that
+/// by then, so that the first answer says so.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(3_500);
 /// Set on an answer that was given before to the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -130,7 +138,7 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
     let origin = HeaderValue::from_str(cors_origin)?;
     // What is on offer is never read of another network.
     gateway.market.rpc.expect_network(gateway.followed.network);
-    // Under the same rules: on a loopback address, where names are checked, nobody probes by
+    // Under the same rules: on a loopback address, where names are checked, no client probes by
     // another name.
     let health = gateway.health.router().with_state(());
     let (access, answers) = (gateway.access.clone(), gateway.answers.clone());
@@ -157,7 +165,7 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .layer(middleware::from_fn_with_state(limits.clone(), limits::by_account))
         // Every route above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
-        // Before the login: a token that is none costs a look as well.
+        // Before the login: an invalid token costs a query as well.
         .layer(by_address)
         .merge(probes)
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
@@ -165,8 +173,14 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .with_state(gateway)
         .layer(cors(origin.clone()))
         .merge(login::routes(&access, hosts.clone(), limits))
+        .layer(middleware::from_fn(bound_statements))
         .layer(middleware::from_fn_with_state((hosts, origin), rules::options))
         .layer(chassis::trace::http()))
+}
+
+/// No statement of a request is waited for longer than its client is made to wait.
+async fn bound_statements(request: Request, next: Next) -> Response {
+    postgres::with_limit(DATABASE_PATIENCE, next.run(request)).await
 }
 
 /// Routes that need a login, where callers log in.
@@ -465,12 +479,12 @@ async fn run_events(
     address: ClientAddress,
     Path(id): Path<String>,
     query: Result<Query<EventsQuery>, QueryRejection>,
-    headers: HeaderMap,
+    (method, headers): (Method, HeaderMap),
 ) -> Result<Response> {
     let query = read_query(query)?;
     let run = visible(&gateway, &caller, &id).await?.run.id;
     let by = Reader { caller, address, access: gateway.access.clone() };
-    gateway.streams.of_run(run, by, (&headers, &query), &gateway.commands.db)
+    gateway.streams.of_run(run, by, (&method, &headers, &query), &gateway.commands.db)
 }
 
 /// Streams what becomes of every run that the caller may see.
@@ -485,11 +499,11 @@ async fn all_events(
     caller: Caller,
     address: ClientAddress,
     query: Result<Query<EventsQuery>, QueryRejection>,
-    headers: HeaderMap,
+    (method, headers): (Method, HeaderMap),
 ) -> Result<Response> {
     let query = read_query(query)?;
     let by = Reader { caller, address, access: gateway.access.clone() };
-    gateway.streams.of_all(by, (&headers, &query), &gateway.commands.db).await
+    gateway.streams.of_all(by, (&method, &headers, &query), &gateway.commands.db).await
 }
 
 /// A query, or which parameter of it is not known.
@@ -528,7 +542,9 @@ fn oracle_gate(gateway: &Gateway) -> Result<&Gates> {
 async fn show_health(State(gateway): Shared) -> Response {
     // Probes have no token; with a login, nothing about a single user's run is shown to them.
     let all = !gateway.access.is_login();
-    let body = summary::health(&gateway.health, &gateway.about, &gateway.commands.db, all).await;
+    let counting = summary::status(&gateway.about, &gateway.commands.db, all);
+    let status = timeout(COUNT_TIMEOUT, counting).await.ok().and_then(|counted| counted.ok());
+    let body = summary::health(&gateway.health, status);
     let status = if body.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
@@ -593,7 +609,7 @@ fn unread_body(rejection: BytesRejection, most: usize) -> Error {
         let text = format!("the request has more than {most} bytes");
         return Error::refused(Problem::PayloadTooLarge, text);
     }
-    if chassis::http::is_late(&rejection) {
+    if chassis::http::is_body_timeout(&rejection) {
         let text = "the request's body, or the next piece of it, did not come in time";
         return Error::refused(Problem::RequestTimeout, text);
     }

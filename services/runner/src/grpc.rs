@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http;
-use chassis::http::held::Held;
+use chassis::http::held::GuardedBody;
+use chassis::postgres;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt as _};
 use prost::Message as _;
@@ -37,7 +38,7 @@ use crate::gateway::limits::ClientAddress;
 use crate::gateway::market::{MOST_AGENTS, QuoteView};
 use crate::gateway::page::{self, Page};
 use crate::gateway::streams::{Piece, Reader};
-use crate::gateway::{Gateway, create_request, inputs, store};
+use crate::gateway::{DATABASE_PATIENCE, Gateway, create_request, inputs, store};
 use crate::model::run::{self, Snapshot, draw_seed};
 use crate::model::state;
 use crate::view::{Meters, RunView, rfc3339};
@@ -276,11 +277,12 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.0.call(request);
         Box::pin(async move {
-            let mut answer = answer.await?;
+            // As long as a caller over HTTP is made to wait for the database.
+            let mut answer = postgres::with_limit(DATABASE_PATIENCE, answer).await?;
             let Some(reserved) = answer.extensions_mut().remove::<Arc<Reserved>>() else {
                 return Ok(answer);
             };
-            Ok(answer.map(|body| Body::new(Held::new(body, reserved))))
+            Ok(answer.map(|body| Body::new(GuardedBody::new(body, reserved))))
         })
     }
 }
@@ -306,7 +308,7 @@ fn events(pieces: ReceiverStream<Piece>, deadline: Option<Duration>) -> Events {
         over.store(true, Ordering::Relaxed);
     };
     let last = stream::once(async move { is_over.load(Ordering::Relaxed) });
-    // A stream that ends by itself, as at a stop, ends without an error.
+    // A stream that the service ends, as at a stop, ends without an error.
     let last = last.filter_map(|is_over| {
         ready(is_over.then(|| Err(Status::deadline_exceeded("the call's deadline is over"))))
     });
@@ -343,8 +345,8 @@ fn run_event(cursor: i64, event: &StoredEvent) -> Result<RunEvent, Status> {
 
 /// Numbers from 2^53 on are no cursors, here as over HTTP.
 fn cursor(after: u64) -> Result<i64> {
-    let known = i64::try_from(after).ok().filter(|after| *after <= 9_007_199_254_740_991);
-    known.ok_or_else(|| {
+    let known = Some(after).filter(|after| *after <= wire::json::MAX_INTEGER);
+    known.and_then(|after| i64::try_from(after).ok()).ok_or_else(|| {
         Error::refused(Problem::InvalidRequest, "after: expected the cursor of an event, or 0")
     })
 }

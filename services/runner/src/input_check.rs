@@ -8,7 +8,8 @@ use crate::gates::Schema;
 
 /// Inputs of requests that are compared with a schema at once: a tree of values takes much memory.
 pub static CHECKS_OF_REQUESTS: Semaphore = Semaphore::const_new(1);
-/// The same for runs that are about to be opened, which must not wait for whoever sends requests.
+/// The same for runs that are about to be opened, which must not wait for callers that send
+/// requests.
 pub static CHECKS_OF_RUNS: Semaphore = Semaphore::const_new(1);
 
 /// What an input does not fulfil of a schema; `places` bounds how many are compared at once.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::service::{Bound, Place, bind};
+use chassis::service::{Bound, ListenSettings, bind};
 use chassis::{Bus, Health, Service, outbox, postgres};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -112,12 +112,12 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     if let Some(point) = &config.crash_at {
         crash::arm(point);
     }
-    // The ports first, so that a second instance ends before it touches the database. Whoever waits
-    // for them to open finds a database that is migrated.
-    let place = |port| Place { host: "RUNNER_BIND", port };
-    let http = bind(config.http, place("RUNNER_PORT"))?;
+    // The ports first, so that a second instance ends before it touches the database. A client that
+    // waits for them to open finds a database that is migrated.
+    let settings = |port| ListenSettings { host: "RUNNER_BIND", port };
+    let http = bind(config.http, settings("RUNNER_PORT"))?;
     let grpc = match config.grpc.take().filter(|_| config.role != Role::Engine) {
-        Some((address, tokens)) => Some((bind(address, place("RUNNER_GRPC_PORT"))?, tokens)),
+        Some((address, tokens)) => Some((bind(address, settings("RUNNER_GRPC_PORT"))?, tokens)),
         None => None,
     };
     // Two pools: requests of clients never wait for the engine's connections, nor the engine for
@@ -127,7 +127,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     postgres::explain(service, &requests_db);
     // Every process migrates: whichever comes first, under a lock.
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
-    migrated.context("DATABASE_URL: the database can't be migrated")?;
+    migrated.context("DATABASE_URL: cannot bring the schema up to date")?;
     let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
     let gates = config.gates.as_ref().map(connect).transpose()?;
     let started =

@@ -181,8 +181,8 @@ fn queue_depth() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// `lumio.runner.outcomes.unknown` (runs): those that were handed to an operator, because nobody
-/// knows what became of a call (R13).
+/// `lumio.runner.outcomes.unknown` (runs): those that were handed to an operator, because it
+/// is not known what became of a call (R13).
 fn unknown_outcomes() -> &'static Gauge<u64> {
     static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
         meter()
@@ -248,7 +248,7 @@ fn calls() -> &'static Counter<u64> {
 }
 
 /// Counts a call that has ended. The caller has committed that it has: an end that was rolled back
-/// is none.
+/// does not count.
 pub fn call_ended(kind: &'static str, outcome: &'static str) {
     calls().add(1, &[KeyValue::new("kind", kind), KeyValue::new("outcome", outcome)]);
 }

@@ -127,7 +127,7 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
         let (db, intake, met) = (db.clone(), intake.clone(), met.clone());
         let has_stalled = has_stalled.clone();
         async move {
-            // Whoever waits for a lock waits longer than a probe may take.
+            // A transaction that waits for a lock waits longer than a probe may take.
             let load = match timeout(LOAD_TIMEOUT, store::load(&db)).await {
                 Ok(Ok(load)) => load,
                 Ok(Err(error)) => return Err(with_lock(&db, error.to_string()).await),
@@ -174,7 +174,7 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: ProbeTarget
     }
 }
 
-/// Watches every node by itself: the one that has the turn, and those that wait for it.
+/// Watches every node separately: the one that has the turn, and those that wait for it.
 fn spawn_nodes(
     service: &Service,
     health: &Health,

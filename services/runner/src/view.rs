@@ -8,7 +8,7 @@ pub use wire::view::Meters;
 
 use crate::model::run::{Attempt, Escrow, Run, Snapshot};
 use crate::model::settlement::CANCELLED;
-use crate::model::state::Phase;
+use crate::model::state::{Phase, Status};
 use crate::view::attempts::PastAttempt;
 
 pub mod attempts;
@@ -88,9 +88,11 @@ pub fn attempt_view(run: &Run, past: &PastAttempt) -> AttemptView {
     }
 }
 
-/// An attempt goes on only while it is the present one and its run has work to do.
+/// An attempt goes on only while it is the present one and its run's status is not a last one: that
+/// of a failed run whose escrow waits for a retry or the deadline has failed.
 fn outcome(run: &Run, attempt: &Attempt) -> AttemptOutcome {
-    let goes_on = attempt.number == run.attempt && run.phase != Phase::Done;
+    let has_ended = matches!(run.status, Status::Finalized | Status::Failed | Status::Cancelled);
+    let goes_on = attempt.number == run.attempt && !has_ended;
     match &attempt.failure {
         _ if goes_on => AttemptOutcome::Running,
         Some(failure) if failure.code == CANCELLED => AttemptOutcome::Cancelled,

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use chassis::postgres::{Listener, in_time};
 use sqlx::{PgConnection, PgPool};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// When the database does not answer.
 pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, CHANNEL)
-        .fetch_one(conn)
+        .fetch_one(in_time(conn))
         .await?;
     Ok(())
 }
@@ -63,8 +63,7 @@ pub async fn listen(
 }
 
 async fn hand_on(db: &PgPool, wake: &impl Fn()) -> sqlx::Result<()> {
-    let mut commits = PgListener::connect_with(db).await?;
-    commits.listen(CHANNEL).await?;
+    let mut commits = Listener::connect(db, CHANNEL).await?;
     loop {
         // What was committed before this connection began to listen is found by the first look.
         wake();

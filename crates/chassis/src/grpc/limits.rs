@@ -50,7 +50,7 @@ impl Default for Limits {
             connections: 1_024,
             preface: Duration::from_secs(10),
             request_pause: Duration::from_secs(30),
-            // Whoever calls every five minutes, ten or fifteen keeps its connection.
+            // A client that calls every five, ten or fifteen minutes keeps its connection.
             idle: Duration::from_secs(1_000),
             open_call: Duration::from_secs(600),
         }

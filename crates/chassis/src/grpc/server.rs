@@ -72,7 +72,7 @@ impl Server {
         S::Future: Send + 'static,
     {
         self.names.push(S::NAME);
-        // Each service by itself, so that health and reflection, added later, stay open.
+        // Each service separately, so that health and reflection, added later, stay open.
         self.routes = self.routes.add_service(InterceptedService::new(service, self.auth.clone()));
         self
     }

@@ -28,7 +28,7 @@ pub struct Auth(Tokens);
 /// Why a list of tokens cannot be used. Never repeats one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// There is none, so no caller would be let in.
+    /// There is no token, so no caller would be let in.
     #[error("expected at least one name:token")]
     Empty,
     /// An entry is not `name:token`.

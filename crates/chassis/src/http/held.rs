@@ -1,7 +1,8 @@
-//! Bodies that hold something until the last of their bytes is gone.
+//! Response bodies that keep a guard, such as a permit for memory, until their last byte was
+//! written or dropped.
 //!
-//! A server takes pieces out of a body long before it writes them: a body that is over says nothing
-//! about how much of it is still in memory. What counts memory has to last as long as the bytes.
+//! A server takes pieces out of a body long before it writes them: that a body has ended does not
+//! show how much of it is still in memory. What counts memory has to last as long as the bytes.
 //!
 //! A server may copy what it takes, and drop it before it is written. So a body is given out in small
 //! pieces: a server takes no more than its own buffer has room for, and the rest stays counted.
@@ -16,23 +17,23 @@ use hyper::body::{Body, Frame, SizeHint};
 /// Most bytes of one piece.
 const PIECE: usize = 16 * 1024;
 
-/// A body, and something that lasts as long as the body and every piece of it.
+/// A body, and a guard that lasts as long as the body and every piece of it.
 #[derive(Debug)]
-pub struct Held<B, H> {
+pub struct GuardedBody<B, H> {
     body: B,
     /// What the body gave and the server has not taken yet.
     rest: Bytes,
     held: Arc<H>,
 }
 
-impl<B, H> Held<B, H> {
-    /// `body`, which holds `held`.
+impl<B, H> GuardedBody<B, H> {
+    /// `body`, which keeps the guard `held`.
     pub const fn new(body: B, held: Arc<H>) -> Self {
         Self { body, rest: Bytes::new(), held }
     }
 }
 
-/// A piece of a body, with what it holds.
+/// A piece of a body, with its guard.
 struct Piece<H> {
     bytes: Bytes,
     _held: Arc<H>,
@@ -44,7 +45,7 @@ impl<H> AsRef<[u8]> for Piece<H> {
     }
 }
 
-impl<B, H> Body for Held<B, H>
+impl<B, H> Body for GuardedBody<B, H>
 where
     B: Body<Data = Bytes> + Unpin,
     H: Send + Sync + 'static,
@@ -96,7 +97,7 @@ mod tests {
     async fn a_large_body_comes_in_small_pieces_and_is_held_until_the_last_is_taken() {
         let held = Arc::new(());
         let gone = Arc::downgrade(&held);
-        let body = Held::new(AnyBody::from(vec![7; 3 * PIECE + 1]), held);
+        let body = GuardedBody::new(AnyBody::from(vec![7; 3 * PIECE + 1]), held);
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE as u64 + 1));
         let mut pieces = AnyBody::new(body).into_data_stream();
         for expected in [PIECE, PIECE, PIECE] {
@@ -113,7 +114,7 @@ mod tests {
     async fn what_is_held_lasts_until_the_last_byte_is_gone() {
         let held = Arc::new(());
         let gone = Arc::downgrade(&held);
-        let body = Held::new(AnyBody::from("seven"), held);
+        let body = GuardedBody::new(AnyBody::from("seven"), held);
         assert_eq!(body.size_hint().exact(), Some(5), "an answer keeps its length");
         let mut pieces = AnyBody::new(body).into_data_stream();
         let piece = pieces.next().await.unwrap().unwrap();

@@ -10,8 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::time::Instant;
 use wire::Problem;
 
-use crate::metrics;
 use crate::service::Service;
+use crate::{metrics, telemetry};
 
 /// What kind of thing went wrong with a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +123,8 @@ fn of_statement(error: &sqlx::Error) -> Kind {
             {
                 Kind::Outage
             }
-            // Characters that cannot be stored, and text that is none of its type. Others of this
-            // class, such as a division by zero, are of our own making.
+            // Characters that cannot be stored, and text that is invalid for its type. Others of
+            // this class, such as a division by zero, are of our own making.
             Some("22021" | "22P05" | "22P02") => Kind::InvalidText,
             _ => Kind::Other,
         },
@@ -223,9 +223,16 @@ pub fn explain(service: &Service, db: &PgPool) {
     });
 }
 
-/// Counts an error; its kind, for whoever decides by it.
+/// Counts an error, notes it on the span of its statement, and returns its kind for the caller's
+/// decision.
 pub fn note(error: &sqlx::Error) -> Kind {
+    use sqlx::Error;
     let kind = kind(error);
+    // Other errors are not of a statement, such as a wait for a connection that took too long.
+    if matches!(error, Error::Database(_) | Error::Io(_) | Error::Tls(_) | Error::Protocol(_)) {
+        let code = error.as_database_error().and_then(|refusal| refusal.code());
+        telemetry::note_failed_statement(kind.name(), code.as_deref());
+    }
     metrics::database_errors().add(1, &[KeyValue::new("kind", kind.name())]);
     kind
 }

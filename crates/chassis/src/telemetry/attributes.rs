@@ -11,20 +11,22 @@ use prometheus::proto::MetricFamily;
 ///
 /// What was expected; never the value.
 pub(super) fn read(text: &str) -> Result<Vec<KeyValue>, &'static str> {
-    // Behind the last comma there may be nothing.
+    // A trailing comma is allowed.
     text.split_terminator(',').map(pair).collect()
 }
 
 fn pair(entry: &str) -> Result<KeyValue, &'static str> {
-    let pair = entry.split_once('=').map(|(key, value)| (plain(key.trim()), plain(value.trim())));
+    let pair = entry
+        .split_once('=')
+        .map(|(key, value)| (percent_decode(key.trim()), percent_decode(value.trim())));
     match pair {
         Some((Some(key), Some(value))) if !key.is_empty() => Ok(KeyValue::new(key, value)),
         _ => Err("expected key=value pairs between commas, with %XX for a comma, = or % in them"),
     }
 }
 
-/// The text that is written so; `None` if it is none.
-fn plain(escaped: &str) -> Option<String> {
+/// Decodes the percent-encoding of a key or value; `None` if an escape or the UTF-8 is invalid.
+fn percent_decode(escaped: &str) -> Option<String> {
     let mut pieces = escaped.split('%');
     pieces.next();
     let is_byte =

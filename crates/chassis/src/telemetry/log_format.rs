@@ -46,10 +46,10 @@ where
     }
 }
 
-/// Whether other code than ours says it: that is compiled from files outside of this repository, or
-/// brings no file, as what comes by the `log` crate.
-fn is_of_library(said: &Metadata<'_>) -> bool {
-    said.file().is_none_or(|file| Path::new(file).is_absolute())
+/// Whether an event comes from a dependency: the path of its source is absolute, or missing, as for
+/// events of the `log` crate.
+fn is_of_library(metadata: &Metadata<'_>) -> bool {
+    metadata.file().is_none_or(|file| Path::new(file).is_absolute())
 }
 
 /// The line of a library with its fields as a part of the message; `None` if it is no object.

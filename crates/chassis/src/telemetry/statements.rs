@@ -3,16 +3,20 @@
 //! sqlx reports each statement when it has ended, as an event with its duration. A span of that
 //! length is made of it, in the span that was current: so no place that talks to the database has
 //! to think of it, and none is forgotten.
+//!
+//! The event does not say whether the statement failed. So the span of the last statement of each
+//! span is kept open for [`note_failure`], until the next statement comes or the span closes.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Span as _, SpanKind, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer;
+use tracing::{Event, Span, Subscriber};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, layer};
 
 /// Makes the spans.
 #[derive(Debug)]
@@ -26,6 +30,39 @@ struct Statement {
     summary: String,
     text: String,
     seconds: f64,
+    rows: u64,
+}
+
+/// The last statement of a span, among the extensions of that span.
+#[derive(Debug)]
+struct Last {
+    span: opentelemetry_sdk::trace::Span,
+    ended_at: SystemTime,
+    has_rows: bool,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.span.end_with_timestamp(self.ended_at);
+    }
+}
+
+/// Notes on the span of the current span's last statement that it failed: by which kind of error
+/// ([`crate::postgres::Kind`]), and with which SQLSTATE if the server named one. A statement that
+/// had rows is another one, which did not fail.
+pub(crate) fn note_failure(kind: &'static str, code: Option<&str>) {
+    Span::current().with_subscriber(|(id, subscriber)| {
+        let registry = subscriber.downcast_ref::<Registry>()?;
+        let span = registry.span(id)?;
+        let mut extensions = span.extensions_mut();
+        let last = extensions.get_mut::<Last>().filter(|last| !last.has_rows)?;
+        last.span.set_status(Status::error(""));
+        last.span.set_attribute(KeyValue::new("error.type", kind));
+        if let Some(code) = code {
+            last.span.set_attribute(KeyValue::new("db.response.status_code", code.to_owned()));
+        }
+        Some(())
+    });
 }
 
 impl StatementSpans {
@@ -34,8 +71,11 @@ impl StatementSpans {
     }
 }
 
-impl<S: Subscriber> layer::Layer<S> for StatementSpans {
-    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+impl<S> layer::Layer<S> for StatementSpans
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
         // Only as a part of some work: a statement alone would be a trace of one span.
         let parent = Context::current();
         if !parent.span().span_context().is_sampled() {
@@ -52,7 +92,7 @@ impl<S: Subscriber> layer::Layer<S> for StatementSpans {
         // place.
         let text = if statement.text.is_empty() { &statement.summary } else { &statement.text };
         let operation = operation(&statement.summary);
-        let mut span = self
+        let span = self
             .tracer
             .span_builder(operation.clone())
             .with_kind(SpanKind::Client)
@@ -64,7 +104,16 @@ impl<S: Subscriber> layer::Layer<S> for StatementSpans {
                 KeyValue::new("db.query.text", text.trim().to_owned()),
             ])
             .start_with_context(&self.tracer, &parent);
-        span.end_with_timestamp(ended_at);
+        let last = Last { span, ended_at, has_rows: statement.rows > 0 };
+        // Both are dropped, and so end, without the lock on the extensions.
+        let before = match context.lookup_current() {
+            Some(current) => {
+                let mut extensions = current.extensions_mut();
+                extensions.replace(last)
+            }
+            None => Some(last),
+        };
+        drop(before);
     }
 }
 
@@ -78,6 +127,12 @@ impl Visit for Statement {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if field.name() == "elapsed_secs" {
             self.seconds = value;
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if ["rows_affected", "rows_returned"].contains(&field.name()) {
+            self.rows = self.rows.saturating_add(value);
         }
     }
 

@@ -24,17 +24,26 @@ fn read(text: &str) -> Env {
 }
 
 #[test]
-fn an_awkward_file_means_what_it_means_to_compose_and_to_dev() {
-    let text = committed("tests/deploy/awkward.txt");
-    let meant: BTreeMap<String, String> =
-        serde_json::from_str(&committed("tests/deploy/awkward.json")).unwrap();
-    for (ends, text) in [("LF", text.clone()), ("CR LF", text.replace('\n', "\r\n"))] {
-        let env = read(&text);
-        for (name, value) in &meant {
-            let found = env.optional(name).unwrap_or_default();
-            assert_eq!(found, *value, "{name}, where lines end in {ends}");
+fn awkward_files_mean_what_they_mean_to_compose_and_to_dev() {
+    for file in ["awkward", "expanded"] {
+        let text = committed(&format!("tests/deploy/{file}.txt"));
+        let meant: BTreeMap<String, String> =
+            serde_json::from_str(&committed(&format!("tests/deploy/{file}.json"))).unwrap();
+        for (ends, text) in [("LF", text.clone()), ("CR LF", text.replace('\n', "\r\n"))] {
+            let env = read(&text);
+            for (name, value) in &meant {
+                let found = env.optional(name).unwrap_or_default();
+                assert_eq!(found, *value, "{name} of {file}.txt, where lines end in {ends}");
+            }
         }
     }
+}
+
+#[test]
+fn a_reference_to_nothing_is_empty() {
+    let env = read("A=<$MISSING>\nB=\"/a$b\"\n");
+    assert_eq!(env.optional("A").unwrap(), "<>");
+    assert_eq!(env.optional("B").unwrap(), "/a");
 }
 
 #[test]

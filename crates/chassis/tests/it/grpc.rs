@@ -40,7 +40,7 @@ async fn health_is_open_and_follows_the_service() {
         status(name).await.is_ok_and(|found| found == ServingStatus::NotServing)
     })
     .await;
-    // Alive all the same: an orchestrator must not restart a service whose store is away.
+    // Alive anyway: an orchestrator must not restart a service whose store is away.
     assert_eq!(status(grpc::LIVE).await.unwrap(), ServingStatus::Serving);
     health.set("store", Ok(()));
     testkit::eventually(async || {

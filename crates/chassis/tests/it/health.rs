@@ -44,6 +44,6 @@ async fn ready_follows_what_is_needed_and_live_does_not() {
 
     answers.store(true, Ordering::SeqCst);
     testkit::eventually(async || get(address, "/ready").await.starts_with("HTTP/1.0 200")).await;
-    // The friend was never heard of: degraded, and ready all the same.
+    // The friend was never heard of: degraded, and ready anyway.
     assert!(get(address, "/ready").await.contains(r#""degraded":true"#));
 }

@@ -1,11 +1,17 @@
 //! No wait for the database is without an end.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use chassis::postgres::{connect, migrate};
+use chassis::postgres::{
+    Kind, Listener, begin, commit, connect, in_time, kind_in, migrate, probe, with_limit,
+};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgPool};
-use testkit::TestDb;
+use testkit::{SilentWay, TestDb, eventually};
+use tokio::time::Instant;
+
+use crate::fixture::SOON;
 
 /// Long enough for the other statements of a test on a busy machine.
 const BRIEF: (&str, &str) = ("statement_timeout", "2s");
@@ -144,4 +150,49 @@ async fn a_transaction_without_statements_does_not_keep_its_locks_for_ever() {
     sqlx::query("LOCK TABLE kept").execute(&mut *holder).await.unwrap();
     db.has_no_open_transaction().await;
     sqlx::query("INSERT INTO kept VALUES (1)").execute(&db.pool).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_keeps_nobody_waiting_and_is_used_again_when_it_is_back() {
+    let db = testkit::postgres().await;
+    let way = SilentWay::to(&db).await;
+    let usual = connect(&way.url).await.unwrap();
+    sqlx::query("CREATE TABLE kept (id int)").execute(&usual).await.unwrap();
+    let mut lent = usual.acquire().await.unwrap();
+    let mut open = begin(&usual).await.unwrap();
+    sqlx::query("INSERT INTO kept VALUES (1)").execute(in_time(&mut *open)).await.unwrap();
+    let mut listener = Listener::connect(&usual, "kept").await.unwrap();
+    probe(&usual).await.unwrap();
+
+    way.fall_silent();
+    let began = Instant::now();
+    let (asked, committed, begun, probed) = with_limit(Duration::from_secs(1), async {
+        tokio::join!(
+            sqlx::query("SELECT 1").execute(in_time(&mut *lent)),
+            commit(open),
+            begin(&usual),
+            probe(&usual),
+        )
+    })
+    .await;
+    for error in [asked.unwrap_err(), committed.unwrap_err(), begun.unwrap_err()] {
+        assert_eq!(kind_in(&usual, &error), Kind::Outage, "{error:?}");
+    }
+    probed.unwrap_err();
+    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    // Nothing is announced, and nobody says that nothing ever will be.
+    listener.recv().await.unwrap_err();
+
+    way.come_back();
+    drop(lent);
+    eventually(async || probe(&usual).await).await;
+    // No place of the pool is lost.
+    eventually(async || usual.size() == 0 || usual.num_idle() == usual.size() as usize).await;
+    let mut all = Vec::new();
+    for _ in 0..chassis::postgres::MAX_CONNECTIONS {
+        all.push(usual.acquire().await.unwrap());
+    }
+    let mut listener = Listener::connect(&usual, "kept").await.unwrap();
+    sqlx::query("NOTIFY kept").execute(&db.pool).await.unwrap();
+    listener.recv().await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use chassis::Service;
-use chassis::service::{Place, listen};
+use chassis::service::{ListenSettings, listen};
 
 use crate::fixture::SOON;
 
@@ -54,10 +54,10 @@ async fn a_taken_port_is_reported_by_its_setting() {
     assert!(error.to_string().starts_with("SECOND_PORT: "), "{error}");
 
     // Of a block that is kept for documents (RFC 5737), so that no machine has it.
-    let place = Place { host: "HOST", port: "PORT" };
-    let error = listen("203.0.113.5:0".parse().unwrap(), place).unwrap_err().to_string();
+    let settings = ListenSettings { host: "HOST", port: "PORT" };
+    let error = listen("203.0.113.5:0".parse().unwrap(), settings).unwrap_err().to_string();
     assert!(error.starts_with("HOST: ") && !error.contains("stop what"), "{error}");
-    let error = listen(taken.local_addr().unwrap(), place).unwrap_err().to_string();
+    let error = listen(taken.local_addr().unwrap(), settings).unwrap_err().to_string();
     assert!(error.starts_with("PORT: "), "{error}");
 }
 

@@ -1,4 +1,4 @@
-//! One trace goes from a caller over gRPC into a fact on the bus; a caller over HTTP is told which
+//! One trace goes from a caller over gRPC into a fact on the bus; a caller over HTTP learns which
 //! one it is.
 
 use axum::Router;

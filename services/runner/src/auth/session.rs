@@ -1,5 +1,6 @@
 //! Sessions and used challenges in Postgres. A token is good while its session is.
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -53,7 +54,7 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
         proof.challenge.as_bytes().as_slice(),
         until,
     );
-    if used.execute(&mut *tx).await?.rows_affected() == 0 {
+    if used.execute(in_time(&mut *tx)).await?.rows_affected() == 0 {
         let text = "this challenge was answered already; ask for another one";
         return Err(super::refused(text));
     }
@@ -68,9 +69,9 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
         now,
         session.expires_at,
     );
-    made.execute(&mut *tx).await?;
+    made.execute(in_time(&mut *tx)).await?;
     sweep(&mut tx).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(session)
 }
 
@@ -83,13 +84,13 @@ async fn sweep(conn: &mut PgConnection) -> Result<()> {
             WHERE expires_at < now() - interval '1 hour' LIMIT $1 FOR UPDATE SKIP LOCKED)",
         SWEPT,
     );
-    challenges.execute(&mut *conn).await?;
+    challenges.execute(in_time(&mut *conn)).await?;
     let sessions = sqlx::query!(
         "DELETE FROM auth_sessions WHERE id IN (SELECT id FROM auth_sessions
             WHERE expires_at < now() - interval '30 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
         SWEPT,
     );
-    sessions.execute(conn).await?;
+    sessions.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -104,7 +105,7 @@ pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
          WHERE id = $1 AND revoked_at IS NULL AND expires_at > now()",
         id,
     );
-    account.fetch_optional(db).await?.ok_or_else(ended)
+    account.fetch_optional(in_time(db)).await?.ok_or_else(ended)
 }
 
 /// Exchanges a refresh token for the next one. For a minute the one before the newest is still
@@ -124,7 +125,7 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
            WHERE id = $1 AND revoked_at IS NULL AND expires_at > now() FOR UPDATE"#,
         id,
     );
-    let row = row.fetch_optional(&mut *tx).await?.ok_or_else(ended)?;
+    let row = row.fetch_optional(in_time(&mut *tx)).await?.ok_or_else(ended)?;
     let newest = row.refresh_number;
     // 1: the client lost the answer and asks again; more: somebody holds an old one.
     let next = match newest - number {
@@ -133,8 +134,8 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
         _ => {
             let revoked =
                 sqlx::query!("UPDATE auth_sessions SET revoked_at = now() WHERE id = $1", id);
-            revoked.execute(&mut *tx).await?;
-            tx.commit().await?;
+            revoked.execute(in_time(&mut *tx)).await?;
+            postgres::commit(tx).await?;
             tracing::warn!("an old refresh token was used; its session {id} is revoked");
             return Err(ended());
         }
@@ -145,9 +146,9 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
             id,
             next,
         );
-        rotated.execute(&mut *tx).await?;
+        rotated.execute(in_time(&mut *tx)).await?;
     }
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     let challenge = ChallengeId::try_from(row.challenge.as_slice())
         .map_err(|_| Error::Broken("a session's challenge has not 32 bytes".to_owned()))?;
     Ok(Session {
@@ -170,7 +171,7 @@ pub async fn revoke(db: &PgPool, id: Uuid) -> Result<()> {
         "UPDATE auth_sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL",
         id,
     );
-    revoked.execute(db).await?;
+    revoked.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -185,7 +186,7 @@ pub async fn revoke_all(db: &PgPool, subject: &str) -> Result<u64> {
          WHERE subject = $1 AND revoked_at IS NULL AND expires_at > now()",
         subject,
     );
-    Ok(revoked.execute(db).await?.rows_affected())
+    Ok(revoked.execute(in_time(db)).await?.rows_affected())
 }
 
 /// The subject of a session, revoked or not.
@@ -195,7 +196,7 @@ pub async fn revoke_all(db: &PgPool, subject: &str) -> Result<u64> {
 /// [`Problem::Unauthenticated`] when there is none, [`Error::Database`].
 pub async fn subject(db: &PgPool, id: Uuid) -> Result<String> {
     let subject = sqlx::query_scalar!("SELECT subject FROM auth_sessions WHERE id = $1", id);
-    subject.fetch_optional(db).await?.ok_or_else(ended)
+    subject.fetch_optional(in_time(db)).await?.ok_or_else(ended)
 }
 
 fn ended() -> Error {

@@ -75,7 +75,7 @@ impl TokenKeys {
     ///
     /// # Errors
     ///
-    /// When there is none, or one is no key.
+    /// When there is no key, or one is invalid.
     pub fn new(secrets: &[Secret], issuer: &str, lifetime_secs: u64) -> anyhow::Result<Self> {
         let mut signing = None;
         let mut reading = Vec::with_capacity(secrets.len());

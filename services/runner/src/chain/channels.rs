@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use chassis::postgres;
 use stellar::tx::{self, Payment};
 use stellar::{Address, ChainError, Keypair};
 use tokio::time::{MissedTickBehavior, interval};
@@ -139,7 +140,7 @@ impl ChainClient {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence_channel(&mut tx, channel).await?;
         match channels::sign_order(&mut tx, &order, &transaction).await {
-            Ok(()) => tx.commit().await?,
+            Ok(()) => postgres::commit(tx).await?,
             // Another process was faster.
             Err(Error::CallGone) => return Ok(false),
             Err(error) => return Err(error),

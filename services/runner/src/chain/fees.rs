@@ -3,6 +3,7 @@
 //!
 //! A ceiling ends nothing: what would pass it waits with back-off, and the service is degraded.
 
+use chassis::postgres;
 use sqlx::PgConnection;
 use stellar::ChainError;
 use stellar::tx::{self, Offer};
@@ -213,7 +214,7 @@ impl ChainClient {
             return Ok(None);
         }
         let id = fees::insert_bump(&mut tx, transaction.id, bump).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(id)
     }
 }

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres;
 use rand::Rng as _;
 use stellar::rpc::{Applied, Outcome, TransactionStatus};
 use stellar::vault::{self, RunReceipt, Vault};
@@ -78,7 +79,7 @@ impl ChainClient {
     /// # Errors
     ///
     /// When the database does not answer, or the channel is another process's; nothing is lost by
-    /// it: whoever holds the channel next goes on.
+    /// it: the next holder of the channel goes on.
     pub async fn follow(&self, channel: &ChannelLease, transaction: &Transaction) -> Result<()> {
         let mut bumps = fees::bumps(&self.db, transaction.id).await?;
         let mut pulse = self.pulse.subscribe();
@@ -197,7 +198,7 @@ impl ChainClient {
         }
     }
 
-    /// Asks each node by itself, once, for a transaction that one has forgotten: another may keep
+    /// Asks each node separately, once, for a transaction that one has forgotten: another may keep
     /// more history. Its answer and what follows from it; `None` if none knows more.
     async fn ask_every_node(
         &self,
@@ -350,7 +351,7 @@ impl ChainClient {
             let words = Self::order_words(ended.state, &ended.words);
             channels::conclude(&mut tx, &over, ended.state, &words).await?;
         }
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         measure(&over, &ended, updates.len());
         self.measure_calls(over.kind, &updates, &changed).await;
         tracing::info!(
@@ -389,7 +390,7 @@ impl ChainClient {
         calls::lock_runs(&mut tx, &runs).await?;
         match calls::conclude(&mut tx, transaction, &updates).await {
             Ok(changed) => {
-                tx.commit().await?;
+                postgres::commit(tx).await?;
                 self.measure_calls(transaction.kind, &updates, &changed).await;
                 Ok(())
             }
@@ -560,7 +561,7 @@ impl ChainClient {
         }
     }
 
-    /// The answer that the call would have had by itself.
+    /// The answer that the call would have had alone.
     fn part_of_batch(&self, kind: Kind, member: &Member, applied: Option<&Applied>) -> Part {
         let Some(run) = member.vault_run_id else { return Part::Nothing };
         let answer = match kind {
@@ -666,7 +667,7 @@ pub(crate) struct Refused {
 /// What a transaction says about one of its calls.
 #[derive(Debug)]
 enum Part {
-    /// Done, with the answer that the call would have had by itself (ScVal XDR).
+    /// Done, with the answer that the call would have had alone (ScVal XDR).
     Done(Vec<u8>),
     /// Done, but not by this transaction: there is no answer at hand.
     DoneBefore,

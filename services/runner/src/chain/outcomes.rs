@@ -83,7 +83,7 @@ impl Shortage {
 }
 
 /// What a transaction result's code says is lacking. Whether the transaction can still land is not
-/// said by it, except where [`stellar::rpc::Rejection::definite`] is set.
+/// known from it, except where [`stellar::rpc::Rejection::definite`] is set.
 const RESULTS: [(&str, Shortage); 20] = {
     use Shortage::{Fee, Money, Network, Sequence, Signature};
     [

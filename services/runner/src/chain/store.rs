@@ -4,6 +4,7 @@
 //! Locks are taken in one order everywhere: a channel, then runs by their id, then transactions,
 //! then calls. Who holds a later one never waits for an earlier one.
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use wire::NetworkId;
 
@@ -86,7 +87,7 @@ impl TransactionRow {
 pub async fn add_channel(db: &PgPool, account: &str) -> Result<()> {
     let done =
         sqlx::query!("INSERT INTO channels (account) VALUES ($1) ON CONFLICT DO NOTHING", account);
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -106,7 +107,7 @@ pub async fn lease_channel(
         owner,
         lease_ms,
     );
-    let token = token.fetch_optional(db).await?;
+    let token = token.fetch_optional(in_time(db)).await?;
     Ok(token.map(|token| ChannelLease { account: account.to_owned(), token }))
 }
 
@@ -117,7 +118,7 @@ pub async fn abandoned_channels(db: &PgPool) -> Result<Vec<String>> {
             AND EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = c.account
                 AND t.state IN ('prepared', 'sent', 'unknown'))",
     );
-    Ok(found.fetch_all(db).await?)
+    Ok(found.fetch_all(in_time(db)).await?)
 }
 
 /// Prolongs the lease. `false` if another process holds the channel by now.
@@ -129,7 +130,7 @@ pub async fn prolong_channel(db: &PgPool, lease: &ChannelLease, lease_ms: i64) -
         lease.token,
         lease_ms,
     );
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(db)).await?.rows_affected() == 1)
 }
 
 /// Gives the channel back. Nothing happens if another process has it by now.
@@ -140,7 +141,7 @@ pub async fn release_channel(db: &PgPool, lease: &ChannelLease) -> Result<()> {
         lease.account,
         lease.token,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -151,7 +152,7 @@ pub async fn fence_channel(conn: &mut PgConnection, lease: &ChannelLease) -> Res
         lease.account,
         lease.token,
     );
-    let found = found.fetch_optional(conn).await?;
+    let found = found.fetch_optional(in_time(conn)).await?;
     found.map(drop).ok_or_else(|| Error::ChannelLost(lease.account.clone()))
 }
 
@@ -178,7 +179,7 @@ pub async fn insert(
         transaction.envelope,
         to_i64(transaction.max_fee),
     );
-    let id = id.fetch_one(&mut *conn).await?;
+    let id = id.fetch_one(in_time(&mut *conn)).await?;
 
     let calls: Vec<i64> = members.iter().map(|member| member.call).collect();
     let runs: Vec<Vec<u8>> =
@@ -192,7 +193,7 @@ pub async fn insert(
         &calls,
         &deadlines,
     );
-    let signed = signed.execute(&mut *conn).await?.rows_affected();
+    let signed = signed.execute(in_time(&mut *conn)).await?.rows_affected();
     if signed != calls.len() as u64 {
         return Err(Error::CallGone);
     }
@@ -204,7 +205,7 @@ pub async fn insert(
         &calls,
         &runs,
     );
-    carried.execute(conn).await?;
+    carried.execute(in_time(conn)).await?;
     Ok(id)
 }
 
@@ -218,7 +219,7 @@ pub async fn live(db: &PgPool, account: &str) -> Result<Option<Transaction>> {
          WHERE source = $1 AND state IN ('prepared', 'sent', 'unknown')",
         account,
     );
-    Ok(row.fetch_optional(db).await?.map(TransactionRow::read).transpose()?)
+    Ok(row.fetch_optional(in_time(db)).await?.map(TransactionRow::read).transpose()?)
 }
 
 /// Transactions that have ended, and of which a call still waits to be judged: an older release
@@ -234,7 +235,7 @@ pub async fn unjudged(db: &PgPool) -> Result<Vec<Transaction>> {
                 WHERE m.transaction_id = t.id AND m.live)
          ORDER BY t.id LIMIT 100",
     );
-    let found = found.fetch_all(db).await?;
+    let found = found.fetch_all(in_time(db)).await?;
     Ok(found.into_iter().map(TransactionRow::read).collect::<sqlx::Result<_>>()?)
 }
 
@@ -250,7 +251,7 @@ pub async fn count_send(db: &PgPool, lease: &ChannelLease, id: i64) -> Result<u3
         lease.account,
         lease.token,
     );
-    let sends = sends.fetch_optional(db).await?;
+    let sends = sends.fetch_optional(in_time(db)).await?;
     let sends = sends.ok_or_else(|| Error::ChannelLost(lease.account.clone()))?;
     Ok(rows::number(i64::from(sends), "sends")?)
 }
@@ -263,7 +264,7 @@ pub async fn note(db: &PgPool, id: i64, answer: &str) -> Result<()> {
         id,
         answer,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -299,7 +300,7 @@ pub async fn end(conn: &mut PgConnection, id: i64, end: &Ended) -> Result<bool> 
         end.contract_error.map(i64::from),
         landed.and_then(|landed| landed.fee_charged),
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// The newest ledger ever seen of the network.
@@ -308,7 +309,7 @@ pub async fn high_water(db: &PgPool, network: NetworkId) -> Result<Option<Ledger
         "SELECT ledger, closed_at FROM networks WHERE network_id = $1",
         network.as_bytes().as_slice(),
     );
-    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(in_time(db)).await? else { return Ok(None) };
     Ok(Some(LedgerMark {
         ledger: rows::number(row.ledger, "ledger")?,
         closed_at: rows::number(row.closed_at, "closed_at")?,
@@ -327,7 +328,7 @@ pub async fn landmark(db: &PgPool, network: NetworkId) -> Result<Option<Landmark
         network.as_bytes().as_slice(),
         i64::from(INNER_LEDGERS),
     );
-    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(in_time(db)).await? else { return Ok(None) };
     let ledger: Option<u32> = rows::optional_number(row.ledger, "ledger")?;
     let hash = rows::bytes32(&row.hash, "hash")?;
     Ok(ledger.map(|ledger| Landmark { hash, ledger }))
@@ -350,7 +351,7 @@ pub async fn raise_high_water(
         i64::from(seen.ledger),
         to_i64(seen.closed_at),
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 

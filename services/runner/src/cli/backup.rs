@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chassis::{files, postgres, print_line};
+use wire::escape;
 
-use super::{OutputFormat, new_file, plain, print_json, refused};
+use super::{OutputFormat, new_file, print_json, refused};
 use crate::config::Config;
 use crate::operations::backup::{self, Judge, Judged, Tables};
 use crate::sight::Followed;
@@ -70,7 +71,10 @@ pub(super) async fn restore(from: Option<&Path>, output: OutputFormat) -> ExitCo
             Ok(file) => file,
             Err(error) => return refused(&error, 3),
         };
-        match backup::restore(&db, &followed(&config), &mut BufReader::new(file)).await {
+        let (followed, mut reader) = (followed(&config), BufReader::new(file));
+        // Rows of years, and what follows from all of them, take long to write.
+        let restored = backup::restore(&db, &followed, &mut reader);
+        match postgres::with_limit(postgres::LONGEST, restored).await {
             Ok(tables) if output == OutputFormat::Text => print(&tables, "restored to"),
             Ok(_) => {}
             Err(error) => return refused(&error.context("nothing was restored"), 1),
@@ -119,7 +123,11 @@ fn say(judged: &Judged, output: OutputFormat) -> ExitCode {
         print_line!("{resumed} runs were not opened: workers take them");
         for finding in &reconciliation.findings {
             let run = finding.run.map(|run| run.to_string()).unwrap_or_default();
-            print_line!("{run:<36} {}: {}", plain(&finding.text), plain(&finding.action));
+            print_line!(
+                "{run:<36} {}: {}",
+                escape::line(&finding.text),
+                escape::line(&finding.action)
+            );
         }
         print_line!("{unknown} runs wait for an operator: see `runner dead-letters list`");
     }

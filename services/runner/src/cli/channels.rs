@@ -211,7 +211,7 @@ impl ChannelContext {
             let next = channels::lock_next_number(&mut tx, &payer).await?;
             if next != first {
                 // Another command took these numbers meanwhile.
-                tx.rollback().await?;
+                postgres::rollback(tx).await?;
                 first = next;
                 continue;
             }
@@ -231,7 +231,7 @@ impl ChannelContext {
                 };
                 orders.push((channels::order(&mut tx, &order).await?, account));
             }
-            tx.commit().await?;
+            postgres::commit(tx).await?;
             break (orders, taken_over);
         };
         for account in taken_over {
@@ -282,7 +282,7 @@ impl ChannelContext {
         };
         let mut tx = postgres::begin(&self.chain.db).await?;
         let order = channels::order(&mut tx, &order).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         self.carried_out(order, &payer, (account, "was topped up"), wait).await
     }
 
@@ -315,7 +315,7 @@ impl ChannelContext {
                     return Err(cannot(format!("the channel {account} is {}", known.state)));
                 }
                 let order = channels::order(&mut tx, &order).await?;
-                tx.commit().await?;
+                postgres::commit(tx).await?;
                 order
             }
         };
@@ -359,7 +359,7 @@ impl ChannelContext {
                     worked = self.chain.work_off(&lease) => worked,
                     () = self.chain.keep_pulse(&stop) => Ok(()),
                     () = self.chain.lease_lost(&lease, channels::COMMAND_LEASE_MS) => Ok(()),
-                    // What is stored goes on with whoever holds the channel next.
+                    // What is stored goes on with the next holder of the channel.
                     () = sleep(left) => Ok(()),
                 };
                 release_channel(&self.chain.db, &lease).await?;

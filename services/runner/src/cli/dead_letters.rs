@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use chassis::print_line;
-use wire::RunId;
+use wire::{RunId, escape};
 
 use super::proof::{ProofContext, say, unknown};
-use super::{DeadLettersCommand, OutputFormat, plain, print_json, print_list, refused};
+use super::{DeadLettersCommand, OutputFormat, print_json, print_list, refused};
 use crate::gateway::operator::{self, RowsQuery, WorkView};
 use crate::operations::dead_letters;
 
@@ -103,7 +103,7 @@ fn list(rows: &[WorkView], output: OutputFormat) -> ExitCode {
             row.phase,
             row.escrow,
             chassis::clock::rfc3339(row.updated_at),
-            plain(why.map_or("its escrow is open", String::as_str)),
+            escape::line(why.map_or("its escrow is open", String::as_str)),
         );
     }
     print_line!(

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use chassis::print_line;
+use wire::escape;
 
-use super::{OutputFormat, plain, print_list, refused};
+use super::{OutputFormat, print_list, refused};
 use crate::config::Config;
 use crate::operations::doctor::{self, Condition};
 
@@ -29,7 +30,7 @@ pub(super) async fn run(output: OutputFormat) -> ExitCode {
                     Condition::Unknown => "unknown",
                     Condition::Bad => "BAD",
                 };
-                print_line!("{mark:<8} {:<10} {}", check.name, plain(&check.text));
+                print_line!("{mark:<8} {:<10} {}", check.name, escape::line(&check.text));
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use chassis::{postgres, print_line};
+use wire::escape;
 
 use super::proof::unknown;
-use super::{IntakeCommand, OutputFormat, Whose, database_url, plain, print_list, refused, table};
+use super::{IntakeCommand, OutputFormat, Whose, database_url, print_list, refused, table};
 use crate::operations::intake::{self, PauseView, Scope};
 
 /// Who pauses, as it is kept.
@@ -83,7 +84,7 @@ fn list(pauses: &[PauseView], output: OutputFormat) -> ExitCode {
             Some(subject) => format!("{} {subject}", pause.scope),
         };
         let by = pause.paused_by.clone().unwrap_or_default();
-        [whose, chassis::clock::rfc3339(pause.paused_at), by, plain(&pause.reason)]
+        [whose, chassis::clock::rfc3339(pause.paused_at), by, escape::line(&pause.reason)]
     };
     let rows: Vec<_> = pauses.iter().map(row).collect();
     print_line!("{}", table(["whose", "since", "by", "why"], &rows));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::{postgres, print_line};
 use serde_json::json;
-use wire::RunId;
+use wire::{RunId, escape};
 
-use super::{OutputFormat, plain, print_json, refused};
+use super::{OutputFormat, print_json, refused};
 use crate::config::Config;
 use crate::operations::by_hand::{self, Ending, Outcome};
 use crate::operations::reconcile::{Reconciler, Reconciliation};
@@ -96,9 +96,9 @@ fn print(done: &Reconciliation, repair: bool) {
             kind.as_str().unwrap_or_default(),
             run.or_else(|| finding.user.clone()).unwrap_or_default(),
             finding.proof.unwrap_or("-"),
-            plain(&finding.text),
+            escape::line(&finding.text),
             if finding.repaired { "repaired:" } else { "action:" },
-            plain(&finding.action),
+            escape::line(&finding.action),
         );
     }
     let repaired = done.findings.iter().filter(|finding| finding.repaired).count();
@@ -166,9 +166,9 @@ pub(super) fn say(id: RunId, outcome: &Outcome, output: OutputFormat) -> u8 {
                 return 1;
             }
         }
-        OutputFormat::Text if code == 0 => print_line!("run {id}: {}", plain(text)),
+        OutputFormat::Text if code == 0 => print_line!("run {id}: {}", escape::line(text)),
         OutputFormat::Text => {
-            refused(&anyhow::anyhow!("run {id}: {}", plain(text)), code);
+            refused(&anyhow::anyhow!("run {id}: {}", escape::line(text)), code);
         }
     }
     code

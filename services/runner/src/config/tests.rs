@@ -42,10 +42,45 @@ fn browsers_may_call_from_one_origin_or_from_everywhere() {
         let error = read(&[("RUNNER_CORS_ORIGIN", wrong)]).unwrap_err();
         assert!(error.starts_with("RUNNER_CORS_ORIGIN: expected * or one origin"), "{error}");
     }
+    for pattern in ["https://*", "https://*.example", "http://a*.example:1", "*.example", "**"] {
+        let error = read(&[("RUNNER_CORS_ORIGIN", pattern)]).unwrap_err();
+        assert!(error.starts_with("RUNNER_CORS_ORIGIN: expected * alone"), "{error}");
+    }
+    let error = read(&[("RUNNER_CONSOLE_CONNECT", "wss://*.example")]).unwrap_err();
+    assert!(error.starts_with("RUNNER_CONSOLE_CONNECT: "), "{error}");
 }
 
 #[test]
-fn a_mistake_is_told_once() {
+fn two_listeners_at_one_port_are_refused() {
+    let token = ("RUNNER_GRPC_TOKENS", "caller:0123456789abcdef");
+    let error = read(&[("RUNNER_PORT", "4001"), token]).unwrap_err();
+    assert_eq!(error, "RUNNER_GRPC_PORT: is the port of RUNNER_PORT, too; choose another");
+    assert!(read(&[("RUNNER_PORT", "4001")]).is_ok(), "without callers gRPC does not listen");
+    let engine = [("RUNNER_PORT", "4001"), ("RUNNER_ROLE", "engine"), token];
+    assert!(read(&engine).is_ok());
+    let error = read(&[("OTEL_EXPORTER_PROMETHEUS_PORT", "4000")]).unwrap_err();
+    assert!(
+        error.starts_with("OTEL_EXPORTER_PROMETHEUS_PORT: is the port of RUNNER_PORT"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_token_that_no_call_can_carry_is_refused_by_its_own_name() {
+    let gates = [
+        ("RUNNER_MODULE_GATE_URL", "http://localhost:4200"),
+        ("RUNNER_MODULE_GATE_TOKEN", "0123456789\nabcdef"),
+        ("RUNNER_ORACLE_GATE_URL", "http://localhost:4100"),
+        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdé"),
+    ];
+    let error = read(&gates).unwrap_err();
+    let told = "expected a token of visible ASCII characters";
+    let expected = format!("RUNNER_MODULE_GATE_TOKEN: {told}; RUNNER_ORACLE_GATE_TOKEN: {told}");
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_mistake_is_reported_once() {
     for (name, value) in [("RUNNER_RPC_URL", "localhost:8000"), ("RUNNER_CONSOLE_CONNECT", "a,b")] {
         let error = read(&[(name, value)]).unwrap_err();
         assert_eq!(error.matches(name).count(), 1, "{error}");
@@ -53,7 +88,7 @@ fn a_mistake_is_told_once() {
 }
 
 #[test]
-fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
+fn every_mistake_is_reported_by_its_name_and_no_secret_with_it() {
     let error = read(&[
         ("RUNNER_SECRET", "SNOTASECRET"),
         ("RUNNER_FINALIZE_ON_ERROR", "off"),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chassis::postgres::in_time;
 use sqlx::PgConnection;
 use tracing::Span;
 use wire::RunId;
@@ -110,13 +111,13 @@ async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64>
                 WHERE vault_run_id = ANY($1) AND ended_at IS NULL)",
         &closed,
     );
-    Ok(done.execute(conn).await?.rows_affected())
+    Ok(done.execute(in_time(conn)).await?.rows_affected())
 }
 
 /// Every unfinished run looks at the network again.
 pub(super) async fn wake_all(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!("UPDATE runs SET wake_at = now() WHERE phase <> 'done' AND wake_at > now()")
-        .execute(&mut *conn)
+        .execute(in_time(&mut *conn))
         .await?;
     wake_workers(conn).await
 }
@@ -172,7 +173,7 @@ async fn unopened_of_grant(
         runner,
         i64::from(agent_id),
     );
-    Ok(found.fetch_all(conn).await?.into_iter().map(RunId::from).collect())
+    Ok(found.fetch_all(in_time(conn)).await?.into_iter().map(RunId::from).collect())
 }
 
 /// Runs that wait, of which nothing was signed, of an agent that does not list the runner now.
@@ -194,7 +195,7 @@ async fn unopened_of_agent(
         runner,
         i64::from(agent_id),
     );
-    Ok(found.fetch_all(conn).await?.into_iter().map(RunId::from).collect())
+    Ok(found.fetch_all(in_time(conn)).await?.into_iter().map(RunId::from).collect())
 }
 
 /// Opened runs of an agent that was delisted from find out what they may still do (V6).
@@ -204,7 +205,7 @@ async fn wake_agent(conn: &mut PgConnection, agent_id: u32) -> Result<u64> {
             AND wake_at > now()",
         i64::from(agent_id),
     );
-    Ok(done.execute(conn).await?.rows_affected())
+    Ok(done.execute(in_time(conn)).await?.rows_affected())
 }
 
 /// Ends a run for which nothing was signed. `false` if something was meanwhile: its worker decides
@@ -231,7 +232,7 @@ async fn end(
         id.as_uuid(),
         now,
     );
-    let Some(attempt) = ended.fetch_optional(&mut *conn).await? else { return Ok(false) };
+    let Some(attempt) = ended.fetch_optional(in_time(&mut *conn)).await? else { return Ok(false) };
     let key = (id, u32::try_from(attempt).unwrap_or_default());
     if calls::withdraw(conn, key, Kind::Open).await? {
         called_off.push((Kind::Open, CallState::Withdrawn));
@@ -239,7 +240,7 @@ async fn end(
     runs::store::note_failure(conn, key, failure).await?;
     runs::store::close(conn, key, Escrow::None, None, now).await?;
     event::publish(conn, &reader.nats_prefix, id, now).await?;
-    // What is said of a run belongs to its trace, also where nobody works on it.
+    // What is said of a run belongs to its trace, also where no worker holds it.
     let ended = runs::store::load(conn, id).await?;
     ended.map_or_else(Span::none, |ended| span_of(&ended.run)).in_scope(|| {
         tracing::info!(run.id = %id, "run {id} ends before it was opened: {}", failure.reason);

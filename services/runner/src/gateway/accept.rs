@@ -7,10 +7,11 @@
 //!
 //! Each is answered with its own outcome, and none before the commit. What one of them asks for
 //! fails no other: values were read before ([`create_request`](super::create_request)), and if the
-//! database refuses a transaction all the same, each of its requests is tried alone.
+//! database refuses a transaction anyway, each of its requests is tried alone.
 //!
 //! A request that was handed over is carried out whether or not its caller still waits: the caller
-//! may hang up, and hears of its run when it repeats its key.
+//! may hang up, and hears of its run when it repeats its key. So does one who was told that the
+//! database does not answer: whether the run is stored is not known then, and nothing is guessed.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -29,6 +30,7 @@ use tracing::Span;
 use wire::{Digest, Nonce, Problem, RunId};
 
 use crate::error::{self, Error, Result};
+use crate::gateway::DATABASE_PATIENCE;
 use crate::gateway::commands::{Created, Key};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::intake::QueueSlot;
@@ -52,6 +54,8 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 const MOST_WAITING: usize = 1_024;
 /// How long a request waits to be handed over.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// When a request whose outcome is not known should be repeated, in seconds.
+const RETRY_AFTER_SECS: u64 = 5;
 /// What is answered to a run that is accepted.
 const ACCEPTED: u16 = 202;
 
@@ -195,7 +199,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// Refusals, and what the database said.
+    /// Refusals, and what the database said. [`Problem::Unavailable`] with a time says that the
+    /// outcome is not known: the run may be accepted still.
     pub async fn accept(&self, offer: Offer) -> Result<Created> {
         let (answer, answered) = oneshot::channel();
         let writer = &self.0[offer.writer_of(self.0.len())];
@@ -206,7 +211,8 @@ impl Acceptor {
             Ok(Err(_)) => return Err(unavailable("the runner stops; try again")),
             Err(_) => return Err(unavailable("too many requests wait to be accepted; try again")),
         }
-        answered.await.map_err(|_| unavailable("the runner stops; try again"))?
+        let Ok(answer) = timeout(DATABASE_PATIENCE, answered).await else { return Err(unknown()) };
+        answer.map_err(|_| unavailable("the runner stops; try again"))?
     }
 }
 
@@ -257,7 +263,7 @@ impl Writer {
         Some(together)
     }
 
-    async fn accept(&mut self, mut together: Vec<Waiting>) {
+    async fn accept(&mut self, together: Vec<Waiting>) {
         let error = match self.store(&together).await {
             Ok(outcomes) => return self.answer(together, outcomes),
             Err(error) => error,
@@ -273,14 +279,11 @@ impl Writer {
             }
             return;
         }
-        if together.len() == 1
-            && let Some(waiting) = together.pop()
-        {
-            return waiting.answer(Err(Error::Database(error)));
-        }
+        let is_unknown = postgres::kind_in(&self.db, &error) == Kind::Outage;
         let (problem, detail) = error::database(&error);
         for waiting in together {
-            waiting.answer(Err(Error::refused(problem, detail)));
+            let refusal = if is_unknown { unknown() } else { Error::refused(problem, detail) };
+            waiting.answer(Err(refusal));
         }
     }
 
@@ -425,6 +428,13 @@ fn queued(
         failure: None,
     };
     Snapshot { run, attempt, open_transaction: None, closing_transaction: None }
+}
+
+/// The database does not answer, so that it may have the run or not.
+fn unknown() -> Error {
+    let text = "the runner's database does not answer: whether the run is accepted is not known; \
+                repeat the request with the same Idempotency-Key, or look at your runs";
+    Error::later(Problem::Unavailable, text, RETRY_AFTER_SECS)
 }
 
 /// Whether a single request may be the cause: then the others do not fail with it. Of what concerns

@@ -1,5 +1,6 @@
 //! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -13,14 +14,17 @@ use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::answers::Retains;
-use crate::gateway::pieces::{self, MOST_RETAINED, PAUSE, PIECE_BYTES, Pieces};
+use crate::gateway::pieces::{self, MOST_RETAINED, PAUSE, Pieces};
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
 /// A tar archive is made of blocks of this many bytes.
 const BLOCK: usize = 512;
+/// Bytes of a run's document beside its input, about: its metadata is the largest part.
+const DOCUMENT_BYTES: usize = 64 * 1024;
 
-/// `GET /runs/:id/bundle`.
+/// `GET /runs/:id/bundle`. `HEAD` asks neither for the input nor a gate: it says what is known
+/// without them.
 ///
 /// # Errors
 ///
@@ -35,34 +39,39 @@ pub async fn answer(
     if snapshot.attempt.seal.is_none() {
         return Err(Error::refused(Problem::NotFound, "this run was not sealed"));
     }
+    if *method == Method::HEAD {
+        return Ok(described(snapshot, pieces::unsent()));
+    }
     let input = store::input(db, snapshot.run.id).await?;
-    let run = Bytes::from(run_json(snapshot, vault, &input)?);
-    drop(input);
+    let run = Bytes::from(run_json(snapshot, vault, input)?);
     let retained = Retains(MOST_RETAINED.saturating_add(run.len()));
     let stream = gates.bundle(snapshot.key()).await?;
-    // Only the headers are asked for, so that no file is fetched.
-    let mut answer = if *method == Method::HEAD {
-        Response::default()
-    } else {
-        let sending = |pieces: Pieces| async move { write(&pieces, run, stream).await };
-        let mut answer = pieces::body("a bundle", PAUSE, sending).into_response();
-        answer.extensions_mut().insert(retained);
-        answer
-    };
+    let sending = |pieces: Pieces| async move { write(&pieces, run, stream).await };
+    let mut answer = described(snapshot, pieces::body("a bundle", PAUSE, sending));
+    answer.extensions_mut().insert(retained);
+    Ok(answer)
+}
+
+/// An answer with the headers of a run's bundle.
+fn described(snapshot: &Snapshot, body: Body) -> Response {
+    let mut answer = body.into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     let name = format!("attachment; filename=\"{}.tar\"", snapshot.run.id);
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    Ok(answer)
+    answer
 }
 
 /// The run as the gateway shows it, with what a verifier needs beside it. Input and metadata keep
 /// their text: no reader may round a number.
-fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
+fn run_json(snapshot: &Snapshot, vault: &str, input: Vec<u8>) -> Result<Vec<u8>> {
     let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
-    let input = std::str::from_utf8(input).map_err(|error| broken(&error))?;
+    // Not copied, and the document is not moved while it grows: what is set aside for a bundle is
+    // enough for two copies of the input.
+    let mut json = Vec::with_capacity(input.len() + DOCUMENT_BYTES);
+    let input = String::from_utf8(input).map_err(|error| broken(&error))?;
     let document = RunDocument {
         run: RunView::from(snapshot),
         terms: Some(on_chain(snapshot.terms()?)?),
@@ -70,20 +79,18 @@ fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
         nonce: snapshot.attempt.nonce,
         input: JsonText::new(input).map_err(|error| broken(&error))?,
     };
-    serde_json::to_vec_pretty(&document).map_err(|error| broken(&error))
+    serde_json::to_writer_pretty(&mut json, &document).map_err(|error| broken(&error))?;
+    Ok(json)
 }
 
 async fn write(
     pieces: &Pieces,
-    mut run: Bytes,
+    run: Bytes,
     mut stream: tonic::Streaming<BundleChunk>,
 ) -> anyhow::Result<()> {
     let length = u64::try_from(run.len())?;
     file(pieces, &BundleFile { path: "run.json".to_owned(), length, executable: false }).await?;
-    while !run.is_empty() {
-        let piece = run.split_to(run.len().min(PIECE_BYTES));
-        pieces.send(piece).await?;
-    }
+    pieces.send(run).await?;
     pieces.send(padding(length)).await?;
     let mut left = 0_u64;
     let mut whole = 0_u64;

@@ -1,6 +1,7 @@
 //! What the outside may ask of runs, for HTTP and gRPC alike. New runs share transactions
 //! ([`accept`](super::accept)); every other order is a transaction of its own.
 
+use chassis::postgres;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use wire::{Problem, RunId};
@@ -116,7 +117,7 @@ impl RunCommands {
         self.intake.check(new.is_scheduled(chassis::clock::now())?)?;
         let mut tx = chassis::postgres::begin(&self.db).await?;
         intake::check(&mut tx, new.request.user, new.request.agent_id).await?;
-        Ok(tx.commit().await?)
+        Ok(postgres::commit(tx).await?)
     }
 
     /// Whether this key was answered before, to whatever request.
@@ -249,7 +250,7 @@ impl RunCommands {
     ) -> Result<Snapshot> {
         let snapshot = load(&mut tx, id).await?;
         wake_workers(&mut tx).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         self.work_signal.notify_all();
         Ok(snapshot)
     }

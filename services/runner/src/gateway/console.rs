@@ -18,6 +18,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use wire::Digest;
 
+use crate::gateway::pieces;
+
 /// Files of a console, at most.
 const MOST_FILES: usize = 2_000;
 /// Bytes of all of them, at most: they are held in memory.
@@ -106,7 +108,7 @@ impl Found {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // What tools leave beside a build is for nobody to see.
+            // What tools leave beside a build is not served.
             if name.starts_with('.') {
                 continue;
             }
@@ -201,7 +203,7 @@ impl File {
                 })
             });
         let mut answer = match is_known {
-            true => StatusCode::NOT_MODIFIED.into_response(),
+            true => (StatusCode::NOT_MODIFIED, pieces::unsent()).into_response(),
             false => Body::from(encoded.bytes.clone()).into_response(),
         };
         let out = answer.headers_mut();

@@ -558,7 +558,8 @@ impl<'a> Validator<'a> {
 fn whole(value: &Value, most: u64) -> std::result::Result<u64, String> {
     let number = value.as_u64().or_else(|| {
         let number = value.as_f64()?;
-        let exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&number);
+        let exact =
+            number.fract() == 0.0 && (0.0..=wire::json::MAX_INTEGER as f64).contains(&number);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

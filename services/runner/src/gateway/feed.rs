@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::outbox;
+use chassis::postgres::Listener;
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::auth::caller::Scope;
 use crate::error::Result;
 use crate::gateway::store;
 
-/// Events that a listener may be behind before it reads the database by itself.
+/// Events that a listener may be behind before it reads the database itself.
 const BEHIND: usize = 1_024;
 /// Events that are read at once.
 pub const BATCH: i64 = 256;
@@ -97,8 +97,7 @@ impl Feed {
 
     async fn follow(&self, db: &PgPool, at: &mut Option<i64>) -> Result<()> {
         // Listening begins before the first look, so that no position falls between the two.
-        let mut positions = PgListener::connect_with(db).await?;
-        positions.listen(outbox::POSITIONS).await?;
+        let mut positions = Listener::connect(db, outbox::POSITIONS).await?;
 
         let mut position = match *at {
             Some(position) => position,
@@ -109,7 +108,7 @@ impl Feed {
             let is_full = events.len() as i64 == BATCH;
             for event in events {
                 position = event.position;
-                // Without a listener nobody needs it.
+                // Without a listener it is not needed.
                 let _ = self.0.send(Arc::new(event));
             }
             *at = Some(position);
@@ -117,7 +116,7 @@ impl Feed {
                 continue;
             }
             tokio::select! {
-                heard = positions.recv() => drop(heard?),
+                heard = positions.recv() => heard?,
                 () = sleep(POLL) => {}
             }
         }

@@ -10,7 +10,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use chassis::http::BodyTime;
+use chassis::http::BodyDeadline;
+use chassis::postgres;
 use input_schema::Mistake;
 use serde::Serialize;
 use sqlx::PgPool;
@@ -47,7 +48,7 @@ const RECEPTION_PATIENCE: Duration = Duration::from_secs(120);
 const OWN_RETRY_AFTER_SECS: u64 = 5;
 /// When there may be a place again among all, in seconds: many inputs have come then, or are late.
 const RETRY_AFTER_SECS: u64 = 60;
-/// The steps in which it is said when the inputs of a day are fewer, in seconds.
+/// The resolution of `Retry-After` for the quota of a day, in seconds.
 const QUOTA_STEP_SECS: i64 = 60;
 /// Inputs that are stored at once: each is in memory twice.
 static UPLOADS: Semaphore = Semaphore::const_new(4);
@@ -89,9 +90,13 @@ pub async fn store_input(
     request: Request,
 ) -> Result<Response> {
     let owner = caller.owner_of_inputs()?;
-    // Before it is sent: it would be sent for nothing. What it is exactly is known afterwards, and
-    // is compared then as well.
-    if let Some(length) = declared_length(&request) {
+    // Refused by its Content-Length, before the body is read. The length of the canonical form is
+    // checked again below. What is larger than any input may be is refused as that when it is read,
+    // and not with a time at which there would be room for it.
+    let declared = declared_length(&request);
+    if let Some(length) = declared.filter(|length| *length <= MAX_STORED_BODY_BYTES as u64) {
+        // White space may make a body longer than what is counted of it.
+        let length = i64::try_from(length.min(MAX_STORED_BYTES as u64)).unwrap_or(i64::MAX);
         within_a_day(&gateway.commands.db, &owner, None, length).await?;
     }
     let body = receive(&owner, address, request).await?;
@@ -102,24 +107,25 @@ pub async fn store_input(
     drop(body);
 
     let (digest, length) = (Digest::of(&input), i64::try_from(input.len()).unwrap_or(i64::MAX));
-    let (db, now) = (&gateway.commands.db, chassis::clock::now());
+    let db = &gateway.commands.db;
     within_a_day(db, &owner, Some(digest), length).await?;
     // The bytes first: what is noted here can be found there.
     gates.put_input(digest, input).await?;
-    // Again, under a lock of the account: others may have been sent at the same time.
-    let mut tx = chassis::postgres::begin(db).await?;
-    store::lock_inputs(&mut tx, &owner).await?;
-    let since = now - time::Duration::DAY;
-    if store::stored_since(&mut *tx, &owner, since, digest).await? > DAILY_BYTES - length {
-        tx.rollback().await?;
+    let mut noted_at = note(db, &owner, digest, length).await?;
+    if noted_at.is_none() {
         within_a_day(db, &owner, Some(digest), length).await?;
-        let text = "this account's inputs became fewer just now; try again";
-        return Err(Error::refused(Problem::Conflict, text));
+        // There is room by now: an earlier input became a day old between the two looks.
+        noted_at = note(db, &owner, digest, length).await?;
     }
-    store::keep_input(&mut tx, &owner, digest, length, now).await?;
-    tx.commit().await?;
+    let noted_at = noted_at.ok_or_else(|| {
+        let text = format!(
+            "other inputs of this account have taken the room for {length} bytes in the meantime; \
+             try again in {OWN_RETRY_AFTER_SECS} seconds"
+        );
+        Error::later(Problem::RateLimited, text, OWN_RETRY_AFTER_SECS)
+    })?;
 
-    let view = Json(view(digest, length, now));
+    let view = Json(view(digest, length, noted_at));
     let mut answer = (StatusCode::CREATED, view).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/inputs/{digest}")) {
         answer.headers_mut().insert(header::LOCATION, location);
@@ -127,8 +133,32 @@ pub async fn store_input(
     Ok(answer)
 }
 
+/// Notes an input of this owner, and says when. Nothing if there is no room for it: others may have
+/// been sent at the same time, so that it is looked at under a lock of the owner.
+async fn note(
+    db: &PgPool,
+    owner: &str,
+    digest: Digest,
+    length: i64,
+) -> Result<Option<OffsetDateTime>> {
+    let mut tx = chassis::postgres::begin(db).await?;
+    store::lock_inputs(&mut tx, owner).await?;
+    // Once the lock is held: waiting for it makes inputs older.
+    let now = chassis::clock::now();
+    let since = now - time::Duration::DAY;
+    if store::stored_since(&mut *tx, owner, since, digest).await? > DAILY_BYTES - length {
+        postgres::rollback(tx).await?;
+        return Ok(None);
+    }
+    store::keep_input(&mut tx, owner, digest, length, now).await?;
+    postgres::commit(tx).await?;
+    Ok(Some(now))
+}
+
 /// Refuses `length` more bytes of an owner who would have stored too many within a day, with the
-/// time until enough of them are a day old. An input that is stored again does not count twice.
+/// time until enough of them are a day old. The input `again` is not counted among those that are
+/// stored, so that storing it again does not count twice. Where it is not known which input comes,
+/// all are counted.
 async fn within_a_day(db: &PgPool, owner: &str, again: Option<Digest>, length: i64) -> Result<()> {
     // Without a digest nothing is left out: this is the digest of no input.
     let without = again.unwrap_or_else(|| Digest::from([0; 32]));
@@ -157,7 +187,7 @@ async fn within_a_day(db: &PgPool, owner: &str, again: Option<Digest>, length: i
 }
 
 /// How many bytes a request says that it brings.
-fn declared_length(request: &Request) -> Option<i64> {
+fn declared_length(request: &Request) -> Option<u64> {
     let length = request.headers().get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.trim().parse().ok()
 }
@@ -292,7 +322,7 @@ async fn receive(
         Error::later(Problem::Unavailable, text, RETRY_AFTER_SECS)
     })?;
     // The server bounds the time, and a pause between two pieces: this is a large body.
-    if let Some(time) = request.extensions().get::<BodyTime>() {
+    if let Some(time) = request.extensions().get::<BodyDeadline>() {
         time.allow(RECEPTION_PATIENCE);
     }
     let body = Bytes::from_request(request, &()).await;

@@ -52,7 +52,7 @@ const DEAR_ROUTES: [&str; 10] = [
 pub struct Rates {
     /// Of one account.
     pub account: u32,
-    /// Of one address, whoever calls from there.
+    /// Of one address, whichever caller uses it.
     pub address: u32,
     /// How many proxies are in front of the gateway, each of which adds the address that it saw
     /// to `X-Forwarded-For`.
@@ -77,7 +77,7 @@ pub struct Buckets<K: Clone + std::hash::Hash + Eq> {
     requests: AtomicU64,
 }
 
-/// Where a request comes from, for whoever counts by address: the address whose requests are
+/// Where a request comes from, for limits by address: the address whose requests are
 /// limited. It has none where there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
@@ -120,8 +120,8 @@ impl<K: Clone + std::hash::Hash + Eq> Buckets<K> {
     ///
     /// The seconds until there is enough in it.
     pub fn take(&self, key: &K, cost: u32) -> Result<Left, u64> {
-        // Every now and then, by whoever comes: no task is needed, and the table stays as small as
-        // the number of callers of the last seconds.
+        // Every now and then, by the request that comes: no task is needed, and the table stays as
+        // small as the number of callers of the last seconds.
         if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
@@ -150,7 +150,7 @@ impl<K: Clone + std::hash::Hash + Eq> std::fmt::Debug for Buckets<K> {
     }
 }
 
-/// Lets a request through if its account has something left. Stands behind the login's guard.
+/// Lets a request through if its account has something left. It runs after the login's guard.
 pub async fn by_account(limits: State<Limits>, request: Request, next: Next) -> Response {
     let Some(buckets) = &limits.account else { return next.run(request).await };
     let caller = request.extensions().get::<Caller>();
@@ -161,7 +161,7 @@ pub async fn by_account(limits: State<Limits>, request: Request, next: Next) -> 
     answer(taken, "this account", buckets.burst, request, next).await
 }
 
-/// Lets a request through if its address has something left, with its [`ClientAddress`]. Stands
+/// Lets a request through if its address has something left, with its [`ClientAddress`]. It runs
 /// before the login's guard.
 pub async fn by_address(limits: State<Limits>, mut request: Request, next: Next) -> Response {
     // Without an address there is no connection either: a call inside of this process.
@@ -249,6 +249,17 @@ mod tests {
         assert!((1..=10).contains(&wait), "{wait}");
         assert!(buckets.take(&"b", 1).is_ok(), "another caller has a bucket of its own");
         assert!(Buckets::<u8>::new(0).is_none(), "no limit");
+    }
+
+    #[test]
+    fn the_routes_that_cost_more_are_there() {
+        let parts = [
+            crate::gateway::behind_login().into_openapi(),
+            crate::gateway::login::open().into_openapi(),
+        ];
+        for route in DEAR_ROUTES {
+            assert!(parts.iter().any(|part| part.paths.paths.contains_key(route)), "{route}");
+        }
     }
 
     fn seen(peer: &str, forwarded: &[&str], proxies: usize) -> String {

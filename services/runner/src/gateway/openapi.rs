@@ -154,7 +154,7 @@ const fn reason(status: u16) -> &'static str {
         404 => "Not found, or the caller may not see it.",
         408 => "The body, or the next piece of it, did not come in time.",
         409 => "The state of the run does not allow it now.",
-        412 => "The file is none of If-Match.",
+        412 => "The file does not match If-Match.",
         413 => "The body is too large.",
         415 => "Another media type than application/json was sent.",
         416 => "The file has no such part; Content-Range says how long it is.",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chassis::Bus;
+use chassis::postgres::in_time;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use stellar::Rpc;
@@ -228,7 +229,7 @@ async fn last_command(db: &PgPool) -> Result<Option<ReconciledView>> {
         "SELECT started_at, ended_at, repaired, compared, findings FROM reconciliations
          ORDER BY id DESC LIMIT 1",
     );
-    Ok(newest.fetch_optional(db).await?)
+    Ok(newest.fetch_optional(in_time(db)).await?)
 }
 
 /// What comparisons need, and the last one.
@@ -271,7 +272,7 @@ pub async fn queue(db: &PgPool, query: &RowsQuery) -> Result<QueueView> {
            WHERE r.phase <> 'done' ORDER BY r.rank, r.turn_at LIMIT $1"#,
         i64::from(limit),
     );
-    let rows = rows.fetch_all(db).await?;
+    let rows = rows.fetch_all(in_time(db)).await?;
     let runs = rows.into_iter().map(WorkRow::view).collect::<Result<_>>()?;
     Ok(QueueView { summary, pauses: intake::list(db).await?, runs })
 }
@@ -296,7 +297,7 @@ pub async fn dead_letters(db: &PgPool, query: &RowsQuery) -> Result<Vec<WorkView
            ORDER BY r.updated_at LIMIT $1"#,
         i64::from(limit),
     );
-    rows.fetch_all(db).await?.into_iter().map(WorkRow::view).collect()
+    rows.fetch_all(in_time(db)).await?.into_iter().map(WorkRow::view).collect()
 }
 
 /// Sealed attempts, the newest first, and the cursor of the next page if there is one.
@@ -325,7 +326,7 @@ pub async fn packs(db: &PgPool, query: &RowsQuery) -> Result<(Vec<SealedView>, O
         number,
         i64::from(limit) + 1,
     );
-    let mut rows = rows.fetch_all(db).await?;
+    let mut rows = rows.fetch_all(in_time(db)).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > most;
     rows.truncate(most);
@@ -386,7 +387,7 @@ pub async fn verdicts(db: &PgPool, market: &Market) -> Result<Vec<ModuleView>> {
         MOST_MODULES,
     );
     let mut views = Vec::new();
-    for row in rows.fetch_all(db).await? {
+    for row in rows.fetch_all(in_time(db)).await? {
         let module = Digest::try_from(row.manifest_hash.as_slice())
             .map_err(|error| Error::Broken(format!("a stored digest: {error}")))?;
         let terms = row.terms.map(serde_json::from_value::<Terms>).transpose();

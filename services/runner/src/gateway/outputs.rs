@@ -99,7 +99,7 @@ pub async fn file(
         return Err(Error::refused(Problem::PreconditionFailed, text));
     }
     if named(headers, &header::IF_NONE_MATCH, |known| is_weakly(known, &tag)) == Some(true) {
-        return Ok(described(StatusCode::NOT_MODIFIED, &tag, None, Body::empty()));
+        return Ok(described(StatusCode::NOT_MODIFIED, &tag, None, pieces::unsent()));
     }
     // A range is defined for GET alone (section 14.2).
     let asked = match *method {
@@ -185,7 +185,7 @@ fn named(
     let lines = headers.get_all(name).iter();
     let mut lines = lines.map(|line| line.to_str().unwrap_or_default()).peekable();
     lines.peek()?;
-    // A tag of these files has no comma, so that one cut out of another file's tag is none of them.
+    // A tag of these files has no comma, so that one cut out of another file's tag does not match.
     let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
     Some(tags.any(|known| known == "*" || is_it(known)))
 }

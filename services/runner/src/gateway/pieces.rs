@@ -10,14 +10,17 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
+use wire::pb::oracle::BUNDLE_PIECE_BYTES;
 
+/// Bytes of a piece, at most. A reader that takes 4 KiB a second takes one well within the pause,
+/// also where its system makes room for 64 KiB at a time only.
+const PIECE_BYTES: usize = 16 * 1024;
 /// Pieces that may wait for a slow reader.
-const WAITING: usize = 3;
-/// Bytes of a piece at most: those of oracle-gate, and what is cut here.
-pub const PIECE_BYTES: usize = 256 * 1024;
-/// Bytes that such a body has in memory at most: what waits, and the piece that is to be sent next.
-pub const MOST_RETAINED: usize = (WAITING + 1) * PIECE_BYTES;
-/// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and
+const WAITING: usize = 2 * BUNDLE_PIECE_BYTES / PIECE_BYTES;
+/// Bytes that such a body has in memory at most. Pieces are parts of what oracle-gate sent at once:
+/// those that wait are of three such messages at most, and the next one is at hand.
+pub const MOST_RETAINED: usize = 4 * BUNDLE_PIECE_BYTES;
+/// How long a reader may take for a piece. A slower one would hold a stream of oracle-gate, and
 /// with it the pack's files, for as long as it likes.
 pub const PAUSE: Duration = Duration::from_secs(30);
 /// How long a body may take as a whole.
@@ -31,20 +34,26 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Sends the next piece, as soon as there is room for it.
+    /// Sends these bytes in pieces, each as soon as there is room for it. They are those of one
+    /// message of oracle-gate at most, or [`MOST_RETAINED`] would not hold.
     ///
     /// # Errors
     ///
-    /// When the reader is gone, or takes longer than the pause.
+    /// When the reader is gone, or takes longer than the pause for one piece.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> anyhow::Result<()> {
-        let sent = timeout(self.pause, self.sender.send(Ok(bytes.into()))).await;
-        sent.context("its reader takes too long")?.map_err(|_| ReaderGone.into())
+        let mut rest: Bytes = bytes.into();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            let sent = timeout(self.pause, self.sender.send(Ok(piece))).await;
+            sent.context("its reader takes too long")?.map_err(|_| ReaderGone)?;
+        }
+        Ok(())
     }
 }
 
 /// The client has closed the connection. Nothing is wrong here.
 #[derive(Debug, thiserror::Error)]
-#[error("its reader is gone")]
+#[error("the client closed the connection")]
 struct ReaderGone;
 
 /// A body of what `write` sends. If that fails, the body ends in an error, which cuts the answer
@@ -76,8 +85,17 @@ where
     Body::from_stream(ReceiverStream::new(receiver))
 }
 
+/// The body of an answer of which only the headers are sent: to `HEAD`, or with 304. Its length is
+/// unknown. An empty body would make the server add `Content-Length: 0`, which says that the file
+/// itself is empty (RFC 9110, section 8.6).
+pub fn unsent() -> Body {
+    Body::from_stream(futures::stream::empty::<std::io::Result<Bytes>>())
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::body::HttpBody as _;
+    use futures::StreamExt as _;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -100,6 +118,46 @@ mod tests {
         assert_eq!(given_up.await.unwrap(), WAITING, "no more than may wait");
         let error = axum::body::to_bytes(slow, usize::MAX).await.unwrap_err();
         assert!(format!("{error:?}").contains("was cut short"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_at_once_is_cut_into_pieces_and_nothing_is_no_piece() {
+        let large = body("a test's body", PAUSE, |pieces| async move {
+            pieces.send(vec![7; 2 * PIECE_BYTES + 1]).await?;
+            pieces.send(Bytes::new()).await?;
+            pieces.send(vec![8]).await
+        });
+        let read: Vec<_> =
+            large.into_data_stream().map(|piece| piece.unwrap().len()).collect().await;
+        assert_eq!(read, [PIECE_BYTES, PIECE_BYTES, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_reader_of_4_kib_a_second_gets_everything() {
+        const STEP: usize = 64 * 1024;
+        let slow = body("a test's body", PAUSE, |pieces| async move {
+            for _ in 0..8 {
+                pieces.send(vec![7; BUNDLE_PIECE_BYTES]).await?;
+            }
+            Ok(())
+        });
+        let (mut read, mut room) = (0, 0);
+        let mut pieces = slow.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            read += piece.unwrap().len();
+            // Its system makes room for 64 KiB at a time.
+            while room < read {
+                tokio::time::sleep(Duration::from_secs(STEP as u64 / 4_096)).await;
+                room += STEP;
+            }
+        }
+        assert_eq!(read, 8 * BUNDLE_PIECE_BYTES);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_body_says_no_length() {
+        assert_eq!(unsent().size_hint().exact(), None);
+        assert!(axum::body::to_bytes(unsent(), usize::MAX).await.unwrap().is_empty());
     }
 
     #[tokio::test]

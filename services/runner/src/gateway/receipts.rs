@@ -2,6 +2,7 @@
 //! after every node has forgotten it. This list need not be believed: its texts lead to the running
 //! hash that the vault holds, or it is not the list.
 
+use chassis::postgres::in_time;
 use futures::TryStreamExt as _;
 use serde::Deserialize;
 use sqlx::PgPool;
@@ -82,7 +83,7 @@ pub async fn list(
         // One more: only the hash before the first receipt makes its text one that can be checked.
         MOST + 1,
     );
-    let mut rows = rows.fetch(db);
+    let mut rows = rows.fetch(in_time(db));
     let vault: Address =
         about.contract_id.parse().map_err(|_| Error::Broken("the vault's id".to_owned()))?;
     let mut receipts: Vec<ReceiptText> = Vec::new();

@@ -25,9 +25,9 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The names by which the gateway may be called.
 ///
-/// A gateway on a loopback address trusts whoever reaches it. A page of a foreign site reaches it
-/// too, if the site's name is made to point to 127.0.0.1 (DNS rebinding); only the header `Host`
-/// shows it.
+/// A gateway on a loopback address trusts every client that reaches it. A page of a foreign site
+/// reaches it too, if the site's name is made to point to 127.0.0.1 (DNS rebinding); only the
+/// header `Host` shows it.
 #[derive(Debug, Clone)]
 pub struct Hosts(Vec<String>);
 
@@ -103,7 +103,7 @@ pub async fn apply(hosts: State<Option<Arc<Hosts>>>, request: Request, next: Nex
 /// Takes what a client is sending already, and throws it away: many clients look at an answer only
 /// after they have sent everything, and a connection that was closed meanwhile hides it from them.
 /// One that waits for `100 Continue`, or sends very much, is answered at once.
-async fn take_rest(request: Request) {
+pub async fn take_rest(request: Request) {
     let headers = request.headers();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|text| text.trim().parse::<u64>().ok());
@@ -261,7 +261,55 @@ fn most_bytes(route: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::openapi::path::{Operation, ParameterIn};
+    use utoipa::openapi::{OpenApi, RefOr};
+
     use super::*;
+    use crate::gateway;
+
+    /// The routes that keep the rule about queries.
+    fn described() -> [OpenApi; 4] {
+        [
+            gateway::behind_login().into_openapi(),
+            gateway::before_login().into_openapi(),
+            login::open().into_openapi(),
+            login::behind_guard().into_openapi(),
+        ]
+    }
+
+    fn reads_query(operation: &Operation) -> bool {
+        operation.parameters.iter().flatten().any(|parameter| match parameter {
+            RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+            RefOr::Ref(_) => false,
+        })
+    }
+
+    #[test]
+    fn the_routes_that_take_a_query_are_those_that_describe_one() {
+        let mut described_ones = Vec::new();
+        for part in described() {
+            for (path, item) in part.paths.paths {
+                assert!(!item.post.as_ref().is_some_and(reads_query), "no POST reads one: {path}");
+                if item.get.as_ref().is_some_and(reads_query) {
+                    described_ones.push(path);
+                }
+            }
+        }
+        let mut taken = WITH_QUERY.to_vec();
+        taken.sort_unstable();
+        described_ones.sort_unstable();
+        assert_eq!(taken, described_ones);
+    }
+
+    #[test]
+    fn the_routes_with_a_rule_about_their_body_are_there() {
+        let parts = described();
+        for route in WITH_BODY.iter().chain(&WITH_FORM) {
+            let item = parts.iter().find_map(|part| part.paths.paths.get(*route));
+            let takes_body = item.and_then(|item| item.post.as_ref());
+            assert!(takes_body.is_some_and(|post| post.request_body.is_some()), "{route}");
+        }
+    }
 
     #[test]
     fn a_loopback_gateway_is_called_by_its_own_names_only() {

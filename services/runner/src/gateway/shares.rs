@@ -1,7 +1,7 @@
 //! Places that callers take and give back, counted for each caller, so that none takes all of them.
 //!
-//! An account costs nothing to make, so that places are counted by address as well: whoever has one
-//! address and many accounts has the places of one address.
+//! An account costs nothing to make, so that places are counted by address as well: a caller that
+//! has one address and many accounts has the places of one address.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,5 +1,6 @@
 //! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
 
+use chassis::postgres::in_time;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -136,7 +137,7 @@ pub async fn stored_since(
         since,
         without.as_bytes().as_slice(),
     );
-    Ok(sum.fetch_one(db).await?)
+    Ok(sum.fetch_one(in_time(db)).await?)
 }
 
 /// Notes that an owner has stored an input. One that is stored again lasts longer.
@@ -155,7 +156,7 @@ pub async fn keep_input(
         length,
         now,
     );
-    kept.execute(conn).await?;
+    kept.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -165,7 +166,7 @@ pub async fn lock_inputs(conn: &mut PgConnection, owner: &str) -> Result<()> {
         r#"SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text AS "locked""#,
         format!("inputs\n{owner}"),
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await?;
     Ok(())
 }
@@ -181,7 +182,7 @@ pub async fn input_of(
         owner,
         digest.as_bytes().as_slice(),
     );
-    Ok(row.fetch_optional(db).await?.map(|row| (row.length, row.created_at)))
+    Ok(row.fetch_optional(in_time(db)).await?.map(|row| (row.length, row.created_at)))
 }
 
 /// Whether this key was answered before.
@@ -192,7 +193,7 @@ pub async fn is_answered(db: &PgPool, user: &str, key: &str) -> Result<bool> {
         user,
         key,
     );
-    Ok(found.fetch_one(db).await?)
+    Ok(found.fetch_one(in_time(db)).await?)
 }
 
 /// The runs of a page, newest first, one after the other: all of them together may be large.
@@ -200,7 +201,7 @@ pub fn list<'a>(
     db: &'a PgPool,
     query: &'a mut QueryBuilder<Postgres>,
 ) -> BoxStream<'a, Result<Snapshot>> {
-    let rows = query.build_query_as::<SnapshotRow>().fetch(db);
+    let rows = query.build_query_as::<SnapshotRow>().fetch(in_time(db));
     rows.map(|row| Ok(row?.read()?)).boxed()
 }
 
@@ -231,7 +232,7 @@ pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
 pub async fn newest_position(db: &PgPool) -> Result<i64> {
     let newest =
         sqlx::query_scalar!(r#"SELECT coalesce(max(position), 0) AS "newest!" FROM outbox"#);
-    Ok(newest.fetch_one(db).await?)
+    Ok(newest.fetch_one(in_time(db)).await?)
 }
 
 /// Events after this position, in their order.
@@ -248,7 +249,7 @@ pub async fn events_after(db: &PgPool, position: i64, limit: i64) -> Result<Vec<
         position,
         limit,
     );
-    rows.fetch_all(db).await?.into_iter().map(EventRow::read).collect()
+    rows.fetch_all(in_time(db)).await?.into_iter().map(EventRow::read).collect()
 }
 
 /// Facts about one run after this one, in their order. They are numbered without a gap, so each is
@@ -269,7 +270,7 @@ pub async fn events_of_run(
         after,
         limit,
     );
-    rows.fetch_all(db).await?.into_iter().map(EventRow::read).collect()
+    rows.fetch_all(in_time(db)).await?.into_iter().map(EventRow::read).collect()
 }
 
 /// Takes a failed run that has ended back to the queue. The caller has locked it and added an
@@ -284,7 +285,7 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
         id.as_uuid(),
         now,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), id)
 }
 
 /// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
@@ -306,14 +307,14 @@ pub async fn cancel_unopened(
         id.as_uuid(),
         now,
     );
-    expect_one_row(done.execute(&mut *conn).await?.rows_affected(), id)?;
+    expect_one_row(done.execute(in_time(&mut *conn)).await?.rows_affected(), id)?;
     let withdrawn = sqlx::query!(
         "UPDATE calls SET state = 'withdrawn', updated_at = $2
          WHERE run_id = $1 AND state = 'wanted'",
         id.as_uuid(),
         now,
     );
-    Ok(withdrawn.execute(conn).await?.rows_affected() > 0)
+    Ok(withdrawn.execute(in_time(conn)).await?.rows_affected() > 0)
 }
 
 /// Asks for an opened run to be called off before its module starts.
@@ -323,12 +324,12 @@ pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
          WHERE id = $1 AND phase IN ('opening', 'executing')",
         id.as_uuid(),
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), id)
 }
 
 /// How much there is to do (R6).
 pub async fn load(db: &PgPool) -> Result<Load> {
-    Ok(load_query().fetch_one(db).await?)
+    Ok(load_query().fetch_one(in_time(db)).await?)
 }
 
 /// The statement of [`load`]. Only unfinished runs are read, by their index.
@@ -385,7 +386,7 @@ pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
             / greatest((SELECT min(calls) FROM together), 1)
             / greatest((SELECT count(*) FROM channels), 1))::bigint FROM newest",
     );
-    Ok(mean.fetch_one(db).await?)
+    Ok(mean.fetch_one(in_time(db)).await?)
 }
 
 /// What there is to do for executors.
@@ -417,7 +418,7 @@ pub async fn executions(db: &PgPool) -> Result<ExecutionLoad> {
             ceil(k.ms / nullif((SELECT places FROM working_executors), 0))::bigint AS each_ms
          FROM known k"#,
     );
-    Ok(found.fetch_one(db).await?)
+    Ok(found.fetch_one(in_time(db)).await?)
 }
 
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a

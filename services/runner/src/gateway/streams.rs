@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use wire::json::MAX_INTEGER;
 use wire::{Problem, RunId};
 
 use crate::auth::caller::Scope;
@@ -28,6 +29,7 @@ use crate::auth::{Access, Caller};
 use crate::error::{Error, Result};
 use crate::gateway::feed::{BATCH, Feed, StoredEvent};
 use crate::gateway::limits::ClientAddress;
+use crate::gateway::pieces;
 use crate::gateway::shares::{Share, Shares};
 use crate::gateway::store;
 
@@ -35,7 +37,7 @@ use crate::gateway::store;
 pub const MOST_STREAMS: usize = 256;
 /// Streams that one account may have open at one time in a process.
 pub const MOST_OF_ONE: usize = 16;
-/// Streams that one address may have open at one time in a process, whoever calls from there.
+/// Streams that one address may have open at one time in a process, whichever caller uses it.
 pub const MOST_OF_ADDRESS: usize = MOST_STREAMS / 4;
 /// When a place may be free again, in seconds.
 const RETRY_AFTER_SECS: u64 = 10;
@@ -162,16 +164,17 @@ impl Streams {
         })
     }
 
-    /// `GET /runs/:id/events`: the run's facts from the first, or after the cursor.
+    /// `GET /runs/:id/events`: the run's facts from the first, or after the cursor. `HEAD` opens no
+    /// stream and takes no place.
     ///
     /// # Errors
     ///
-    /// [`Problem::InvalidRequest`] for a cursor that is none, [`Problem::RateLimited`].
+    /// [`Problem::InvalidRequest`] for an invalid cursor, [`Problem::RateLimited`].
     pub fn of_run(
         &self,
         run: RunId,
         reader: Reader,
-        (headers, query): (&HeaderMap, &EventsQuery),
+        (method, headers, query): (&Method, &HeaderMap, &EventsQuery),
         db: &PgPool,
     ) -> Result<Response> {
         if query.user.is_some() {
@@ -179,6 +182,9 @@ impl Streams {
             return Err(Error::refused(Problem::InvalidRequest, text));
         }
         let cursor = cursor(headers, query)?.unwrap_or(0);
+        if *method == Method::HEAD {
+            return Ok(described(pieces::unsent()));
+        }
         Ok(answer(self.open_run(run, cursor, reader, db)?))
     }
 
@@ -198,7 +204,7 @@ impl Streams {
     }
 
     /// `GET /events`: the facts about every run that the caller may see, after the cursor or from
-    /// now on.
+    /// now on. `HEAD` opens no stream and takes no place.
     ///
     /// # Errors
     ///
@@ -206,11 +212,15 @@ impl Streams {
     pub async fn of_all(
         &self,
         reader: Reader,
-        (headers, query): (&HeaderMap, &EventsQuery),
+        (method, headers, query): (&Method, &HeaderMap, &EventsQuery),
         db: &PgPool,
     ) -> Result<Response> {
         let asked = query.user.as_deref().map(super::page::user).transpose()?;
         let cursor = cursor(headers, query)?;
+        if *method == Method::HEAD {
+            reader.caller.list_of(asked.as_deref())?;
+            return Ok(described(pieces::unsent()));
+        }
         Ok(answer(self.open_all(asked.as_deref(), cursor, reader, db).await?))
     }
 
@@ -274,12 +284,17 @@ fn answer(pieces: ReceiverStream<Piece>) -> Response {
     };
     let retry = futures::stream::once(async { format!("retry: {RECONNECT_MS}\n\n") });
     let body = retry.chain(pieces.map(text)).map(Ok::<_, std::convert::Infallible>);
+    described(Body::from_stream(body))
+}
+
+/// An answer with the headers of a stream.
+fn described(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (UNBUFFERED, HeaderValue::from_static("no")),
     ];
-    (headers, Body::from_stream(body)).into_response()
+    (headers, body).into_response()
 }
 
 /// The cursor that the client has. The header goes first: browsers send it when they come back to
@@ -290,8 +305,8 @@ fn cursor(headers: &HeaderMap, query: &EventsQuery) -> Result<Option<i64>> {
     let text = header.filter(|text| !text.is_empty()).or(query.after.as_deref());
     let Some(text) = text else { return Ok(None) };
     // No more than every client can count exactly, and far from where sums would overflow.
-    let known = 0..=9_007_199_254_740_991;
-    let cursor = text.parse::<i64>().ok().filter(|cursor| known.contains(cursor));
+    let known = text.parse::<u64>().ok().filter(|cursor| *cursor <= MAX_INTEGER);
+    let cursor = known.and_then(|cursor| i64::try_from(cursor).ok());
     cursor.map(Some).ok_or_else(|| {
         let text = "Last-Event-ID: expected the id of an event of this stream, or 0";
         Error::refused(Problem::InvalidRequest, text)

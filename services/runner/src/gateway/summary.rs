@@ -121,15 +121,15 @@ pub async fn summary(about: &About, db: &PgPool, all: bool) -> Result<SummaryVie
     Ok(SummaryView { config: config(about), status: status(about, db, all).await? })
 }
 
-/// `GET /health`: the truth (R15).
-pub async fn health(health: &Health, about: &About, db: &PgPool, all: bool) -> HealthView {
+/// `GET /health`: the truth (R15), as it is after the database was asked for `status`.
+pub fn health(health: &Health, status: Option<StatusView>) -> HealthView {
     let snapshot = health.snapshot();
     HealthView {
         ok: snapshot.ready,
         degraded: snapshot.degraded,
         draining: snapshot.draining,
         checks: snapshot.checks,
-        status: status(about, db, all).await.ok(),
+        status,
     }
 }
 
@@ -144,7 +144,12 @@ fn config(about: &About) -> ConfigView {
     }
 }
 
-async fn status(about: &About, db: &PgPool, all: bool) -> Result<StatusView> {
+/// How much there is to do. `all` as for [`summary`].
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn status(about: &About, db: &PgPool, all: bool) -> Result<StatusView> {
     let load = store::load(db).await?;
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
     let mut pauses = intake::list(db).await?;

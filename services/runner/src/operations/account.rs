@@ -5,10 +5,12 @@
 //! fault they must say the same. What differs is *broken*; what a place does not know any more,
 //! because it keeps things only for a time, is *unknown* and never counts as agreement.
 //!
-//! It only reads. A run that is being worked on while it is read may look different from one place
-//! to the next, so strict rules hold for runs that have ended.
+//! It only reads, and the service goes on meanwhile: what one place says may be older than what the
+//! next one says. So whatever differs is looked at again, in every place, and only what still
+//! differs then is told. For a run that is being worked on, many rules hold only when its worker has
+//! noted what happened: if it has not by the last look, that is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chassis::Bus;
@@ -17,6 +19,7 @@ use sqlx::PgPool;
 use stellar::rpc::Outcome;
 use stellar::vault::{Lifecycle, Vault};
 use stellar::{Address, Rpc};
+use tokio::time::sleep;
 use wire::{Digest, RunId};
 
 use crate::gates::{Execution, Gates};
@@ -31,6 +34,11 @@ mod stream;
 
 /// How many runs are read and compared at once.
 const RUNS_AT_ONCE: i64 = 1_000;
+
+/// How often what differs is looked at again, at most.
+const LOOKS: usize = 3;
+/// Between two looks: a ledger closes, and a worker notes it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 /// How much is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +120,9 @@ pub struct Account {
     pub compared: BTreeMap<FindingPlace, u64>,
     /// What does not agree or is unknown.
     pub findings: Vec<Finding>,
+    /// Runs that differ, and are looked at again.
+    #[serde(skip)]
+    differing: BTreeSet<RunId>,
 }
 
 impl Account {
@@ -126,6 +137,7 @@ impl Account {
 
     fn broken(&mut self, place: FindingPlace, run: Option<RunId>, text: impl Into<String>) {
         let verdict = FindingKind::Broken;
+        self.differing.extend(run);
         self.findings.push(Finding { verdict, place, run, text: text.into() });
     }
 
@@ -147,7 +159,56 @@ impl Account {
             self.broken(place, Some(run), text());
         }
     }
+
+    /// The same for a rule that an attempt keeps when it has ended: before, its worker may not have
+    /// noted yet what another place knows.
+    fn expect_settled(
+        &mut self,
+        place: FindingPlace,
+        attempt: &AttemptRow,
+        holds: bool,
+        text: impl FnOnce() -> String,
+    ) {
+        if holds || attempt.has_ended() {
+            return self.expect(place, attempt.run, holds, text);
+        }
+        self.count(place);
+        self.differing.insert(attempt.run);
+        let text = format!("{}; the run is being worked on", text());
+        self.unknown(place, Some(attempt.run), text);
+    }
+
+    /// What was found about these runs could not be looked at again.
+    fn doubt(&mut self, runs: &BTreeSet<RunId>, why: &str) {
+        for finding in &mut self.findings {
+            if LOOKED_AT_AGAIN.contains(&finding.place)
+                && finding.verdict == FindingKind::Broken
+                && finding.run.is_some_and(|run| runs.contains(&run))
+            {
+                finding.verdict = FindingKind::Unknown;
+                finding.text = format!("{}; it was not looked at again: {why}", finding.text);
+            }
+        }
+    }
+
+    /// Puts what `again` says of these runs and places in the place of what was found before.
+    fn replace(&mut self, runs: &BTreeSet<RunId>, places: &[FindingPlace], again: Self) {
+        self.findings.retain(|finding| {
+            !places.contains(&finding.place) || finding.run.is_none_or(|run| !runs.contains(&run))
+        });
+        let found = again.findings.into_iter();
+        self.findings.extend(found.filter(|finding| places.contains(&finding.place)));
+        self.differing = again.differing;
+    }
 }
+
+/// The places that are compared run by run and move while the service works.
+const LOOKED_AT_AGAIN: [FindingPlace; 4] = [
+    FindingPlace::Postgres,
+    FindingPlace::Events,
+    FindingPlace::Records,
+    FindingPlace::Transactions,
+];
 
 /// Compares what `sources` says. Runs are read page by page, so that the memory it takes does not
 /// grow with the database.
@@ -179,6 +240,7 @@ pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
         let Some(last) = page.last.filter(|_| sources.extent == Extent::Everything) else { break };
         page = rows::after(sources.db, began, Some(last), RUNS_AT_ONCE).await?;
     }
+    look_again(&mut account, sources).await?;
     let ended = match chain {
         Ok(chain) => chain.finish(&mut account, sources, users).await,
         Err(error) => Err(error),
@@ -200,6 +262,35 @@ pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
     }
     account.findings.sort_by_key(|finding| (finding.verdict, finding.place));
     Ok(account)
+}
+
+/// Looks at what differs until it does not, or has been looked at often enough.
+async fn look_again(account: &mut Account, sources: &Sources<'_>) -> anyhow::Result<()> {
+    for _ in 0..LOOKS {
+        let runs = std::mem::take(&mut account.differing);
+        if runs.is_empty() {
+            break;
+        }
+        sleep(BETWEEN_LOOKS).await;
+        let mut again = Account::default();
+        let began = rows::now(sources.db).await?;
+        let page = rows::of(sources.db, began, runs.iter().copied()).await?;
+        within_postgres(&mut again, &page.attempts, &page.transactions);
+        let compared = async {
+            let mut chain = Chain::read(sources, &page).await?;
+            chain.compare(&mut again, sources, &page).await
+        };
+        let places: &[FindingPlace] = match compared.await {
+            Ok(()) => &LOOKED_AT_AGAIN,
+            Err(error) => {
+                account.doubt(&runs, &error.to_string());
+                &[FindingPlace::Postgres]
+            }
+        };
+        account.replace(&runs, places, again);
+    }
+    account.differing.clear();
+    Ok(())
 }
 
 /// What the rows of one attempt say about each other.
@@ -226,7 +317,7 @@ fn within_postgres(
         account.expect(PLACE, run, opens <= 1 && closes <= 1, || {
             format!("{opens} transactions opened and {closes} closed attempt {}", attempt.number)
         });
-        account.expect(PLACE, run, (attempt.escrow == "none") == (opens == 0), || {
+        account.expect_settled(PLACE, attempt, (attempt.escrow == "none") == (opens == 0), || {
             format!("the escrow is {}, and {opens} transactions opened it", attempt.escrow)
         });
         let settled_here = landed(&["finalize"]) == 1;
@@ -234,7 +325,7 @@ fn within_postgres(
             None => !settled_here,
             Some(_) => settled_here || attempt.was_settled_elsewhere(),
         };
-        account.expect(PLACE, run, is_explained, || {
+        account.expect_settled(PLACE, attempt, is_explained, || {
             "receipt and settling transaction do not go together".to_owned()
         });
         if let (Some(receipt), Some(terms)) = (&attempt.receipt, &attempt.terms) {
@@ -260,7 +351,8 @@ struct Chain {
     events: Events,
     /// The oldest ledger that the node keeps.
     oldest: u32,
-    latest_close: u64,
+    /// The node lacks ledgers in which transactions landed.
+    is_behind: bool,
 }
 
 impl Chain {
@@ -278,7 +370,7 @@ impl Chain {
             }
         };
         let events = Events::read(sources, first).await?;
-        Ok(Self { events, oldest: clock.oldest_ledger, latest_close: clock.latest_close })
+        Ok(Self { events, oldest: clock.oldest_ledger, is_behind: false })
     }
 
     /// The vault's events and records, and the transactions.
@@ -288,9 +380,20 @@ impl Chain {
         sources: &Sources<'_>,
         page: &Page,
     ) -> anyhow::Result<()> {
+        let clock = sources.rpc.clock().await?;
+        let newest = page.transactions.iter().filter_map(|row| row.ledger).max();
+        if let Some(newest) = newest.filter(|newest| *newest > i64::from(clock.latest_ledger)) {
+            let text = format!(
+                "the node has ledgers up to {}, and transactions landed in {newest}",
+                clock.latest_ledger
+            );
+            account.unknown(FindingPlace::Transactions, None, text);
+            self.is_behind = true;
+            return Ok(());
+        }
         self.events.compare(account, &page.attempts, self.oldest)?;
-        on_the_node(account, sources.rpc, &page.transactions, self.oldest).await?;
-        records(account, sources, &page.attempts, self.latest_close).await
+        on_the_node(account, sources.rpc, &page.transactions, clock.oldest_ledger).await?;
+        records(account, sources, &page.attempts, clock.latest_close).await
     }
 
     /// What is known only when every run was read.
@@ -301,6 +404,10 @@ impl Chain {
         users: Holdings,
     ) -> anyhow::Result<()> {
         self.events.unclaimed(account, sources).await?;
+        if self.is_behind {
+            account.unknown(FindingPlace::Balances, None, "the node is behind");
+            return Ok(());
+        }
         users.compare(account, sources).await
     }
 }
@@ -376,7 +483,7 @@ async fn records(
             }
             Lifecycle::Voided(_) | Lifecycle::Reclaimed => attempt.escrow == "returned",
         };
-        account.expect(PLACE, attempt.run, agrees, || {
+        account.expect_settled(PLACE, attempt, agrees, || {
             format!("the escrow is {} here and {:?} in the vault", attempt.escrow, record.lifecycle)
         });
     }
@@ -402,5 +509,80 @@ async fn executions(account: &mut Account, gates: &Gates, attempts: &[AttemptRow
             Ok(Err(error)) => account.unknown(PLACE, Some(attempt.run), error.to_string()),
             Err(_) => account.unknown(PLACE, Some(attempt.run), "module-gate did not answer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(escrow: &str, ended: bool) -> AttemptRow {
+        AttemptRow {
+            run: RunId::from(uuid::Uuid::from_u128(1)),
+            number: 1,
+            user: "user".to_owned(),
+            run_done: false,
+            ended,
+            escrow: escrow.to_owned(),
+            vault_run_id: None,
+            terms: None,
+            receipt: None,
+            statement: None,
+            opened_ledger: None,
+            has_settling_event: false,
+        }
+    }
+
+    fn open_that_landed(attempt: &AttemptRow) -> TransactionRow {
+        TransactionRow {
+            run: attempt.run,
+            attempt: 1,
+            kind: "open".to_owned(),
+            hash: wire::TxHash::from([0; 32]),
+            state: "succeeded".to_owned(),
+            ledger: Some(1),
+            did: true,
+        }
+    }
+
+    #[test]
+    fn what_a_worker_has_not_noted_yet_is_not_broken_and_what_ended_so_is() {
+        for (ended, verdict) in [(false, FindingKind::Unknown), (true, FindingKind::Broken)] {
+            let row = attempt("none", ended);
+            let landed = open_that_landed(&row);
+            let mut account = Account::default();
+            within_postgres(&mut account, &[row], &[landed]);
+            let found: Vec<_> = account.findings.iter().map(|finding| finding.verdict).collect();
+            assert_eq!(found, [verdict]);
+            assert_eq!(account.is_broken(), ended);
+            assert_eq!(account.differing.len(), 1, "it is looked at again");
+        }
+    }
+
+    #[test]
+    fn what_agrees_at_the_next_look_is_not_told() {
+        let row = attempt("none", false);
+        let (run, landed) = (row.run, open_that_landed(&row));
+        let mut account = Account::default();
+        within_postgres(&mut account, &[row], &[landed]);
+        account.unknown(FindingPlace::Executions, Some(run), "module-gate did not answer");
+        let mut again = Account::default();
+        let row = attempt("open", false);
+        let landed = open_that_landed(&row);
+        within_postgres(&mut again, &[row], &[landed]);
+        account.replace(&BTreeSet::from([run]), &LOOKED_AT_AGAIN, again);
+        let places: Vec<_> = account.findings.iter().map(|finding| finding.place).collect();
+        assert_eq!(places, [FindingPlace::Executions]);
+        assert!(account.differing.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_again_is_unknown() {
+        let row = attempt("none", true);
+        let (run, landed) = (row.run, open_that_landed(&row));
+        let mut account = Account::default();
+        within_postgres(&mut account, &[row], &[landed]);
+        account.doubt(&BTreeSet::from([run]), "the node does not answer");
+        assert!(!account.is_broken() && !account.findings.is_empty());
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use chassis::postgres::{self, in_time};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -121,10 +122,10 @@ pub async fn export(
     to: &mut (dyn Write + Send),
 ) -> anyhow::Result<Tables> {
     let mut tx = chassis::postgres::begin_snapshot(db).await?;
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(in_time(&mut *tx)).await?;
     // The driver makes this table: no migration has it, by which the compiler could check this.
     let migrations = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
-    let migrations = sqlx::query_scalar(migrations).fetch_all(&mut *tx).await?;
+    let migrations = sqlx::query_scalar(migrations).fetch_all(in_time(&mut *tx)).await?;
     writeln!(to, "{}", serde_json::to_string(&header(followed, migrations))?)?;
 
     let (mut tables, mut rows) = (Tables::default(), 0);
@@ -132,7 +133,8 @@ pub async fn export(
         let name = serde_json::to_string(&table)?;
         // Which tables there are is read from the schema: a new one is exported without a change here.
         let text = format!("SELECT row_to_json(t)::text FROM {} t", quoted(&table));
-        let mut found = sqlx::query_scalar::<_, String>(AssertSqlSafe(text)).fetch(&mut *tx);
+        let mut found =
+            sqlx::query_scalar::<_, String>(AssertSqlSafe(text)).fetch(in_time(&mut *tx));
         let mut count = 0;
         while let Some(row) = found.try_next().await? {
             // Postgres breaks lines between members of a nested value at most.
@@ -168,13 +170,14 @@ pub async fn restore(
 
     let mut tx = chassis::postgres::begin(db).await?;
     sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        .execute(&mut *tx)
+        .execute(in_time(&mut *tx))
         .await?;
     let known = in_order(&mut tx).await?;
     for table in &known {
         // As in `export`: the schema says which tables there are.
         let text = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
-        let any: bool = sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *tx).await?;
+        let any: bool =
+            sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(in_time(&mut *tx)).await?;
         ensure!(
             !any,
             "DATABASE_URL: the table {table} is not empty; restore into a fresh database, after \
@@ -187,7 +190,7 @@ pub async fn restore(
     for line in lines {
         let line = line?;
         ensure!(!is_whole, "the file goes on after its last line");
-        // Rows first: each may have an input of megabytes, and only the last line is none.
+        // Rows first: each may have an input of megabytes, and only the last line is not a row.
         let Row { table, row } = match serde_json::from_str(&line) {
             Ok(row) => row,
             Err(error) => {
@@ -219,7 +222,7 @@ pub async fn restore(
     ensure!(is_whole, "the file is not whole: its last line is missing");
     move_sequences_on(&mut tx, &known).await?;
     hold(&mut tx, &read).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(tables)
 }
 
@@ -277,7 +280,7 @@ impl Batch {
             self.table,
             rows,
         );
-        let columns = columns.fetch_all(&mut *conn).await?;
+        let columns = columns.fetch_all(in_time(&mut *conn)).await?;
         let columns: Vec<_> = columns.iter().map(|name| quoted(name)).collect();
         // The table and its columns are those of the schema, each quoted.
         let (columns, table) = (columns.join(", "), quoted(&self.table));
@@ -285,7 +288,7 @@ impl Batch {
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE \
              SELECT {columns} FROM json_populate_recordset(NULL::{table}, $1::text::json)"
         );
-        let put = sqlx::query(AssertSqlSafe(text)).bind(&rows).execute(conn).await;
+        let put = sqlx::query(AssertSqlSafe(text)).bind(&rows).execute(in_time(conn)).await;
         put.with_context(|| format!("rows of {} do not fit their table", self.table))?;
         Ok(())
     }
@@ -298,7 +301,7 @@ async fn in_order(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
            WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
            ORDER BY table_name"#,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(in_time(&mut *conn))
     .await?;
     let references = sqlx::query!(
         r#"SELECT child.relname::text AS "child!", parent.relname::text AS "parent!"
@@ -307,7 +310,7 @@ async fn in_order(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
            WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace
              AND c.conrelid <> c.confrelid"#,
     );
-    let references = references.fetch_all(conn).await?;
+    let references = references.fetch_all(in_time(conn)).await?;
     let mut left: Vec<String> =
         tables.into_iter().filter(|table| !LEFT_OUT.contains(&table.as_str())).collect();
     let mut ordered = Vec::with_capacity(left.len());
@@ -337,7 +340,7 @@ async fn move_sequences_on(conn: &mut PgConnection, tables: &[String]) -> anyhow
            FROM information_schema.columns
            WHERE table_schema = current_schema() AND is_identity = 'YES'"#,
     );
-    for found in columns.fetch_all(&mut *conn).await? {
+    for found in columns.fetch_all(in_time(&mut *conn)).await? {
         if !tables.contains(&found.table) {
             continue;
         }
@@ -348,14 +351,14 @@ async fn move_sequences_on(conn: &mut PgConnection, tables: &[String]) -> anyhow
                 (SELECT coalesce(max({column}), 0) + 1 FROM {table}), false)"
         );
         let moved = sqlx::query(AssertSqlSafe(text)).bind(&table).bind(&found.column);
-        moved.execute(&mut *conn).await?;
+        moved.execute(in_time(&mut *conn)).await?;
     }
     sqlx::query!(
         r#"SELECT setval('outbox_position',
             (SELECT coalesce(max(position), 0) + $1 FROM outbox)) AS "moved!""#,
         POSITIONS_APART,
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await?;
     Ok(())
 }
@@ -371,26 +374,26 @@ async fn hold(conn: &mut PgConnection, header: &Header) -> anyhow::Result<()> {
          WHERE phase <> 'done' AND operator_reason IS NULL",
         reason,
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     // An opening that was wanted is wanted anew, if it turns out not to have happened.
     sqlx::query!(
         "UPDATE calls SET state = 'withdrawn', updated_at = now()
          WHERE state = 'wanted' AND kind = 'open'",
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     sqlx::query!(
         "UPDATE channels SET lease_owner = NULL, lease_until = NULL, lease_token = lease_token + 1"
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     // The lost database may have sent what the file has as unsent: a refusal would prove nothing.
     sqlx::query!(
         "UPDATE chain_transactions SET state = 'sent', sends = greatest(sends, 1)
          WHERE state = 'prepared'"
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     // It may have moved these lumens too. An operator sees by the accounts whether it did.
     sqlx::query!(
@@ -398,17 +401,17 @@ async fn hold(conn: &mut PgConnection, header: &Header) -> anyhow::Result<()> {
             words = 'restored: whether it was done is not known'
          WHERE state = 'wanted'"
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     // From here on the events are read that the file does not have.
     let cursors = sqlx::query!("SELECT max(next_ledger) AS next FROM contract_cursors");
-    let next = cursors.fetch_one(&mut *conn).await?.next;
+    let next = cursors.fetch_one(in_time(&mut *conn)).await?.next;
     sqlx::query!(
         "INSERT INTO restores (exported_at, next_ledger) VALUES ($1, $2)",
         header.exported_at,
         next,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -493,7 +496,7 @@ impl Judge<'_> {
                FROM restores ORDER BY id DESC LIMIT 1"#,
             i64::from(read_to),
         );
-        Ok(known.fetch_optional(self.db).await?.unwrap_or(false))
+        Ok(known.fetch_optional(in_time(self.db)).await?.unwrap_or(false))
     }
 
     /// What this runner opened that no attempt owns.
@@ -506,7 +509,7 @@ impl Judge<'_> {
             self.followed.vault.to_string(),
         );
         let mut opened = Vec::new();
-        for data in rows.fetch_all(self.db).await? {
+        for data in rows.fetch_all(in_time(self.db)).await? {
             let fact = serde_json::from_value(data).context("a kept event cannot be read")?;
             if let Fact::RunOpened(event) = fact {
                 opened.push(*event);
@@ -524,7 +527,7 @@ impl Judge<'_> {
             HELD,
         );
         let mut held = Vec::new();
-        for row in rows.fetch_all(self.db).await? {
+        for row in rows.fetch_all(in_time(self.db)).await? {
             held.push(HeldRun {
                 run: RunId::from(row.id),
                 attempt: u32::try_from(row.attempt)?,
@@ -563,7 +566,7 @@ impl Judge<'_> {
             i64::try_from(event.deadline)?,
             event.manifest_hash.as_bytes(),
         )
-        .execute(&mut *tx)
+        .execute(in_time(&mut *tx))
         .await?;
         sqlx::query!(
             "UPDATE runs SET phase = 'executing', status = 'running', runner = $2,
@@ -572,9 +575,9 @@ impl Judge<'_> {
             held.run.as_uuid(),
             event.opened_by,
         )
-        .execute(&mut *tx)
+        .execute(in_time(&mut *tx))
         .await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(())
     }
 }

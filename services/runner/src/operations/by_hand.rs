@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
 use wire::{AttemptKey, RunId, Usage};
@@ -67,7 +68,7 @@ pub async fn resume(evidence: &Evidence<'_>, nats_prefix: &str, id: RunId) -> Re
         r#"SELECT operator_reason IS NOT NULL AS "waits!" FROM runs WHERE id = $1"#,
         id.as_uuid(),
     );
-    if waits.fetch_optional(evidence.db).await? != Some(true) {
+    if waits.fetch_optional(in_time(evidence.db)).await? != Some(true) {
         let text = "there is no such run, or it does not wait for an operator";
         return Ok(Outcome::Refused(text.to_owned()));
     }
@@ -176,10 +177,10 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
         id.as_uuid(),
         to.name(),
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
     wake_workers(&mut tx).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     call::count_ends(&withdrawn);
     Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
 }
@@ -235,7 +236,7 @@ async fn in_the_air(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Opti
         snapshot.run.id.as_uuid(),
         i32::try_from(snapshot.run.attempt).unwrap_or(i32::MAX),
     );
-    Ok(found.fetch_optional(conn).await?)
+    Ok(found.fetch_optional(in_time(conn)).await?)
 }
 
 /// Waits until the run has ended, or for `patience`. Whether it has.
@@ -250,7 +251,7 @@ pub async fn ended(db: &PgPool, id: RunId, patience: Duration) -> Result<bool> {
             r#"SELECT phase = 'done' AS "done!" FROM runs WHERE id = $1"#,
             id.as_uuid(),
         );
-        if done.fetch_one(db).await? {
+        if done.fetch_one(in_time(db)).await? {
             return Ok(true);
         }
         if Instant::now() >= give_up_at {

@@ -4,6 +4,7 @@
 //! Both ways out ask contract state first. A replay never executes, charges or opens anything a
 //! second time that is not proven to have come to nothing; a discard never leaves money behind.
 
+use chassis::postgres;
 use serde::Serialize;
 use wire::{Problem, RunId, RunView};
 
@@ -165,7 +166,7 @@ async fn retry(evidence: &Evidence<'_>, id: RunId) -> Result<Outcome> {
     }
     store::request_retry(&mut tx, id).await?;
     wake_workers(&mut tx).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     let text = "workers settle this attempt with zero, and begin the next one";
     Ok(Outcome::Started(text.to_owned()))
 }
@@ -189,7 +190,7 @@ async fn end_unopened(
     }
     let withdrawn =
         by_hand::end_unsigned(&mut tx, nats_prefix, &snapshot, reason, Status::Failed).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     call::count_ends(&withdrawn);
     Ok(Outcome::Ended("it ended; nothing was ever signed for it".to_owned()))
 }

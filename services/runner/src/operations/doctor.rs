@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres::in_time;
 use chassis::{Bus, postgres};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -126,7 +127,7 @@ async fn database(config: &Config) -> Result<(PgPool, String), (Condition, Strin
     let db = postgres::connect_at_most(&config.database_url, 2).await;
     let db = db.map_err(|error| (Condition::Bad, format!("{error:#}")))?;
     let version = sqlx::query_scalar!(r#"SELECT current_setting('server_version') AS "version!""#);
-    let version = version.fetch_one(&db).await.map_err(unknown)?;
+    let version = version.fetch_one(in_time(&db)).await.map_err(unknown)?;
     Ok((db, format!("version {version} answers")))
 }
 
@@ -134,13 +135,14 @@ async fn database(config: &Config) -> Result<(PgPool, String), (Condition, Strin
 async fn schema(db: &PgPool) -> Found {
     let there =
         sqlx::query_scalar!(r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "there!""#);
-    let there = there.fetch_one(db).await.map_err(unknown)?;
+    let there = there.fetch_one(in_time(db)).await.map_err(unknown)?;
     if !there {
         return Err(bad("there are no tables; run `runner migrate`"));
     }
     // The driver makes this table: no migration has it, by which the compiler could check this.
     let applied = "SELECT version FROM _sqlx_migrations WHERE success";
-    let applied: Vec<i64> = sqlx::query_scalar(applied).fetch_all(db).await.map_err(unknown)?;
+    let applied: Vec<i64> =
+        sqlx::query_scalar(applied).fetch_all(in_time(db)).await.map_err(unknown)?;
     let ours: Vec<i64> = crate::MIGRATIONS.iter().map(|migration| migration.version).collect();
     let missing: Vec<_> = ours.iter().filter(|version| !applied.contains(version)).collect();
     if !missing.is_empty() {
@@ -202,7 +204,7 @@ async fn add_nodes(
 }
 
 /// How bad it is that a node is so, where the `best` one that can be used is in this state. Only a
-/// network that is meant to live `by_wall_clock` can be late by it.
+/// network that is meant to live `by_wall_clock` can be late because of it.
 fn judged(node: &NodeReport, best: Option<NodeState>, by_wall_clock: bool) -> (Condition, String) {
     let text = node.to_string();
     let now = u64::try_from(chassis::clock::now().unix_timestamp()).unwrap_or_default();
@@ -312,7 +314,7 @@ async fn outbox(db: &PgPool) -> Found {
     let waits = sqlx::query_scalar!(
         r#"SELECT count(*) AS "waits!" FROM outbox WHERE published_at IS NULL"#
     );
-    let waits = waits.fetch_one(db).await.map_err(unknown)?;
+    let waits = waits.fetch_one(in_time(db)).await.map_err(unknown)?;
     if waits > 1_000 {
         let text = format!("{waits} events wait to be published: see NATS and the engine's log");
         return Err((Condition::Warning, text));

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail, ensure};
+use chassis::postgres::{self, in_time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -280,7 +281,7 @@ async fn put(db: &PgPool, rows: &[NewRow]) -> anyhow::Result<BTreeSet<Uuid>> {
         digest.as_bytes(),
         chassis::telemetry::traceparent(),
     );
-    let made: BTreeSet<Uuid> = made.fetch_all(&mut *tx).await?.into_iter().collect();
+    let made: BTreeSet<Uuid> = made.fetch_all(in_time(&mut *tx)).await?.into_iter().collect();
 
     let new: Vec<&NewRow> = rows.iter().filter(|row| made.contains(row.id.as_uuid())).collect();
     let code = |row: &NewRow| (!row.is_settled).then(|| CODE.to_owned());
@@ -296,9 +297,9 @@ async fn put(db: &PgPool, rows: &[NewRow]) -> anyhow::Result<BTreeSet<Uuid>> {
         &each(&new, |row| row.created_at),
         &each(&new, |row| row.updated_at),
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(made)
 }
 

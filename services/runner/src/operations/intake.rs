@@ -1,13 +1,14 @@
 //! Pauses of the intake: an operator stops new runs of everybody, of one agent or of one user, and
 //! resumes them. Runs that were accepted go on.
 //!
-//! A pause is a row, and whoever accepts a run reads the rows in the transaction that accepts it
-//! (the function `accept_runs` of the database), under a shared lock that a pause takes alone. So
-//! once a pause is committed, no process accepts a run that it covers, not even one whose request
-//! was on its way.
+//! A pause is a row, and the process that accepts a run reads the rows in the transaction that
+//! accepts it (the function `accept_runs` of the database), under a shared lock that a pause takes
+//! alone. So once a pause is committed, no process accepts a run that it covers, not even one whose
+//! request was on its way.
 
 use std::fmt;
 
+use chassis::postgres::{self, in_time};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use stellar::Address;
@@ -20,8 +21,8 @@ use crate::error::{Error, Result};
 /// The most characters of a reason.
 pub const LONGEST_REASON: usize = 500;
 
-/// The advisory lock between those who accept runs, who share it, and whoever pauses them. The
-/// function `accept_runs` of the database names it, too.
+/// The advisory lock between processes that accept runs, which share it, and the command that
+/// pauses them. The function `accept_runs` of the database names it, too.
 const LOCK: i64 = 0x6c75_6d69_6f5f_696e;
 
 /// Whose new runs a pause is about.
@@ -126,7 +127,7 @@ pub fn read_reason(text: Option<&str>) -> Result<String> {
 pub async fn pause(db: &PgPool, scope: &Scope, reason: &str, by: &str) -> Result<()> {
     let mut tx = chassis::postgres::begin(db).await?;
     // Waits for those who are accepting a run right now: they looked before this row was there.
-    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *tx).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(in_time(&mut *tx)).await?;
     sqlx::query!(
         "INSERT INTO intake_pauses (scope, subject, reason, paused_by) VALUES ($1, $2, $3, $4)
          ON CONFLICT (scope, subject) DO UPDATE SET reason = EXCLUDED.reason,
@@ -136,9 +137,9 @@ pub async fn pause(db: &PgPool, scope: &Scope, reason: &str, by: &str) -> Result
         reason,
         by,
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     tracing::warn!(by, "{scope} are paused: {reason}");
     Ok(())
 }
@@ -154,7 +155,7 @@ pub async fn resume(db: &PgPool, scope: &Scope, by: &str) -> Result<bool> {
         scope.name(),
         scope.subject(),
     );
-    let was_paused = done.execute(db).await?.rows_affected() == 1;
+    let was_paused = done.execute(in_time(db)).await?.rows_affected() == 1;
     if was_paused {
         tracing::warn!(by, "{scope} are accepted again");
     }
@@ -171,7 +172,7 @@ pub async fn list(db: &PgPool) -> Result<Vec<PauseView>> {
         "SELECT scope, subject, reason, paused_by, paused_at FROM intake_pauses
          ORDER BY scope <> 'all', scope, paused_at, subject LIMIT 1000"
     );
-    let rows = rows.fetch_all(db).await?.into_iter();
+    let rows = rows.fetch_all(in_time(db)).await?.into_iter();
     Ok(rows
         .map(|row| PauseView {
             scope: row.scope,
@@ -191,7 +192,9 @@ pub async fn list(db: &PgPool) -> Result<Vec<PauseView>> {
 /// [`Error::IntakePaused`], with the widest pause.
 pub async fn check(conn: &mut PgConnection, user: Address, agent: u32) -> Result<()> {
     // A statement of its own: what the next one sees begins after the lock is held.
-    sqlx::query!("SELECT pg_advisory_xact_lock_shared($1)", LOCK).fetch_one(&mut *conn).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock_shared($1)", LOCK)
+        .fetch_one(in_time(&mut *conn))
+        .await?;
     let paused = sqlx::query!(
         "SELECT scope, reason FROM intake_pauses WHERE scope = 'all'
             OR (scope = 'agent' AND subject = $1) OR (scope = 'user' AND subject = $2)
@@ -199,7 +202,7 @@ pub async fn check(conn: &mut PgConnection, user: Address, agent: u32) -> Result
         agent.to_string(),
         user.to_string(),
     );
-    let Some(found) = paused.fetch_optional(conn).await? else { return Ok(()) };
+    let Some(found) = paused.fetch_optional(in_time(conn)).await? else { return Ok(()) };
     Err(paused_by(&found.scope, agent, found.reason))
 }
 

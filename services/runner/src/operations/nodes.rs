@@ -1,7 +1,7 @@
 //! How each configured node is, for `/health`, the metrics and `runner doctor`.
 //!
-//! Every node is asked, whoever's turn it is: one that is needed only when another fails is found
-//! wanting before that.
+//! Every node is asked, whichever node's turn it is: one that is needed only when another fails is
+//! found wanting before that.
 
 use std::fmt;
 use std::time::Duration;

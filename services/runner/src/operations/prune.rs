@@ -10,6 +10,7 @@
 
 use std::io::Write;
 
+use chassis::postgres::{self, in_time};
 use chassis::retention;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -91,7 +92,7 @@ macro_rules! removable_runs {
 /// [`Error::Database`].
 pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
     let runs = removable_runs!(r#"SELECT count(*) AS "runs!" FROM runs r WHERE "#, "", before);
-    let runs = runs.fetch_one(db).await?.unsigned_abs();
+    let runs = runs.fetch_one(in_time(db)).await?.unsigned_abs();
     let kept_from = kept_from(db, before).await?;
     let events = removable_events!(
         query_scalar,
@@ -99,7 +100,7 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
         "",
         kept_from,
     );
-    let contract_events = events.fetch_one(db).await?.unsigned_abs();
+    let contract_events = events.fetch_one(in_time(db)).await?.unsigned_abs();
     let others = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM idempotency_keys WHERE created_at < $1) AS "keys!",
             (SELECT count(*) FROM inputs WHERE created_at < $3) AS "inputs!",
@@ -112,7 +113,7 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
         events_before(before),
         inputs_before(before),
     );
-    let others = others.fetch_one(db).await?;
+    let others = others.fetch_one(in_time(db)).await?;
     Ok(Pruned {
         runs,
         keys: others.keys.unsigned_abs(),
@@ -143,7 +144,7 @@ async fn kept_from(db: &PgPool, before: OffsetDateTime) -> Result<i64> {
                 JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))",
         events_before(before),
     );
-    Ok(found.fetch_one(db).await?.unwrap_or_default())
+    Ok(found.fetch_one(in_time(db)).await?.unwrap_or_default())
 }
 
 /// Removes it, and writes each run as a line of JSON to `export` before it goes.
@@ -166,7 +167,7 @@ pub async fn prune(
             before,
             BATCH,
         );
-        let ids = chosen.fetch_all(&mut *tx).await?;
+        let ids = chosen.fetch_all(in_time(&mut *tx)).await?;
         // Rows that are locked now are skipped, and go with the next command.
         if ids.is_empty() {
             break;
@@ -175,7 +176,7 @@ pub async fn prune(
             "AND a.number = r.attempt WHERE r.id = ANY($1) ORDER BY r.updated_at",
             &ids,
         );
-        for row in runs.fetch_all(&mut *tx).await? {
+        for row in runs.fetch_all(in_time(&mut *tx)).await? {
             write_line(export, &RunView::from(&row.read()?))?;
         }
         // On disk before the rows are gone.
@@ -186,13 +187,13 @@ pub async fn prune(
                 ON m.call_id = c.id WHERE c.run_id = ANY($1)",
             &ids,
         );
-        let carried = carried.fetch_all(&mut *tx).await?;
+        let carried = carried.fetch_all(in_time(&mut *tx)).await?;
         sqlx::query!(
             "DELETE FROM transaction_calls WHERE call_id IN (
                 SELECT id FROM calls WHERE run_id = ANY($1))",
             &ids,
         )
-        .execute(&mut *tx)
+        .execute(in_time(&mut *tx))
         .await?;
         // A transaction goes with the last of its calls.
         sqlx::query!(
@@ -200,15 +201,21 @@ pub async fn prune(
                 SELECT 1 FROM transaction_calls m WHERE m.transaction_id = t.id)",
             &carried,
         )
-        .execute(&mut *tx)
+        .execute(in_time(&mut *tx))
         .await?;
-        sqlx::query!("DELETE FROM calls WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
+        sqlx::query!("DELETE FROM calls WHERE run_id = ANY($1)", &ids)
+            .execute(in_time(&mut *tx))
+            .await?;
         let gone = gone_for_good(&mut tx, &ids).await?;
         retention::forget(&mut tx, &gone).await?;
         // Attempts first: they refer to their run.
-        sqlx::query!("DELETE FROM attempts WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
-        sqlx::query!("DELETE FROM runs WHERE id = ANY($1)", &ids).execute(&mut *tx).await?;
-        tx.commit().await?;
+        sqlx::query!("DELETE FROM attempts WHERE run_id = ANY($1)", &ids)
+            .execute(in_time(&mut *tx))
+            .await?;
+        sqlx::query!("DELETE FROM runs WHERE id = ANY($1)", &ids)
+            .execute(in_time(&mut *tx))
+            .await?;
+        postgres::commit(tx).await?;
         pruned.runs += ids.len() as u64;
     }
 
@@ -219,7 +226,7 @@ pub async fn prune(
             before,
             ROWS,
         );
-        Ok(keys.execute(db).await?.rows_affected())
+        Ok(keys.execute(in_time(db)).await?.rows_affected())
     })
     .await?;
     pruned.events = in_parts(async || {
@@ -229,7 +236,7 @@ pub async fn prune(
             events_before(before),
             ROWS,
         );
-        Ok(events.execute(db).await?.rows_affected())
+        Ok(events.execute(in_time(db)).await?.rows_affected())
     })
     .await?;
     pruned.contract_events = contract_events(db, before).await?;
@@ -238,14 +245,14 @@ pub async fn prune(
             AND id <> (SELECT max(id) FROM reconciliations)",
         before,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?
     .rows_affected();
     let sessions =
         sqlx::query!("DELETE FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1", before,);
-    pruned.sessions = sessions.execute(db).await?.rows_affected();
+    pruned.sessions = sessions.execute(in_time(db)).await?.rows_affected();
     let challenges = sqlx::query!("DELETE FROM auth_challenges WHERE expires_at < $1", before);
-    pruned.sessions += challenges.execute(db).await?.rows_affected();
+    pruned.sessions += challenges.execute(in_time(db)).await?.rows_affected();
     pruned.inputs = in_parts(async || {
         let inputs = sqlx::query!(
             "DELETE FROM inputs WHERE ctid IN
@@ -253,7 +260,7 @@ pub async fn prune(
             inputs_before(before),
             ROWS,
         );
-        Ok(inputs.execute(db).await?.rows_affected())
+        Ok(inputs.execute(in_time(db)).await?.rows_affected())
     })
     .await?;
     Ok(pruned)
@@ -269,7 +276,7 @@ async fn gone_for_good(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Stri
                 AND a.error_code = 'IMPORTED')"#,
         ids,
     );
-    Ok(gone.fetch_all(conn).await?)
+    Ok(gone.fetch_all(in_time(conn)).await?)
 }
 
 /// Removes old events of the contracts.
@@ -281,7 +288,7 @@ async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
         r#") AS "any!""#,
         kept_from,
     );
-    if !any.fetch_one(db).await? {
+    if !any.fetch_one(in_time(db)).await? {
         return Ok(0);
     }
     // First, so that no proof rests on the absence of what is about to go, whenever this is cut off.
@@ -289,7 +296,7 @@ async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
         "UPDATE contract_cursors SET first_ledger = greatest(first_ledger, $1)",
         kept_from,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     let removed = in_parts(async || {
         let events = removable_events!(
@@ -299,7 +306,7 @@ async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
             kept_from,
             ROWS,
         );
-        Ok(events.execute(db).await?.rows_affected())
+        Ok(events.execute(in_time(db)).await?.rows_affected())
     });
     let removed = removed.await?;
     // Gaps below it are a part of what is not known any more.
@@ -307,7 +314,7 @@ async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
         "DELETE FROM contract_event_gaps WHERE last_ledger < $1 AND acknowledged_at IS NOT NULL",
         kept_from,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(removed)
 }

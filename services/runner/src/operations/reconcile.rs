@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use chassis::postgres::in_time;
 use serde::Serialize;
 use sqlx::PgPool;
 use stellar::scval::Reader;
@@ -251,7 +252,7 @@ impl Reconciler<'_> {
             self.followed.vault.to_string(),
         );
         let mut orphans = Vec::new();
-        for row in found.fetch_all(self.db).await? {
+        for row in found.fetch_all(in_time(self.db)).await? {
             let fact = serde_json::from_value::<Fact>(row.data);
             let fact = fact.map_err(|error| Error::Broken(error.to_string()))?;
             if let Fact::RunOpened(opened) = fact {
@@ -320,7 +321,7 @@ impl Reconciler<'_> {
                FROM attempts a JOIN runs r ON r.id = a.run_id
                WHERE a.vault_run_id IS NOT NULL GROUP BY r.user_account"#
         );
-        for row in held.fetch_all(self.db).await? {
+        for row in held.fetch_all(in_time(self.db)).await? {
             let Ok(address) = row.user.parse::<Address>() else { continue };
             let held: i128 = row.held.parse().unwrap_or(i128::MAX);
             let there = vault.account_now(self.rpc, address).await?;
@@ -404,7 +405,7 @@ async fn keep(
         json(serde_json::to_value(&done.compared))?,
         json(serde_json::to_value(&done.findings))?,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a proof changes: one transaction a run, under the run's lock.
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use wire::event::{Finalized, Opened};
 use wire::{Digest, RunId};
@@ -44,13 +45,13 @@ pub async fn apply(
         Proof::Unknown(why) => return Ok(Applied::Not(why.clone())),
         Proof::Open { .. } => {
             resume(&mut tx, asked.run).await?;
-            tx.commit().await?;
+            postgres::commit(tx).await?;
             return Ok(Applied::Done("workers go on with it".to_owned()));
         }
         // The event has what the record lacks: fee, refund and usage.
         Proof::Settled { event: None, .. } => {
             resume(&mut tx, asked.run).await?;
-            tx.commit().await?;
+            postgres::commit(tx).await?;
             return Ok(Applied::Done("workers ask the vault for the receipt".to_owned()));
         }
         Proof::Settled { event: Some(event), .. } => {
@@ -66,7 +67,7 @@ pub async fn apply(
     let withdrawn = calls::withdraw_all(&mut tx, snapshot.key()).await?;
     end(&mut tx, asked.run, status).await?;
     event::publish(&mut tx, nats_prefix, asked.run, chassis::clock::now()).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     call::count_ends(&withdrawn);
     tracing::warn!(run.id = %asked.run, "run {} was ended by proof: {}", asked.run, proof.text());
     Ok(Applied::Done(what.to_owned()))
@@ -87,7 +88,7 @@ pub async fn reopen_to_refund(db: &PgPool, asked: &Asked) -> Result<Applied> {
         asked.run.as_uuid(),
         i32::try_from(asked.attempt).unwrap_or(i32::MAX),
     );
-    if reopened.execute(&mut *tx).await?.rows_affected() != 1 {
+    if reopened.execute(in_time(&mut *tx)).await?.rows_affected() != 1 {
         return Ok(Applied::Not("the run has moved on meanwhile".to_owned()));
     }
     let reopened = sqlx::query!(
@@ -98,17 +99,17 @@ pub async fn reopen_to_refund(db: &PgPool, asked: &Asked) -> Result<Applied> {
         asked.run.as_uuid(),
         i32::try_from(asked.attempt).unwrap_or(i32::MAX),
     );
-    if reopened.execute(&mut *tx).await?.rows_affected() != 1 {
+    if reopened.execute(in_time(&mut *tx)).await?.rows_affected() != 1 {
         return Ok(Applied::Not("it has a receipt, or no terms: see the record".to_owned()));
     }
     let withdrawn = calls::withdraw_all(&mut tx, (asked.run, asked.attempt)).await?;
     wake_workers(&mut tx).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     call::count_ends(&withdrawn);
     Ok(Applied::Done("workers give the escrow back".to_owned()))
 }
 
-/// Makes a run for an open record that nobody owns; workers give its escrow back.
+/// Makes a run for an open record that no run belongs to; workers give its escrow back.
 ///
 /// # Errors
 ///
@@ -144,7 +145,7 @@ pub async fn adopt(
         at,
         opened.opened_by,
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
     // The nonce that made the id is not known. The id is as good: it is drawn from it, and nothing
     // is ever opened for this attempt.
@@ -160,11 +161,11 @@ pub async fn adopt(
         opened.manifest_hash.as_bytes(),
         at,
     )
-    .execute(&mut *tx)
+    .execute(in_time(&mut *tx))
     .await?;
     event::publish(&mut tx, nats_prefix, id, at).await?;
     wake_workers(&mut tx).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(id)
 }
 
@@ -218,7 +219,7 @@ pub(super) async fn end(conn: &mut PgConnection, run: RunId, status: Status) -> 
         run.as_uuid(),
         status.name(),
     );
-    match done.execute(conn).await?.rows_affected() {
+    match done.execute(in_time(conn)).await?.rows_affected() {
         1 => Ok(()),
         _ => Err(Error::LeaseLost(run)),
     }
@@ -231,7 +232,7 @@ async fn resume(conn: &mut PgConnection, run: RunId) -> Result<()> {
          WHERE id = $1",
         run.as_uuid(),
     )
-    .execute(&mut *conn)
+    .execute(in_time(&mut *conn))
     .await?;
     // What was unknown is asked again: the chain may say it by now.
     calls::judge_again(conn, run).await?;

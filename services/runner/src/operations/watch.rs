@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use stellar::{Address, Rpc};
 
@@ -35,7 +36,7 @@ pub async fn waiting(db: &PgPool) -> Result<Waiting> {
            WHERE r.phase <> 'done' GROUP BY r.status"#
     );
     let mut waiting = Waiting::default();
-    for row in rows.fetch_all(db).await? {
+    for row in rows.fetch_all(in_time(db)).await? {
         waiting.unknown += row.unknown.unsigned_abs();
         waiting.overdue_escrows += row.overdue.unsigned_abs();
         waiting.by_status.insert(row.status, row.count.unsigned_abs());
@@ -64,7 +65,7 @@ pub async fn oldest_lock(conn: &mut PgConnection) -> Result<Option<String>> {
                     AND l.mode <> 'AccessShareLock')
            ORDER BY cardinality(pg_blocking_pids(a.pid)) > 0, a.xact_start LIMIT 1"#,
     );
-    Ok(found.fetch_optional(conn).await?.map(|row| {
+    Ok(found.fetch_optional(in_time(conn)).await?.map(|row| {
         format!(
             "session {} of Postgres ({}{}) has kept locks on runs for {} s; end it with \
              pg_terminate_backend({0}) if it is not needed",

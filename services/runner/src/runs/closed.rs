@@ -18,7 +18,7 @@ use crate::model::state::Status;
 use crate::runs::store;
 use crate::sight::proof::Returned;
 
-/// A settlement as the vault has it, whoever made it.
+/// A settlement as the vault has it, whichever account made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// Who settled it.
@@ -43,7 +43,7 @@ impl Settled {
     ///
     /// # Errors
     ///
-    /// When its settler is no address, or its time is none.
+    /// When its settler is no address, or its time is invalid.
     pub fn of_event(event: &Finalized) -> Result<Self> {
         Ok(Self {
             settled_by: address(&event.runner)?,
@@ -110,8 +110,8 @@ impl Settled {
 
 /// Closes the attempt as it was settled; what its run comes to. The caller has locked the run.
 ///
-/// A settlement of exactly what was frozen here delivers what was sealed here, whoever sent it.
-/// Any other one is of an output that this runner does not have.
+/// A settlement of exactly what was frozen here delivers what was sealed here, whichever account
+/// sent it. Any other one is of an output that this runner does not have.
 ///
 /// # Errors
 ///

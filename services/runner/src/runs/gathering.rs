@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(Gathered { waited: LONGEST, ..WAITING }.wait(17, LONGEST), None);
         assert_eq!(Gathered { waited: ms(9_000), ..WAITING }.wait(17, LONGEST), None);
         assert_eq!(Gathered { may_grow: false, ..WAITING }.wait(17, LONGEST), None);
-        // Where every call goes by itself.
+        // Where every call is a transaction of its own.
         assert_eq!(WAITING.wait(1, LONGEST), None);
         assert_eq!(WAITING.wait(17, Duration::ZERO), None);
     }

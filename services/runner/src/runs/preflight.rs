@@ -187,11 +187,11 @@ pub fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
     let Rates { llm_in, llm_out, http_calls, runtime_ms } = *rates;
     let counts = [budgets.llm_in, budgets.llm_out, budgets.http_calls, budgets.runtime_ms];
     let counts = counts.map(i128::from);
-    if [llm_in, llm_out, http_calls, runtime_ms].into_iter().chain(counts).any(is_beyond) {
+    if [llm_in, llm_out, http_calls, runtime_ms].into_iter().chain(counts).any(is_out_of_range) {
         let text = format!("vault InvalidAmount: a rate or a budget is not between 0 and {MOST}");
         return Err(refuse("INVALID_AMOUNT", text));
     }
-    let charge = usage::charge(rates, budgets).filter(|charge| !is_beyond(*charge));
+    let charge = usage::charge(rates, budgets).filter(|charge| !is_out_of_range(*charge));
     charge.ok_or_else(|| {
         let text = format!("vault InvalidAmount: rates × budgets is more than {MOST} stroops");
         refuse("INVALID_AMOUNT", text)
@@ -204,15 +204,15 @@ pub fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
 ///
 /// `PREFLIGHT_INVALID_AMOUNT`.
 pub fn escrow(max_charge: i128, fee: i128) -> Result<i128, Failure> {
-    let escrow = max_charge.checked_add(fee).filter(|escrow| !is_beyond(*escrow));
+    let escrow = max_charge.checked_add(fee).filter(|escrow| !is_out_of_range(*escrow));
     escrow.ok_or_else(|| {
         let text = format!("vault InvalidAmount: charge and fee are more than {MOST} stroops");
         refuse("INVALID_AMOUNT", text)
     })
 }
 
-/// Whether the vault takes no such number of a run.
-fn is_beyond(number: i128) -> bool {
+/// Whether a value is outside 0 to 2^63-1, the range of the vault (V19).
+fn is_out_of_range(number: i128) -> bool {
     !(0..=MOST).contains(&number)
 }
 

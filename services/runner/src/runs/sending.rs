@@ -2,7 +2,7 @@
 //! transaction to its end (R17).
 //!
 //! A channel is leased by one process at a time and has one live transaction at most. A sender that
-//! loses its lease stops at once: what it was doing is stored, and whoever holds the channel next
+//! loses its lease stops at once: what it was doing is stored, and the next holder of the channel
 //! goes on from there. Whatever process it is, what a dead one left is carried on by the others,
 //! with or without the channel's key: the stored bytes need no key to be sent again.
 
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chassis::postgres;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -268,8 +269,8 @@ pub async fn serve_added(
     Ok(())
 }
 
-/// Carries on what nobody else does: transactions on channels of dead processes whose keys are not
-/// here, and calls whose transaction has ended without their being judged.
+/// Carries on what no other process does: transactions on channels of dead processes whose keys are
+/// not here, and calls whose transaction has ended without their being judged.
 ///
 /// # Errors
 ///
@@ -436,7 +437,7 @@ impl RunDriver {
         let late: Vec<_> = late.iter().map(too_late).collect();
         calls::conclude_unsigned(&self.db, &late).await?;
 
-        // What is nearly late goes by itself: it would shorten the life of everybody's transaction.
+        // A call that is nearly late goes alone: it would shorten the life of a shared transaction.
         let full = now.saturating_add(self.chain.transaction_secs);
         if kind != Kind::Open
             && let Some(urgent) = wanted.iter().position(|call| latest(call) < full)
@@ -563,7 +564,7 @@ impl RunDriver {
             }
         }
         runs::note_signed(&mut tx, &runs).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         tracing::info!(
             hash = %batch.transaction.hash,
             calls = members.len(),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres;
 use sqlx::{PgConnection, PgPool};
 use stellar::{ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
@@ -90,7 +91,7 @@ pub enum Next {
     Again,
     /// Another step, later; what it waits for.
     Later(Duration, String),
-    /// Another step when the run's call is over. Nobody holds the run until then.
+    /// Another step when the run's call is over. No worker holds the run until then.
     Parked,
     /// A person must look (R13).
     Operator(String),
@@ -103,7 +104,7 @@ impl RunDriver {
     ///
     /// # Errors
     ///
-    /// When something did not answer. Nothing is lost by it: the step is taken again.
+    /// When something did not answer. Nothing is lost: the step is taken again.
     pub async fn step(&self, lease: RunLease, lane: Lane) -> Result<Next> {
         let mut conn = self.db.acquire().await?;
         let snapshot = store::load(&mut conn, lease.id).await?;
@@ -181,7 +182,7 @@ impl RunDriver {
             self.want(&mut tx, lease, snapshot, &void, Duration::ZERO).await?;
             next = Next::Parked;
         }
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(next)
     }
 
@@ -225,7 +226,7 @@ impl RunDriver {
             snapshot.attempt.failure.as_ref().is_some_and(|failure| failure.code == CANCELLED);
         let status = if cancelled { Status::Cancelled } else { Status::Failed };
         let next = self.end(&mut tx, lease, snapshot, status).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(next)
     }
 
@@ -254,7 +255,7 @@ impl RunDriver {
         // The last: all executions of one agent write one row.
         let unmeasured_ms = self.policy.lookahead().unmeasured_ms;
         store::measure_execution(&mut tx, snapshot.key(), unmeasured_ms).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(if leave_open { Next::Again } else { Next::Parked })
     }
 
@@ -331,7 +332,7 @@ impl RunDriver {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         self.want(&mut tx, lease, snapshot, arguments, pause).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(Next::Parked)
     }
 
@@ -341,7 +342,7 @@ impl RunDriver {
         // Locked before the call is looked at: what ends a call locks the run first, and wakes it.
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         let parked = store::park(&mut tx, lease, snapshot.run.attempt, kind).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(if parked { Next::Parked } else { Next::Again })
     }
 

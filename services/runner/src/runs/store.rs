@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use stellar::Address;
 use time::OffsetDateTime;
@@ -28,13 +29,13 @@ use crate::rows::{self, SnapshotRow, snapshot_query};
 /// A run with its present attempt, by its id.
 pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {
     let row = snapshot_query!("AND a.number = r.attempt WHERE r.id = $1", id.as_uuid());
-    Ok(row.fetch_optional(conn).await?.map(SnapshotRow::read).transpose()?)
+    Ok(row.fetch_optional(in_time(conn)).await?.map(SnapshotRow::read).transpose()?)
 }
 
 /// A run's input: canonical JSON (RFC 8785).
 pub async fn input(db: &PgPool, run: RunId) -> Result<Vec<u8>> {
     let input = sqlx::query_scalar!("SELECT input FROM runs WHERE id = $1", run.as_uuid());
-    let input = input.fetch_optional(db).await?;
+    let input = input.fetch_optional(in_time(db)).await?;
     input.ok_or_else(|| Error::Broken(format!("run {run} has no input any more")))
 }
 
@@ -46,7 +47,7 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
         run.as_uuid(),
         signed(number),
     );
-    Ok(found.fetch_optional(db).await?.unwrap_or_default())
+    Ok(found.fetch_optional(in_time(db)).await?.unwrap_or_default())
 }
 
 /// The advisory lock under which places are given to runs, so that two processes that count at one
@@ -54,7 +55,7 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 const PLACES_LOCK: i64 = 0x6c75_6d69_6f5f_706c;
 
 /// How much later a run's turn comes for each run of the same user that is served before it, in
-/// seconds: the turns of users alternate, and what has waited for longer goes first all the same.
+/// seconds: the turns of users alternate, and what has waited for longer goes first anyway.
 const TURN_SECS: i64 = 600;
 /// How many runs more than are taken are looked at, as another process may be taking the first.
 const SPARE: i64 = 16;
@@ -185,13 +186,15 @@ pub async fn claim(
     // Only openings take places, and workers of the other lane take none of the queue.
     let rows = if places.is_limited() && lane == Lane::Chain {
         let mut tx = chassis::postgres::begin(db).await?;
-        sqlx::query!("SELECT pg_advisory_xact_lock($1)", PLACES_LOCK).fetch_one(&mut *tx).await?;
+        sqlx::query!("SELECT pg_advisory_xact_lock($1)", PLACES_LOCK)
+            .fetch_one(in_time(&mut *tx))
+            .await?;
         // What it counts begins after the lock is held.
-        let rows = claimed.fetch_all(&mut *tx).await?;
-        tx.commit().await?;
+        let rows = claimed.fetch_all(in_time(&mut *tx)).await?;
+        postgres::commit(tx).await?;
         rows
     } else {
-        claimed.fetch_all(db).await?
+        claimed.fetch_all(in_time(db)).await?
     };
     let leases = rows.into_iter().map(|row| {
         metrics::claimed(Duration::try_from_secs_f64(row.waited).unwrap_or_default());
@@ -208,7 +211,7 @@ pub async fn serve_identity(db: &PgPool, runner: &str) -> Result<()> {
          WHERE identities.seen_at < now() - interval '5 seconds'",
         runner,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -223,13 +226,13 @@ pub async fn serve_executions(db: &PgPool, owner: &str, executions: i64) -> Resu
         owner,
         executions,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
 /// Says that this engine runs no more modules.
 pub async fn end_executions(db: &PgPool, owner: &str) -> Result<()> {
-    sqlx::query!("DELETE FROM executors WHERE owner = $1", owner).execute(db).await?;
+    sqlx::query!("DELETE FROM executors WHERE owner = $1", owner).execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -248,7 +251,7 @@ pub async fn leave_to(
         lease.token,
         &others,
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Says of runs in the queue that wait for a place of their user or their agent that they do.
@@ -275,7 +278,7 @@ pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
         of_user,
         of_agent,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -297,7 +300,7 @@ pub async fn note_executors(db: &PgPool, lookahead: Lookahead) -> Result<()> {
         lookahead.unmeasured_ms,
         lookahead.patience_ms,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -325,7 +328,7 @@ pub async fn heartbeat(db: &PgPool, leases: &[RunLease], lease_ms: i64) -> Resul
         &tokens,
         lease_ms,
     );
-    let lost = lost.fetch_all(db).await?;
+    let lost = lost.fetch_all(in_time(db)).await?;
     let lease = |id, token| RunLease { id: RunId::from(id), token };
     Ok(lost.into_iter().map(|row| lease(row.id, row.token)).collect())
 }
@@ -348,7 +351,9 @@ pub async fn failures(db: &PgPool, lease: RunLease) -> Result<Failures> {
         lease.id.as_uuid(),
         lease.token,
     );
-    let Some(row) = found.fetch_optional(db).await? else { return Ok(Failures::default()) };
+    let Some(row) = found.fetch_optional(in_time(db)).await? else {
+        return Ok(Failures::default());
+    };
     Ok(Failures {
         all: rows::number(i64::from(row.failures), "failures")?,
         defects: rows::number(i64::from(row.defects), "defects")?,
@@ -391,11 +396,11 @@ async fn give_back(
         waiting_for,
         is_defect,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
-/// Lets go of a run whose call a sender carries: nobody holds it, and what becomes of the call
+/// Lets go of a run whose call a sender carries: no worker holds it, and what becomes of the call
 /// wakes it. `false` if there is no such call. The caller has locked the run, so that the call
 /// cannot change between the look at it and this.
 pub async fn park(
@@ -415,13 +420,13 @@ pub async fn park(
         signed(attempt),
         kind.name(),
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Locks a run's row until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
     sqlx::query!("SELECT id FROM runs WHERE id = $1 FOR UPDATE", id.as_uuid())
-        .fetch_optional(conn)
+        .fetch_optional(in_time(conn))
         .await?;
     Ok(())
 }
@@ -433,7 +438,7 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
          WHERE id = $1 AND phase = 'escrow_open'",
         id.as_uuid(),
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), id)
 }
 
 /// Lets workers take a run again that was handed to an operator. `false` if it was not.
@@ -444,12 +449,12 @@ pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
          WHERE id = $1 AND operator_reason IS NOT NULL",
         id.as_uuid(),
     );
-    let resumed = done.execute(&mut *tx).await?.rows_affected() == 1;
+    let resumed = done.execute(in_time(&mut *tx)).await?.rows_affected() == 1;
     if resumed {
         // What was unknown is asked again: the chain may answer by now.
         calls::judge_again(&mut tx, id).await?;
     }
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(resumed)
 }
 
@@ -461,7 +466,7 @@ pub async fn fence(conn: &mut PgConnection, lease: RunLease, phase: Phase) -> Re
         lease.token,
         phase.name(),
     );
-    held.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
+    held.fetch_optional(in_time(conn)).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
 }
 
 /// Takes the run from `from` to `to`. `status` is what the outside sees from now on. A run that ends
@@ -489,7 +494,7 @@ pub async fn advance(
         status.name(),
         now,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), lease.id)
 }
 
 /// Hands the run to an operator (R13): no worker takes it until a person resumes it.
@@ -502,7 +507,7 @@ pub async fn hand_over(db: &PgPool, lease: RunLease, reason: &str) -> Result<()>
         lease.token,
         reason,
     );
-    expect_one_row(done.execute(db).await?.rows_affected(), lease.id)
+    expect_one_row(done.execute(in_time(db)).await?.rows_affected(), lease.id)
 }
 
 /// Keeps module-gate's verdict on the module that would run (R8).
@@ -517,7 +522,7 @@ pub async fn keep_verdict(
         signed(number),
         shipping,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Pins what an attempt is opened under, as its opening is signed, and takes its run to `opening`.
@@ -542,7 +547,7 @@ pub async fn pin(conn: &mut PgConnection, call: &SignedCall) -> Result<bool> {
         terms.manifest_hash.as_bytes().as_slice(),
         i64::try_from(terms.deadline).unwrap_or(i64::MAX),
     );
-    if pinned.execute(&mut *conn).await?.rows_affected() != 1 {
+    if pinned.execute(in_time(&mut *conn)).await?.rows_affected() != 1 {
         return Err(Error::CallGone);
     }
     let was_queued = sqlx::query_scalar!(
@@ -555,7 +560,7 @@ pub async fn pin(conn: &mut PgConnection, call: &SignedCall) -> Result<bool> {
         call.run.as_uuid(),
         signed(call.attempt),
     );
-    let was_queued = was_queued.fetch_optional(conn).await?;
+    let was_queued = was_queued.fetch_optional(in_time(conn)).await?;
     was_queued.ok_or(Error::CallGone)
 }
 
@@ -563,7 +568,7 @@ pub async fn pin(conn: &mut PgConnection, call: &SignedCall) -> Result<bool> {
 pub async fn note_signed(conn: &mut PgConnection, runs: &[RunId]) -> Result<()> {
     let ids: Vec<uuid::Uuid> = runs.iter().map(|run| *run.as_uuid()).collect();
     let done = sqlx::query!("UPDATE runs SET waiting_for = 'the network' WHERE id = ANY($1)", &ids);
-    done.execute(conn).await?;
+    done.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -583,7 +588,7 @@ pub async fn unpin(
         signed(number),
     );
     // Zero rows: the escrow was taken, and nothing may be forgotten.
-    expect_one_row(forgotten.execute(&mut *conn).await?.rows_affected(), lease.id)?;
+    expect_one_row(forgotten.execute(in_time(&mut *conn)).await?.rows_affected(), lease.id)?;
 
     // The failures stay: the pause before the next signature goes on growing.
     let queued = sqlx::query!(
@@ -593,7 +598,7 @@ pub async fn unpin(
         lease.token,
         now,
     );
-    expect_one_row(queued.execute(conn).await?.rows_affected(), lease.id)
+    expect_one_row(queued.execute(in_time(conn)).await?.rows_affected(), lease.id)
 }
 
 /// Records that the escrow was taken, with the terms as the vault holds them.
@@ -609,7 +614,7 @@ pub async fn opened(
         signed(number),
         as_json(terms)?,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Records that module-gate is about to be asked, unless a cancel was accepted.
@@ -627,7 +632,7 @@ pub async fn start_execution(
         signed(number),
         now,
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Keeps module-gate's statement, and what it says of named services beside it. Only once.
@@ -646,7 +651,7 @@ pub async fn keep_statement(
         statement,
         upstreams,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Takes note of how long the execution took that has just ended, if there was one.
@@ -671,7 +676,7 @@ pub async fn measure_execution(
         signed(number),
         unmeasured_ms,
     );
-    done.execute(conn).await?;
+    done.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -693,7 +698,7 @@ pub async fn freeze(
         failure.map(|failure| &failure.code),
         failure.map(|failure| &failure.reason),
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Notes why the attempt fails, unless an earlier reason is there.
@@ -711,7 +716,7 @@ pub async fn note_failure(
         failure.code,
         failure.reason,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Forgets why the attempt was to fail: it is proven that it did not.
@@ -721,7 +726,7 @@ pub async fn forget_failure(conn: &mut PgConnection, (run, number): (RunId, u32)
         run.as_uuid(),
         signed(number),
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Closes the attempt: where its money went, and the receipt if it was settled.
@@ -742,7 +747,7 @@ pub async fn close(
         settled.map(|(_, receipt)| as_json(receipt)).transpose()?,
         now,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 /// Begins the next attempt (R2). The caller has closed the one before.
@@ -759,7 +764,7 @@ pub async fn add_attempt(
         nonce.as_bytes().as_slice(),
         now,
     );
-    made.execute(&mut *conn).await?;
+    made.execute(in_time(&mut *conn)).await?;
 
     let queued = sqlx::query!(
         "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false,
@@ -768,7 +773,7 @@ pub async fn add_attempt(
         run.as_uuid(),
         signed(number),
     );
-    expect_one_row(queued.execute(conn).await?.rows_affected(), run)
+    expect_one_row(queued.execute(in_time(conn)).await?.rows_affected(), run)
 }
 
 fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {

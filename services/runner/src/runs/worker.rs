@@ -271,7 +271,7 @@ async fn retry_later(driver: &RunDriver, lease: RunLease, error: &Error) -> Resu
         return store::release_defective(&driver.db, lease, pause_ms, &words).await;
     }
     let reason = format!(
-        "a defect, met {defects} times in a row: {words}; nothing was ended by it; resume the run \
+        "a defect, met {defects} times in a row: {words}; the run is not ended; resume it \
          with a release that can go on with it"
     );
     tracing::error!(run.id = %lease.id, "run {} needs an operator: {reason}", lease.id);

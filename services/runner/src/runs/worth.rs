@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use chassis::postgres::in_time;
 use sqlx::PgConnection;
 use stellar::Address;
 use wire::failure::RunnerCode;
@@ -24,7 +25,7 @@ const LOCK: i64 = 0x6c75_6d69_6f5f_776f;
 /// Whose limit a failure counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// Nobody's: what the operator runs, or the network, may have caused it.
+    /// Neither's: what the operator runs, or the network, may have caused it.
     Never,
     /// The developer's: no user can cause it.
     ForDeveloper,
@@ -163,7 +164,7 @@ pub async fn within(
     if !limits.counts() {
         return Ok(Ok(()));
     }
-    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *conn).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(in_time(&mut *conn)).await?;
     let window = i64::try_from(limits.window_secs).unwrap_or(i64::MAX);
     let (not_of_users, not_of_developers) = &*UNCOUNTED;
     // An opening that came to nothing cost nothing, and is not counted.
@@ -185,7 +186,7 @@ pub async fn within(
         not_of_users,
         not_of_developers,
     );
-    let counted = counted.fetch_one(conn).await?;
+    let counted = counted.fetch_one(in_time(conn)).await?;
     let rules = [
         (counted.user_opens, limits.opens_per_user, "OPENS", "this user's runs were opened"),
         (

@@ -1,5 +1,6 @@
 //! Attempts that have an id in the vault, as they are compared with it.
 
+use chassis::postgres::in_time;
 use sqlx::PgPool;
 use wire::{Digest, RunId, VaultRunId};
 
@@ -65,7 +66,7 @@ pub async fn rows(db: &PgPool, run: Option<RunId>) -> Result<Vec<Row>> {
         run.map(|run| *run.as_uuid()),
     );
     let mut rows = Vec::new();
-    for row in found.fetch_all(db).await? {
+    for row in found.fetch_all(in_time(db)).await? {
         let is_present = row.number == row.attempt;
         let wrong = |error: String| Error::Broken(format!("attempt of {}: {error}", row.run_id));
         let deadline = row.deadline.unwrap_or_default();

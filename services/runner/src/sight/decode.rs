@@ -209,7 +209,7 @@ fn finalized(event: &RunFinalized) -> Finalized {
 }
 
 fn topic(event: &Event, at: usize) -> Result<String, ChainError> {
-    // An event with fewer topics is none of ours.
+    // An event with fewer topics is not ours.
     match event.topics.get(at) {
         Some(topic) => Reader::new("event topic", topic).symbol(),
         None => Ok(String::new()),

@@ -3,6 +3,7 @@
 //! A record says it while it lives. Once it has ended, the events say it, if every ledger in which
 //! one could have been was read. Otherwise nothing is known, and nothing is concluded (R13).
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use stellar::Rpc;
 use stellar::vault::{Lifecycle, RunRecord, Vault};
@@ -255,7 +256,7 @@ impl Evidence<'_> {
             self.followed.registry.to_string(),
             i64::from(first),
         );
-        let found = found.fetch_optional(snapshot).await?;
+        let found = found.fetch_optional(in_time(snapshot)).await?;
         let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or_default();
         Ok(found.map_or(Reading { read_until: 0, is_whole: false }, |row| Reading {
             read_until: seconds(row.read_until),
@@ -271,7 +272,7 @@ async fn closing_in(conn: &mut PgConnection, run: VaultRunId) -> Result<Option<F
                ORDER BY id LIMIT 1"#,
         run.as_bytes(),
     );
-    let found = found.fetch_optional(conn).await?;
+    let found = found.fetch_optional(in_time(conn)).await?;
     let read = found.map(serde_json::from_value::<Fact>).transpose();
     read.map_err(|error| Error::Broken(format!("a kept event cannot be read: {error}")))
 }
@@ -283,7 +284,7 @@ async fn opened_in(conn: &mut PgConnection, run: VaultRunId) -> Result<Option<u3
                 WHERE run_id = $1 AND name = 'run_opened'"#,
         run.as_bytes(),
     );
-    let ledger = found.fetch_one(conn).await?;
+    let ledger = found.fetch_one(in_time(conn)).await?;
     Ok(ledger.map(|ledger| u32::try_from(ledger).unwrap_or(u32::MAX)))
 }
 

@@ -1,7 +1,8 @@
 //! Every SQL statement about what is seen of the network. All of it runs on the one connection that
 //! holds the reader's lock: a reader that lost the lock with its connection writes nothing more.
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use chassis::postgres::{begin_on, in_time};
+use sqlx::{PgConnection, PgPool};
 use stellar::registry::{Agent, RateCard};
 use stellar::rpc::SeenEvent;
 use stellar::vault::StoredGrant;
@@ -21,7 +22,7 @@ pub async fn try_lock(conn: &mut PgConnection) -> Result<bool> {
         r#"SELECT pg_try_advisory_lock(hashtextextended('sight of ' || current_schema(), 0))
             AS "locked!""#,
     );
-    Ok(locked.fetch_one(conn).await?)
+    Ok(locked.fetch_one(in_time(conn)).await?)
 }
 
 /// The next ledger to read; `None` before the first.
@@ -33,7 +34,7 @@ pub async fn next_ledger(conn: &mut PgConnection, followed: &Followed) -> Result
         followed.vault.to_string(),
         followed.registry.to_string(),
     );
-    let found = found.fetch_optional(conn).await?;
+    let found = found.fetch_optional(in_time(conn)).await?;
     Ok(found.map(|ledger| u32::try_from(ledger).unwrap_or(u32::MAX)))
 }
 
@@ -54,7 +55,7 @@ pub async fn start(
         i64::from(next),
         read_until,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -77,7 +78,7 @@ pub async fn advance(
         i64::from(next),
         read_until,
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Keeps an event. `false` if it is there already.
@@ -105,7 +106,7 @@ pub async fn keep(
         &seen.topics,
         seen.value,
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Notes ledgers whose events no node has any more.
@@ -121,7 +122,7 @@ pub async fn note_gap(
         i64::from(first),
         i64::from(last),
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -129,7 +130,7 @@ pub async fn note_gap(
 /// Says to every process that there is something new.
 pub async fn notify(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, CHANNEL)
-        .fetch_one(conn)
+        .fetch_one(in_time(conn))
         .await?;
     Ok(())
 }
@@ -155,7 +156,7 @@ pub async fn apply_to_agent(
                 runners,
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -168,7 +169,7 @@ pub async fn apply_to_agent(
                 metadata_uri.as_deref(),
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -182,7 +183,7 @@ pub async fn apply_to_agent(
                 runner,
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -196,7 +197,7 @@ pub async fn apply_to_agent(
                 runner,
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -210,7 +211,7 @@ pub async fn apply_to_agent(
                 &attesters,
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -227,7 +228,7 @@ pub async fn apply_to_agent(
                 manifest_hash.as_bytes(),
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
         _ => {}
@@ -269,7 +270,7 @@ pub async fn keep_agent(
         card.map(|card| card.manifest_hash.as_bytes().to_vec()),
         i64::from(ledger),
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -302,7 +303,7 @@ pub async fn apply_to_grant(
                 expires_at.map(seconds),
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -322,7 +323,7 @@ pub async fn apply_to_grant(
                 seconds(*revoked_at),
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
 
@@ -346,7 +347,7 @@ pub async fn apply_to_grant(
                 max_runner_fee.to_string(),
                 ledger,
             )
-            .execute(conn)
+            .execute(in_time(conn))
             .await?;
         }
         // An expired grant was dead before it was cleared away; its row says so already.
@@ -379,7 +380,7 @@ pub async fn grants_to_read(
         vault,
         runner,
     );
-    let found = found.fetch_all(conn).await?.into_iter().map(|row| GrantKey {
+    let found = found.fetch_all(in_time(conn)).await?.into_iter().map(|row| GrantKey {
         user: row.user,
         runner: row.runner,
         agent_id: u32::try_from(row.agent_id).unwrap_or(u32::MAX),
@@ -421,7 +422,7 @@ pub async fn keep_grant(
         limits.map(|limits| limits.max_runner_fee.to_string()),
         i64::from(ledger),
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -444,7 +445,7 @@ pub async fn forget_grant(
         seconds(closed_at),
         i64::from(ledger),
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -469,7 +470,7 @@ pub async fn position(db: &PgPool, followed: &Followed) -> Result<ReadPosition> 
         followed.vault.to_string(),
         followed.registry.to_string(),
     );
-    let row = row.fetch_one(db).await?;
+    let row = row.fetch_one(in_time(db)).await?;
     let behind_secs = match (row.read_until, row.newest_at) {
         (Some(read), Some(newest)) => (newest - read.unix_timestamp()).max(0),
         _ => 0,
@@ -506,7 +507,7 @@ pub async fn gaps(db: &PgPool) -> Result<Vec<Gap>> {
         r#"SELECT first_ledger, last_ledger, found_at, acknowledged_at IS NOT NULL AS "noted!"
            FROM contract_event_gaps ORDER BY id"#
     );
-    let found = found.fetch_all(db).await?.into_iter().map(|row| Gap {
+    let found = found.fetch_all(in_time(db)).await?.into_iter().map(|row| Gap {
         first_ledger: row.first_ledger,
         last_ledger: row.last_ledger,
         found_at: chassis::clock::rfc3339(row.found_at),
@@ -520,12 +521,12 @@ pub async fn acknowledge_gaps(db: &PgPool) -> Result<u64> {
     let done = sqlx::query!(
         "UPDATE contract_event_gaps SET acknowledged_at = now() WHERE acknowledged_at IS NULL"
     );
-    Ok(done.execute(db).await?.rows_affected())
+    Ok(done.execute(in_time(db)).await?.rows_affected())
 }
 
 /// Begins a transaction on the reader's own connection.
 pub async fn begin(conn: &mut PgConnection) -> Result<sqlx::Transaction<'_, sqlx::Postgres>> {
-    Ok(conn.begin().await?)
+    Ok(begin_on(conn).await?)
 }
 
 fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {

@@ -2,7 +2,7 @@
 //!
 //! The library is third-party C code that may block for as long as it likes, and whose state is
 //! the process's: it is initialised once, and a login holds for every session. So one thread has
-//! it, and does one thing after the other; whoever asks waits for a bounded time and never on a
+//! it, and does one thing after the other; a caller waits for a bounded time and never on a
 //! thread of the runtime.
 //!
 //! A token that was away is seen by a library that is initialised anew, and by no other. What fails
@@ -107,7 +107,7 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// When it is none; the text begins with the setting.
+    /// When it is invalid; the text begins with the setting.
     pub fn load(&self) -> anyhow::Result<()> {
         library(&self.module).map(drop)
     }
@@ -244,7 +244,7 @@ impl LibraryThread {
     /// Answers until there is no sender left.
     fn serve(mut self, orders: &Receiver<Order>) {
         for Order { token, ask, answer } in orders {
-            // Whoever asked may have given up while the library was busy.
+            // The caller may have given up while the library was busy.
             if answer.is_closed() {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Every attempt of a run, from the first to the present one.
 
+use chassis::postgres::in_time;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use wire::{Problem, RunId, RunView, TxHash};
@@ -31,7 +32,7 @@ pub struct PastAttempt {
 /// When the database does not answer.
 pub async fn all(db: &PgPool, run: RunId) -> Result<Vec<PastAttempt>> {
     let found = snapshot_query!("WHERE r.id = $1 ORDER BY a.number", run.as_uuid());
-    let found = found.fetch_all(db).await?;
+    let found = found.fetch_all(in_time(db)).await?;
     Ok(found.into_iter().map(past).collect::<sqlx::Result<_>>()?)
 }
 

@@ -1,5 +1,6 @@
 //! The transactions of a run, in the order of signing.
 
+use chassis::postgres::in_time;
 use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -89,7 +90,7 @@ pub async fn transactions(db: &PgPool, run: RunId) -> Result<Vec<(u32, Transacti
          WHERE c.run_id = $1 ORDER BY t.id"#,
         run.as_uuid(),
     );
-    let found = found.fetch_all(db).await?;
+    let found = found.fetch_all(in_time(db)).await?;
     let mut read = Vec::with_capacity(found.len());
     for row in found {
         let hash = TxHash::try_from(row.hash.as_slice())

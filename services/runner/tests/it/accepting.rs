@@ -258,7 +258,7 @@ async fn a_repetition_waits_for_the_answer_to_its_key() {
     tokio::spawn(accepting.serve());
     let alice = user(1);
     for key in ["a", "b", "c", "d"] {
-        // What a pause takes, and whoever accepts runs waits for.
+        // The lock that a pause takes, and that every process that accepts runs waits for.
         let mut pausing = chassis::postgres::begin(&fixture.db.pool).await.unwrap();
         let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(0x6c75_6d69_6f5f_696e_i64);
         lock.execute(&mut *pausing).await.unwrap();
@@ -281,7 +281,7 @@ async fn a_repetition_waits_for_the_answer_to_its_key() {
 async fn nobody_is_answered_before_the_commit() {
     let fixture = Fixture::new().await;
     let running = gateway_alone(&fixture).await;
-    // What a pause takes, and whoever accepts runs waits for.
+    // The lock that a pause takes, and that every process that accepts runs waits for.
     let mut pausing = chassis::postgres::begin(&fixture.db.pool).await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(0x6c75_6d69_6f5f_696e_i64)

@@ -56,7 +56,7 @@ async fn every_answer_names_the_version_of_its_form_and_a_list_is_a_list() {
 
     fixture.assert_versioned(&["dead-letters", "replay", &id, "--output", "json"]);
     runner.gateway.until(&id, |run| run["phase"] == "escrow_open").await;
-    // Refused, since nobody's decision is waited for any more: an answer all the same.
+    // Refused, since no decision is waited for any more: an answer nevertheless.
     fixture.assert_versioned(&["runs", "resume", &id, "--output", "json"]);
     fixture.assert_versioned(&["runs", "void", &id, "--output", "json"]);
     fixture.assert_versioned(&["dead-letters", "discard", &id, "--output", "json"]);

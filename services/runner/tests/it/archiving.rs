@@ -1,4 +1,4 @@
-//! Entries that were not used for so long that the network archived them are there all the same:
+//! Entries that were not used for so long that the network archived them are there anyway:
 //! the call that needs them brings them back.
 
 use std::str::FromStr as _;

@@ -110,7 +110,7 @@ async fn a_batch_that_fails_as_a_whole_is_split_and_every_call_is_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_the_vault_refuses_stops_no_other_of_its_batch() {
     let fixture = Fixture::new().await;
-    // Each fits the balance by itself, and two do not.
+    // Each fits the balance alone, and two do not.
     let mut large = fixture.body();
     large["budgets"] = json!({ "llmIn": 60_000 });
     let bodies = [large.clone(), large, fixture.body(), fixture.body()];

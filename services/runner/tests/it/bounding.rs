@@ -1,10 +1,11 @@
 //! What a single request may take of the runner: memory, connections to Postgres.
 
+use runner::gateway::answers::MOST_OF_ONE;
 use serde_json::{Value, json};
 use testkit::eventually;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::crashing::{free_port, spawn};
 use crate::fixture::{Fixture, Gateway};
@@ -74,6 +75,66 @@ async fn no_request_that_is_refused_takes_much_memory() {
     refuse("/runs", &format!("{{{members},{}", &body[1..])).await;
     refuse("/quote", &format!("{{{members}}}")).await;
     refuse("/operator/intake/pause", &format!("{{{members}}}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_answer_finds_no_room_does_nothing() {
+    let fixture = Fixture::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let _process = spawn(&fixture, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, input, input_digest, \
+            seed, status, phase, attempt, traceparent, created_at, updated_at) \
+         VALUES (gen_random_uuid(), $1, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
+            '{}', decode(repeat('00', 32), 'hex'), 1, 'failed', 'done', 1, '', now(), now()) \
+         RETURNING id";
+    let user = fixture.user.address().to_string();
+    let inserted = sqlx::query_scalar::<_, uuid::Uuid>(text).bind(user);
+    let id = inserted.fetch_one(&fixture.db.pool).await.unwrap();
+    let text = "INSERT INTO attempts (run_id, number, nonce, error_code, created_at) \
+         VALUES ($1, 1, decode(repeat('07', 32), 'hex'), 'E_TEST', now())";
+    sqlx::query(text).bind(id).execute(&fixture.db.pool).await.unwrap();
+    let path = format!("/runs/{id}");
+    let length_with = async |reason: usize| {
+        let text = "UPDATE attempts SET error = repeat('x', $2) WHERE run_id = $1";
+        let update = sqlx::query(text).bind(id).bind(i32::try_from(reason).unwrap());
+        update.execute(&fixture.db.pool).await.unwrap();
+        gateway.get(&path).await.bytes().await.unwrap().len()
+    };
+    // A run shows its reason and that of its attempt. Three such answers take the whole share of an
+    // address but for less than the answer below has.
+    let third = MOST_OF_ONE / 3 - 1_024;
+    let shown = length_with(1_000).await;
+    let length = length_with(1_000 + (third - shown) / 2).await;
+    assert!((third - 1..=third).contains(&length), "{length} is not {third}");
+
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(gateway.address().parse().unwrap()).await.unwrap();
+        stream.write_all(request("GET", &path, "", "").as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        unread.push(stream);
+    }
+    let stored = async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM runs");
+        count.fetch_one(&fixture.db.pool).await.unwrap()
+    };
+    let mut body = fixture.body();
+    body["metadata"] = json!({ "note": "x".repeat(8_000) });
+    let refused = gateway.post("/runs", &body).await;
+    assert_eq!((refused.status().as_u16(), stored().await), (503, 1));
+    assert_eq!(refused.headers()["retry-after"], "5");
+
+    // Whatever was refused until there is room again has left nothing behind either.
+    drop(unread);
+    eventually(|| async { gateway.post("/runs", &body).await.status() == 202 }).await;
+    assert_eq!(stored().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ async fn a_running_runner_serves_an_added_channel_and_leaves_a_drained_one() {
         assert_eq!(row["balanceStroops"], "50000000");
     }
 
-    // The running process takes them up by itself.
+    // The running process takes them up without a restart.
     let mut ids = Vec::new();
     for _ in 0..9 {
         ids.push(running.gateway.accepted(&fixture.body()).await);

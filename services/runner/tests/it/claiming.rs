@@ -153,7 +153,7 @@ async fn a_run_that_ends_is_let_go_of_in_the_same_transaction() {
     tx.commit().await.unwrap();
     let text = "SELECT lease_owner IS NULL AND lease_until IS NULL FROM runs";
     assert!(sqlx::query_scalar::<_, bool>(text).fetch_one(&db.pool).await.unwrap());
-    // Nobody keeps it alive any more, or writes as its owner.
+    // No worker keeps it alive any more, or writes as its owner.
     assert_eq!(store::heartbeat(&db.pool, &[lease], LEASE_MS).await.unwrap(), [lease]);
 }
 

@@ -267,7 +267,7 @@ async fn a_dead_process_holds_its_runs_for_one_lease_and_no_longer() {
     process.0.kill().unwrap();
     process.has_ended().await;
 
-    // From here on nobody prolongs it.
+    // From here on no process prolongs it.
     let uuid: uuid::Uuid = id.parse().unwrap();
     let text = "SELECT lease_until FROM runs WHERE id = $1 AND lease_token = $2";
     let query = sqlx::query_scalar::<_, OffsetDateTime>(text).bind(uuid).bind(token);

@@ -206,7 +206,7 @@ async fn a_signature_of_another_key_is_never_used_and_a_refused_pin_is_offered_o
     assert!(health.contains("not offered again") && !health.contains("canary7f3a"), "{health}");
     drop(process);
 
-    // With the right ones it goes on by itself.
+    // With the right ones it goes on without any action.
     let (_process, gateway) = token.start(&fixture, &[]).await;
     gateway.until(&id, |run| run["phase"] == "escrow_open").await;
 }

@@ -87,7 +87,7 @@ async fn a_run_that_is_proven_never_to_have_been_opened_ends_and_nothing_more_is
     let fixture = Fixture::new().await;
     let (_, _, id) = dead_at(&fixture, "open.after_persist", &[]).await;
     fixture.sql(INTO_AN_OPERATORS_HANDS).await;
-    // The channel is another's, so that nobody sends what was stored.
+    // The channel is another's, so that no process sends what was stored.
     let busy = "UPDATE channels SET lease_until = now() + interval '1 hour', \
                 lease_token = lease_token + 1";
     assert_eq!(fixture.sql(busy).await, 1);

@@ -10,7 +10,7 @@ use stellar::{Keypair, token};
 use testkit::eventually;
 
 use crate::crashing::dead_at;
-use crate::fixture::{DEPOSIT, Fixture, Gateway, Running};
+use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE, Running};
 use crate::queueing::{gateway_alone, gateway_alone_with};
 use crate::retention::{command, said};
 
@@ -19,12 +19,16 @@ const RESERVE: i128 = 10_000_000;
 
 /// Waits until `/health` names what is lacking.
 pub async fn degraded_by(gateway: &Gateway, kind: &str) {
-    eventually(|| async {
+    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    loop {
         let health: Value = gateway.get("/health").await.json().await.unwrap();
         let chain = health["checks"]["chain"].to_string();
-        health["ok"] == true && health["degraded"] == true && chain.contains(kind)
-    })
-    .await;
+        if health["ok"] == true && health["degraded"] == true && chain.contains(kind) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < give_up_at, "not degraded by {kind}: {health:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Everything but the reserve leaves the source's account.
@@ -230,7 +234,7 @@ async fn waiting_runs_are_left_alone_and_settlements_go_first() {
         || async { sqlx::query_scalar::<_, i64>(text).fetch_one(&fixture.db.pool).await.unwrap() };
     let before = claims().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(claims().await, before, "nobody claims a run that cannot go on");
+    assert_eq!(claims().await, before, "no worker claims a run that cannot go on");
     fixture.localnet.fault(Fault::Freeze(false));
     for id in waiting.iter().chain([&id]) {
         running.gateway.ended(id, "failed").await;

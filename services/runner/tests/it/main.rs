@@ -5,6 +5,7 @@
 mod fixture;
 mod archiving;
 mod settling;
+mod silence;
 mod refusing;
 mod gateway;
 mod starting;

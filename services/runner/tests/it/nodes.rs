@@ -12,7 +12,7 @@ use crate::crashing::{dead_at, free_port, spawn};
 use crate::fixture::{DEPOSIT, Fixture, Gateway};
 use crate::retention::{command_with, said};
 
-/// The passphrase of the network that nobody asked for.
+/// The passphrase of a network that was not asked for.
 const ANOTHER: &str = "Another Network ; July 2026";
 
 /// That network, at this port and far beyond the ledgers of a fixture's.

@@ -14,6 +14,7 @@ use wire::pb::runner::v1::runner_client::RunnerClient;
 
 use crate::crashing::{free_port, spawn};
 use crate::fixture::{DEPOSIT, Fixture, Gateway, PRICE, Running};
+use crate::hostile::{JSON, raw, refused};
 use crate::login::{log_in_at, start as start_with_login};
 
 /// The answer's document, after its status was compared.
@@ -201,6 +202,36 @@ async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
         document(user.get(&format!("/inputs/{digest}")).await, 404).await["code"],
         "NOT_FOUND"
     );
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_can_never_be_stored_is_too_large_and_one_of_a_full_day_waits() {
+    let fixture = Fixture::new().await;
+    let runner = start_with_login(&fixture, &[]).await;
+    let user = log_in(&runner, &fixture.user).await;
+    let announce = async |length: u64| {
+        let head = format!(
+            "POST /inputs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n{JSON}\
+             Content-Length: {length}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+            user.token()
+        );
+        raw(&user, &head).await
+    };
+    let too_large = (413, "PAYLOAD_TOO_LARGE".to_owned());
+    // More than an account may store in a day, and nothing is stored yet.
+    assert_eq!(refused(&announce(300 * 1024 * 1024).await), too_large);
+
+    let full = "INSERT INTO inputs (owner, digest, length, created_at) \
+         SELECT $1, sha256(n::text::bytea), 8388608, now() FROM generate_series(1, 32) n";
+    let full = sqlx::query(full).bind(fixture.user.address().to_string());
+    full.execute(&fixture.db.pool).await.unwrap();
+    assert_eq!(refused(&announce(9 * 1024 * 1024).await), too_large);
+    // What is longer than any input by its white space alone waits for the room of an input.
+    let waits = announce(8 * 1024 * 1024 + 60 * 1024).await;
+    assert_eq!(refused(&waits), (429, "RATE_LIMITED".to_owned()));
+    assert!(waits.contains("room for 8388608 more in "), "{waits}");
+    assert!(waits.contains("retry-after: 86"), "within a day: {waits}");
     runner.stop().await;
 }
 
@@ -406,6 +437,9 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
     let plain = client.get(&url).send().await.unwrap();
     assert!(plain.headers().get("content-encoding").is_none() && plain.headers()["etag"] != tag);
     let request = client.get(&url).header("accept-encoding", "gzip").header("if-none-match", &tag);
+    let head = client.head(&url).header("accept-encoding", "gzip").header("if-none-match", &tag);
+    let head = head.send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers().get("content-length")), (304, None));
     let known = request.send().await.unwrap();
     assert_eq!((known.status(), known.headers()["etag"].clone()), (304.try_into().unwrap(), tag));
 

@@ -64,7 +64,7 @@ async fn the_five_steps_of_a_rotation_leave_every_run_to_the_key_that_opened_it(
     fixture.submit(&fixture.developer, listed.into()).await;
 
     // 2. and 3. The service has the new key. The old one is kept beside it while it has runs: a user
-    // who has granted only the old runner is served by it, whoever takes the request.
+    // who has granted only the old runner is served by it, whichever process takes the request.
     let new = new_key.start(&fixture).await;
     let (second, run) = open_at(&fixture, &new).await;
     assert_eq!(opened_by(&fixture, &run).await, old_address, "only the old one is granted");

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Fixture;
+use crate::crashing::{free_port, spawn};
+use crate::fixture::{Fixture, Gateway};
 use crate::hostile::{JSON, raw, refused, request};
 use crate::login::{log_in_at, start};
 
@@ -127,4 +128,62 @@ async fn the_routes_of_the_login_keep_the_rules_of_all_routes() {
     assert_eq!(ended.status(), 204);
     assert_eq!(mine.get("/auth/session").await.status(), 401);
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_names_no_length_that_is_not_known_and_asks_no_gate_for_it() {
+    let fixture = Fixture::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let away = "http://127.0.0.1:9";
+    let settings = [
+        ("RUNNER_PORT", port.as_str()),
+        ("RUNNER_MODULE_GATE_URL", away),
+        ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
+        ("RUNNER_ORACLE_GATE_URL", away),
+        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
+    ];
+    let _process = spawn(&fixture, &settings);
+    gateway.up().await;
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, input, input_digest, \
+            seed, status, phase, attempt, traceparent, created_at, updated_at) \
+         VALUES (gen_random_uuid(), $1, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
+            '{}', decode(repeat('00', 32), 'hex'), 1, 'finalized', 'done', 1, '', now(), now()) \
+         RETURNING id";
+    let user = fixture.user.address().to_string();
+    let inserted = sqlx::query_scalar::<_, uuid::Uuid>(text).bind(user);
+    let id = inserted.fetch_one(&fixture.db.pool).await.unwrap();
+    let head = async |path: &str| raw(&gateway, &request("HEAD", path, "", "")).await;
+    let bundle = format!("/runs/{id}/bundle");
+    let text = "INSERT INTO attempts (run_id, number, nonce, created_at) \
+         VALUES ($1, 1, decode(repeat('07', 32), 'hex'), now())";
+    sqlx::query(text).bind(id).execute(&fixture.db.pool).await.unwrap();
+    assert!(head(&bundle).await.starts_with("HTTP/1.1 404 "), "it was not sealed");
+
+    let digest = "0".repeat(64);
+    let seal = json!({
+        "pack_id": "pack", "seal_digest": digest, "manifest_digest": digest, "facts_ref": "",
+    });
+    let sealed = "UPDATE attempts SET seal = $2 WHERE run_id = $1";
+    sqlx::query(sealed).bind(id).bind(seal).execute(&fixture.db.pool).await.unwrap();
+    let answer = head(&bundle).await;
+    let name = format!("content-disposition: attachment; filename=\"{id}.tar\"\r\n");
+    for line in ["HTTP/1.1 200 ", "content-type: application/x-tar\r\n", name.as_str()] {
+        assert!(answer.contains(line), "{line}: {answer}");
+    }
+    assert!(!answer.contains("\r\ncontent-length:"), "{answer}");
+
+    for path in [format!("/runs/{id}/events"), "/events".to_owned()] {
+        let answer = head(&path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        assert!(answer.contains("content-type: text/event-stream\r\n"), "{path}: {answer}");
+        assert!(!answer.contains("\r\ncontent-length:"), "{path}: {answer}");
+    }
+    // What is made before it is sent has the length that GET has.
+    for path in [format!("/runs/{id}"), format!("/runs/{id}/outputs"), "/runs".to_owned()] {
+        let length = gateway.get(&path).await.bytes().await.unwrap().len();
+        let answer = head(&path).await;
+        assert!(answer.contains(&format!("content-length: {length}\r\n")), "{path}: {answer}");
+    }
 }

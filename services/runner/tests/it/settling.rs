@@ -140,6 +140,7 @@ async fn escrow_may_be_left_open_and_is_settled_before_a_retry() {
     let id = runner.gateway.accepted(&fixture.body()).await;
     let run = runner.gateway.until(&id, |run| run["phase"] == "escrow_open").await;
     assert_eq!((run["status"].as_str(), run["escrow"].as_str()), (Some("failed"), Some("open")));
+    assert_eq!(run["attempts"][0]["outcome"], "failed", "an attempt of a failed run does not run");
     assert_eq!(fixture.account().await.balance, DEPOSIT - PRICE);
     let summary: Value = runner.gateway.get("/summary").await.json().await.unwrap();
     assert_eq!(

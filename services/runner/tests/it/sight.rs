@@ -146,7 +146,7 @@ async fn a_run_that_waits_ends_when_its_grant_is_revoked() {
     let id = runner.gateway.accepted(&fixture.body()).await;
     fixture.revoke().await;
     let run = runner.gateway.ended(&id, "failed").await;
-    // Whoever looks first says it: the reader of events, or the simulation of the opening.
+    // The first to notice reports it: the reader of events, or the simulation of the opening.
     let code = run["errorCode"].as_str().unwrap();
     assert!(
         ["PREFLIGHT_UNAUTHORIZED_RUNNER", "OPEN_UNAUTHORIZED_RUNNER"].contains(&code),
@@ -249,7 +249,7 @@ async fn ledgers_that_the_node_forgot_are_named_until_an_operator_takes_note() {
     fixture.until_published("runner_granted", 1).await;
     runner.stop().await;
 
-    // Nobody reads while the grant ends and its ledger is forgotten.
+    // No process reads while the grant ends and its ledger is forgotten.
     fixture.revoke().await;
     fixture.localnet.close_ledgers(900).await.unwrap();
     let runner = fixture.start(&[]).await;
@@ -263,7 +263,7 @@ async fn ledgers_that_the_node_forgot_are_named_until_an_operator_takes_note() {
     let gaps: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert!(gaps[0]["firstLedger"].as_i64() < gaps[0]["lastLedger"].as_i64(), "{gaps}");
 
-    // What follows from state is right all the same.
+    // What follows from state is right anyway.
     let revoked: Option<i64> = sqlx::query_scalar("SELECT revoked_at FROM grants")
         .fetch_one(&fixture.db.pool)
         .await

@@ -7,6 +7,7 @@ use serde_json::Value;
 use stellar::Keypair;
 
 use crate::fixture::{Fixture, Gateway, PATIENCE};
+use crate::hostile::{raw, request};
 use crate::login::{log_in_at, script, start as start_with_login};
 
 /// The data of the next events of a stream, as a reader of lines sees them.
@@ -185,6 +186,10 @@ async fn nobody_is_shown_what_becomes_of_the_runs_of_another() {
     let refused = theirs.get("/events").await;
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
+    // Its headers alone take no place.
+    let bearer = format!("Authorization: Bearer {}\r\n", theirs.token());
+    let head = raw(&theirs, &request("HEAD", "/events", &bearer, "")).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(ours.get("/events").await.status(), 200);
     drop(open);
     let reopened = || async { theirs.get("/events").await.status() == 200 };

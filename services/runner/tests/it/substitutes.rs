@@ -1,5 +1,5 @@
 //! A run that another listed runner settled, because its own was delisted (V14), ends at the opener
-//! as the vault has it: never guessed, and in nobody's hands.
+//! as the vault has it: never guessed, and not left to an operator.
 
 use serde_json::Value;
 use stellar::rpc::SeenEvent;
@@ -167,7 +167,7 @@ async fn a_settlement_that_nothing_here_explains_waits_for_an_operator() {
     let (runner, id, frozen) = delisted(&fixture).await;
     fixture.sql(A_LOST_EVENT).await;
     fixture.settle_as_helper(frozen).await;
-    // The registry lists the substitute no more: who settled it is known by nobody here.
+    // The registry lists the substitute no more: who settled it is not known here.
     let remove = fixture.registry.remove_runner(fixture.agent_id, Fixture::helper().address());
     fixture.submit(&fixture.developer, remove.into()).await;
     fixture.localnet.advance_time(800);

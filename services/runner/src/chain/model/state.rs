@@ -78,7 +78,7 @@ pub(super) struct Run {
     pub opened: u8,
 }
 
-/// A request that was counted, and of which nobody knows whether it arrived.
+/// A request that was counted, and of which it is not known whether it arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Request {
     First,
@@ -136,7 +136,7 @@ pub(super) struct Transaction {
 pub(super) struct Channel {
     /// The transaction that has not ended, as far as is stored.
     pub live: Option<Transaction>,
-    /// One that is stored as ended and can land all the same. No right rule makes one.
+    /// One that is stored as ended and can land anyway. No right rule makes one.
     pub left: Option<Transaction>,
 }
 

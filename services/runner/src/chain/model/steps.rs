@@ -69,7 +69,7 @@ pub(super) enum Action {
     Conclude { channel: usize, learned: Learned, follows: [Option<AfterEnd>; 2] },
     /// A ledger closes with so many transactions.
     Close { landed: usize },
-    /// Nobody runs for so long that records reach the end of their lives.
+    /// No process runs for so long that records reach the end of their lifetimes.
     Outage,
     /// A run goes on after its call.
     Step { run: usize },
@@ -399,7 +399,7 @@ fn send(state: &State, channel: usize, next: &mut Next) {
     next.push((Action::Send { channel }, after));
 }
 
-/// Requests for a transaction that is stored as ended arrive or not; nobody listens.
+/// Requests for a transaction that is stored as ended arrive or not; no process waits for them.
 fn answer_in_vain(state: &State, channel: usize, next: &mut Next) {
     let Some(left) = state.channels[channel].left else { return };
     for (process, request) in left.requests.into_iter().enumerate() {

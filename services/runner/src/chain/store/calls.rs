@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use wire::{RunId, TxHash};
@@ -118,7 +119,7 @@ pub async fn find(
         to_i32(attempt),
         kind.name(),
     );
-    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(in_time(db)).await? else { return Ok(None) };
 
     // Only a call that was done has an answer; a transaction that landed has all three values.
     let answer = match (row.hash, row.result, row.closed_at) {
@@ -169,7 +170,7 @@ pub async fn want(
         millis(pause),
         runner,
     );
-    expect_one_row(done.execute(&mut *conn).await?.rows_affected(), run)?;
+    expect_one_row(done.execute(in_time(&mut *conn)).await?.rows_affected(), run)?;
 
     // Whose key the call is signed with, the run is.
     let owned = sqlx::query!(
@@ -177,7 +178,7 @@ pub async fn want(
         run.as_uuid(),
         runner,
     );
-    owned.execute(&mut *conn).await?;
+    owned.execute(in_time(&mut *conn)).await?;
     Ok(())
 }
 
@@ -194,11 +195,11 @@ pub async fn withdraw(
         to_i32(attempt),
         kind.name(),
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
-/// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
-/// Answers those that end by it; the others had ended before.
+/// Calls off what is in no transaction, and what was unknown: what became of the run is proven.
+/// Returns those that this ends; the others had ended before.
 pub async fn withdraw_all(
     conn: &mut PgConnection,
     (run, attempt): (RunId, u32),
@@ -212,7 +213,7 @@ pub async fn withdraw_all(
         run.as_uuid(),
         to_i32(attempt),
     );
-    let withdrawn = withdrawn.fetch_all(conn).await?;
+    let withdrawn = withdrawn.fetch_all(in_time(conn)).await?;
     let ended = withdrawn.iter().filter(|row| row.ends);
     ended.map(|row| Ok((kind(&row.kind)?, CallState::Withdrawn))).collect()
 }
@@ -229,7 +230,7 @@ pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
         runner,
     );
     let mut ready = Vec::new();
-    for row in found.fetch_all(db).await? {
+    for row in found.fetch_all(in_time(db)).await? {
         let kind = row.kind.parse().map_err(|error| Error::Broken(format!("{error}")))?;
         let waited = Duration::from_millis(u64::try_from(row.waited).unwrap_or_default());
         let count = usize::try_from(row.count).unwrap_or_default();
@@ -250,7 +251,7 @@ pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<CallUpdate>> {
         runner,
     );
     let words = "no engine has the key of the runner that is to sign it";
-    let found = found.fetch_all(db).await?.into_iter();
+    let found = found.fetch_all(in_time(db)).await?.into_iter();
     Ok(found
         .map(|row| CallUpdate::new(row.id, RunId::from(row.run_id), CallState::Late, words))
         .collect())
@@ -263,7 +264,7 @@ pub async fn next_at(db: &PgPool, runner: &str) -> Result<Option<Duration>> {
          WHERE state = 'wanted' AND not_before > now() AND (runner IS NULL OR runner = $1)",
         runner,
     );
-    let wait = wait.fetch_one(db).await?;
+    let wait = wait.fetch_one(in_time(db)).await?;
     Ok(wait.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or_default())))
 }
 
@@ -329,7 +330,7 @@ pub async fn reserve(
         lookahead.map(|ahead| ahead.unmeasured_ms),
     );
     let (mut calls, mut unreadable) = (Vec::new(), Vec::new());
-    for row in found.fetch_all(db).await? {
+    for row in found.fetch_all(in_time(db)).await? {
         let run = RunId::from(row.run_id);
         let read = row.arguments.map(serde_json::from_value::<Arguments>).transpose();
         let Ok(Some(arguments)) = read else {
@@ -361,7 +362,7 @@ pub async fn has_executor(db: &PgPool, lookahead: Lookahead) -> Result<bool> {
         lookahead.unmeasured_ms,
         lookahead.patience_ms,
     );
-    Ok(found.fetch_one(db).await?)
+    Ok(found.fetch_one(in_time(db)).await?)
 }
 
 /// Ends the reservation of calls that are not signed after all.
@@ -370,7 +371,7 @@ pub async fn release(db: &PgPool, calls: &[i64]) -> Result<()> {
         "UPDATE calls SET reserved_until = NULL WHERE id = ANY($1) AND state = 'wanted'",
         calls,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -381,7 +382,7 @@ pub async fn end_pauses(db: &PgPool) -> Result<()> {
         "UPDATE calls SET not_before = least(not_before, now()), reserved_until = NULL
          WHERE state = 'wanted' AND (not_before > now() OR reserved_until IS NOT NULL)",
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -396,7 +397,7 @@ pub async fn members(db: &PgPool, transaction: i64) -> Result<Vec<Member>> {
         transaction,
     );
     let mut members = Vec::new();
-    for row in found.fetch_all(db).await? {
+    for row in found.fetch_all(in_time(db)).await? {
         members.push(Member {
             call: row.call_id,
             run: RunId::from(row.run_id),
@@ -429,7 +430,7 @@ pub async fn judge_again(conn: &mut PgConnection, run: RunId) -> Result<()> {
             SELECT max(n.transaction_id) FROM transaction_calls n WHERE n.call_id = a.id)",
         run.as_uuid(),
     );
-    done.execute(conn).await?;
+    done.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -451,7 +452,7 @@ pub async fn span(db: &PgPool, call: i64) -> Result<Span> {
          WHERE m.call_id = $1"#,
         call,
     );
-    let row = row.fetch_one(db).await?;
+    let row = row.fetch_one(in_time(db)).await?;
     Ok(Span {
         first_ledger: rows::number(row.first, "signed_ledger")?,
         last_max_time: rows::number(row.last, "max_time")?,
@@ -463,7 +464,7 @@ pub async fn lock_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<()> {
     let ids: Vec<Uuid> = runs.iter().map(|run| *run.as_uuid()).collect();
     let locked =
         sqlx::query!("SELECT id FROM runs WHERE id = ANY($1) ORDER BY id FOR UPDATE", &ids);
-    locked.fetch_all(conn).await?;
+    locked.fetch_all(in_time(conn)).await?;
     Ok(())
 }
 
@@ -497,7 +498,7 @@ pub async fn conclude(
         &codes as &[Option<i64>],
         &results as &[Option<Vec<u8>>],
     );
-    if done.execute(&mut *conn).await?.rows_affected() != ids.len() as u64 {
+    if done.execute(in_time(&mut *conn)).await?.rows_affected() != ids.len() as u64 {
         return Err(Error::CallGone);
     }
     wake(conn, &ids).await?;
@@ -517,7 +518,7 @@ pub async fn conclude_unsigned(db: &PgPool, updates: &[CallUpdate]) -> Result<()
     let changed = change(&mut tx, CallState::Wanted, updates).await?;
     let ids: Vec<i64> = updates.iter().map(|update| update.call).collect();
     wake(&mut tx, &ids).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     call::count_ends(&changed);
     Ok(())
 }
@@ -567,7 +568,7 @@ async fn change(
         &bundles as &[Option<i64>],
         &repeats,
     );
-    let changed = changed.fetch_all(conn).await?;
+    let changed = changed.fetch_all(in_time(conn)).await?;
     changed.iter().map(|row| Ok((kind(&row.kind)?, state(&row.state)?))).collect()
 }
 
@@ -580,19 +581,19 @@ async fn wake(conn: &mut PgConnection, calls: &[i64]) -> Result<()> {
             AND (c.state NOT IN ('wanted', 'signed') OR r.cancel_requested)",
         calls,
     );
-    woken.execute(&mut *conn).await?;
+    woken.execute(in_time(&mut *conn)).await?;
     let waiting = sqlx::query!(
         "UPDATE runs r SET waiting_for = c.words FROM calls c
          WHERE c.id = ANY($1) AND r.id = c.run_id AND r.attempt = c.attempt
             AND c.state = 'wanted' AND c.words <> '' AND r.phase <> 'done'",
         calls,
     );
-    waiting.execute(&mut *conn).await?;
+    waiting.execute(in_time(&mut *conn)).await?;
     wake_workers(conn).await
 }
 
 /// Wakes runs that wait for a call which no sender carries. There are none unless something was
-/// changed by hand; it is looked for all the same, as such a run would wait for ever.
+/// changed by hand; it is looked for anyway, as such a run would wait for ever.
 pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
     let done = sqlx::query!(
         "UPDATE runs r SET wake_at = now() WHERE r.wake_at = '9000-01-01' AND r.phase <> 'done'
@@ -600,7 +601,7 @@ pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
                 SELECT 1 FROM calls c WHERE c.run_id = r.id AND c.attempt = r.attempt
                     AND c.state IN ('wanted', 'signed'))",
     );
-    Ok(done.execute(db).await?.rows_affected())
+    Ok(done.execute(in_time(db)).await?.rows_affected())
 }
 
 fn kind(name: &str) -> Result<Kind> {

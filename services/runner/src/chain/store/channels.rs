@@ -1,5 +1,6 @@
 //! Every SQL statement about channels that an operator adds, tops up and drains.
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 
 use crate::chain::store::ChannelLease;
@@ -59,7 +60,7 @@ pub async fn list(db: &PgPool) -> Result<Vec<Channel>> {
                 AND t.state IN ('prepared', 'sent', 'unknown')) AS "busy!"
          FROM channels ORDER BY payer NULLS FIRST, number, account"#,
     );
-    Ok(found.fetch_all(db).await?)
+    Ok(found.fetch_all(in_time(db)).await?)
 }
 
 /// Those that these accounts pay for and that carry transactions, or take their last. Asked for
@@ -75,7 +76,7 @@ pub async fn served(db: &PgPool, payers: &[String]) -> Result<Vec<Channel>> {
          ORDER BY payer, number"#,
         payers,
     );
-    Ok(found.fetch_all(db).await?)
+    Ok(found.fetch_all(in_time(db)).await?)
 }
 
 /// The number of the next channel that this account pays for.
@@ -84,14 +85,14 @@ pub async fn next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
         r#"SELECT coalesce(max(number) + 1, 0)::bigint AS "next!" FROM channels WHERE payer = $1"#,
         payer,
     );
-    Ok(rows::number(next.fetch_one(conn).await?, "number of a channel")?)
+    Ok(rows::number(next.fetch_one(in_time(conn)).await?, "number of a channel")?)
 }
 
 /// The same, where no other command takes it until the end of the transaction.
 pub async fn lock_next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
     let lock =
         sqlx::query_scalar!("SELECT account FROM channels WHERE account = $1 FOR UPDATE", payer,);
-    lock.fetch_optional(&mut *conn).await?;
+    lock.fetch_optional(in_time(&mut *conn)).await?;
     next_number(conn, payer).await
 }
 
@@ -110,7 +111,7 @@ pub async fn add(
         i32::try_from(number).unwrap_or(i32::MAX),
         if exists { "active" } else { "added" },
     );
-    done.execute(conn).await?;
+    done.execute(in_time(conn)).await?;
     Ok(())
 }
 
@@ -124,7 +125,7 @@ pub async fn drain(conn: &mut PgConnection, account: &str) -> Result<bool> {
                 WHERE o.state IN ('wanted', 'signed') AND $1 IN (o.source, o.destination))))",
         account,
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    Ok(done.execute(in_time(conn)).await?.rows_affected() == 1)
 }
 
 /// Wants lumens to be moved.
@@ -137,7 +138,7 @@ pub async fn order(conn: &mut PgConnection, order: &Order) -> Result<i64> {
         order.destination,
         order.stroops,
     );
-    Ok(id.fetch_one(conn).await?)
+    Ok(id.fetch_one(in_time(conn)).await?)
 }
 
 /// The order that is under way for this account, if there is one: a second drain is the first.
@@ -148,14 +149,14 @@ pub async fn open_order(db: &PgPool, kind: &str, source: &str) -> Result<Option<
         kind,
         source,
     );
-    Ok(found.fetch_optional(db).await?)
+    Ok(found.fetch_optional(in_time(db)).await?)
 }
 
 /// How far an order is.
 pub async fn progress(db: &PgPool, id: i64) -> Result<Progress> {
     let found =
         sqlx::query_as!(Progress, "SELECT state, words FROM channel_orders WHERE id = $1", id);
-    Ok(found.fetch_one(db).await?)
+    Ok(found.fetch_one(in_time(db)).await?)
 }
 
 /// The next order that this channel is to carry out: the oldest, once whatever pays to this channel
@@ -173,7 +174,7 @@ pub async fn next_order(db: &PgPool, source: &str) -> Result<Option<Order>> {
                     AND e.destination = o.source AND e.id < o.id)",
         source,
     );
-    Ok(found.fetch_optional(db).await?)
+    Ok(found.fetch_optional(in_time(db)).await?)
 }
 
 /// The channel that has to carry out an order which came before this one and pays to its channel.
@@ -184,13 +185,13 @@ pub async fn done_before(db: &PgPool, id: i64) -> Result<Option<String>> {
          WHERE o.id = $1 ORDER BY e.id LIMIT 1",
         id,
     );
-    Ok(found.fetch_optional(db).await?)
+    Ok(found.fetch_optional(in_time(db)).await?)
 }
 
 /// Whether the channel takes calls.
 pub async fn takes_calls(db: &PgPool, account: &str) -> Result<bool> {
     let state = sqlx::query_scalar!("SELECT state FROM channels WHERE account = $1", account);
-    Ok(state.fetch_optional(db).await?.as_deref() == Some("active"))
+    Ok(state.fetch_optional(in_time(db)).await?.as_deref() == Some("active"))
 }
 
 /// Stores the signed envelope of an order, before it is sent. The caller has locked the channel.
@@ -206,7 +207,7 @@ pub async fn sign_order(
         order.id,
         id,
     );
-    match done.execute(conn).await?.rows_affected() {
+    match done.execute(in_time(conn)).await?.rows_affected() {
         1 => Ok(()),
         _ => Err(Error::CallGone),
     }
@@ -220,7 +221,7 @@ pub async fn note_order(db: &PgPool, id: i64, words: &str) -> Result<()> {
         id,
         words,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -234,7 +235,7 @@ pub async fn conclude_merged(db: &PgPool, id: i64) -> Result<()> {
          UPDATE channels c SET state = 'drained' FROM gone g WHERE c.account = g.source",
         id,
     );
-    done.execute(db).await?;
+    done.execute(in_time(db)).await?;
     Ok(())
 }
 
@@ -273,7 +274,7 @@ pub async fn conclude(
         state,
         words,
     );
-    done.execute(conn).await?;
+    done.execute(in_time(conn)).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use wire::{RunId, TxHash};
@@ -22,7 +23,7 @@ pub struct Bump {
     pub envelope: Vec<u8>,
     /// Stroops offered for each operation.
     pub bid: u64,
-    /// Most stroops that the transaction can cost by it.
+    /// Most stroops that the transaction can cost with it.
     pub max_fee: u64,
     /// Newest ledger known when it was signed.
     pub signed_ledger: u32,
@@ -36,7 +37,7 @@ pub async fn bumps(db: &PgPool, transaction: i64) -> Result<Vec<Bump>> {
         transaction,
     );
     let mut bumps = Vec::new();
-    for row in found.fetch_all(db).await? {
+    for row in found.fetch_all(in_time(db)).await? {
         bumps.push(Bump {
             id: row.id,
             hash: rows::bytes32(&row.hash, "hash")?,
@@ -70,7 +71,7 @@ pub async fn insert_bump(
         to_i64(bump.max_fee),
         i64::from(bump.signed_ledger),
     );
-    Ok(id.fetch_optional(conn).await?)
+    Ok(id.fetch_optional(in_time(conn)).await?)
 }
 
 /// Counts a send of a fee bump, before it happens. A process that lost the channel must not send.
@@ -82,7 +83,7 @@ pub async fn count_send(db: &PgPool, lease: &ChannelLease, bump: i64) -> Result<
         lease.account,
         lease.token,
     );
-    match counted.execute(db).await?.rows_affected() {
+    match counted.execute(in_time(db)).await?.rows_affected() {
         1 => Ok(()),
         _ => Err(Error::ChannelLost(lease.account.clone())),
     }
@@ -95,7 +96,7 @@ pub async fn lock_spending(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended('fees of ' || current_schema(), 0))"
     )
-    .fetch_one(conn)
+    .fetch_one(in_time(conn))
     .await?;
     Ok(())
 }
@@ -109,7 +110,7 @@ pub async fn spent_in_a_day(conn: &mut PgConnection) -> Result<u64> {
             AS "spent!"
          FROM chain_transactions WHERE created_at > now() - interval '1 day'"#,
     );
-    Ok(rows::number(spent.fetch_one(conn).await?, "fees of a day")?)
+    Ok(rows::number(spent.fetch_one(in_time(conn)).await?, "fees of a day")?)
 }
 
 /// What each of these runs has cost so far, likewise: its share of every transaction that carried
@@ -127,7 +128,7 @@ pub async fn spent_by_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<Ha
         &ids,
     );
     let mut spent = HashMap::new();
-    for row in found.fetch_all(conn).await? {
+    for row in found.fetch_all(in_time(conn)).await? {
         spent.insert(RunId::from(row.run_id), rows::number(row.spent, "fees of a run")?);
     }
     Ok(spent)
@@ -149,7 +150,7 @@ pub async fn charged_by_closing(db: &PgPool, closing: &[i64]) -> Result<Vec<u64>
          WHERE e.id = ANY($1) AND t.fee_charged IS NOT NULL GROUP BY e.id"#,
         closing,
     );
-    let charged = charged.fetch_all(db).await?.into_iter();
+    let charged = charged.fetch_all(in_time(db)).await?.into_iter();
     Ok(charged
         .map(|charged| rows::number(charged, "fees of a run"))
         .collect::<sqlx::Result<_>>()?)

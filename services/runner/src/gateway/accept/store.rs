@@ -1,6 +1,7 @@
 //! The one statement that accepts runs: the database's function `accept_requests`, whose migration says
 //! what it does.
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -53,7 +54,7 @@ pub(super) async fn accept(
         &columns.event_bodies as &[&str],
         &columns.refusals as &[bool],
     );
-    let rows = rows.fetch_all(conn).await?;
+    let rows = rows.fetch_all(in_time(conn)).await?;
     if rows.len() != offers.len() {
         return Err(wrong("place", format!("{} rows for {} requests", rows.len(), offers.len())));
     }

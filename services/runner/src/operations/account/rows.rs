@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chassis::postgres::{self, in_time};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -66,6 +67,11 @@ impl TransactionRow {
         self.state == "succeeded"
     }
 
+    /// Whether it gives an escrow up.
+    pub(super) fn closes(&self) -> bool {
+        ["finalize", "void", "reclaim"].contains(&self.kind.as_str())
+    }
+
     /// Whether it may still land.
     pub(super) fn is_open(&self) -> bool {
         ["prepared", "sent", "unknown"].contains(&self.state.as_str())
@@ -93,7 +99,7 @@ pub struct Page {
 ///
 /// The database's own.
 pub async fn now(db: &PgPool) -> sqlx::Result<OffsetDateTime> {
-    sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(db).await
+    sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(in_time(db)).await
 }
 
 /// Of these ids of runs on chain, those that Postgres knows.
@@ -107,7 +113,7 @@ pub async fn known(db: &PgPool, ids: &[VaultRunId]) -> sqlx::Result<BTreeSet<Vau
         r#"SELECT vault_run_id AS "vault_run_id!" FROM attempts WHERE vault_run_id = ANY($1)"#,
         &ids,
     );
-    let found = found.fetch_all(db).await?;
+    let found = found.fetch_all(in_time(db)).await?;
     found.iter().map(|id| rows::bytes32(id, "vault_run_id")).collect()
 }
 
@@ -132,9 +138,28 @@ pub async fn after(
         runs,
     )
     .map(|row| (row.created_at, row.id));
-    let chosen = chosen.fetch_all(&mut *tx).await?;
+    let chosen = chosen.fetch_all(in_time(&mut *tx)).await?;
     let page = page(&mut tx, began, &chosen).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
+    Ok(page)
+}
+
+/// These runs, as they are now. What ended after `began` counts as going on.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn of(
+    db: &PgPool,
+    began: OffsetDateTime,
+    runs: impl IntoIterator<Item = RunId>,
+) -> sqlx::Result<Page> {
+    // Their age is for those who read on from the last one.
+    let chosen: Vec<Age> =
+        runs.into_iter().map(|run| (OffsetDateTime::UNIX_EPOCH, *run.as_uuid())).collect();
+    let mut tx = chassis::postgres::begin_snapshot(db).await?;
+    let page = page(&mut tx, began, &chosen).await?;
+    postgres::commit(tx).await?;
     Ok(page)
 }
 
@@ -154,9 +179,9 @@ pub async fn newest(db: &PgPool, began: OffsetDateTime, runs: i64) -> sqlx::Resu
         runs,
     )
     .map(|row| (row.created_at, row.id));
-    let chosen = chosen.fetch_all(&mut *tx).await?;
+    let chosen = chosen.fetch_all(in_time(&mut *tx)).await?;
     let page = page(&mut tx, began, &chosen).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(page)
 }
 
@@ -198,7 +223,7 @@ async fn page(
             has_settling_event: row.has_settling_event,
         })
     });
-    let attempts = attempts.fetch_all(&mut *conn).await?;
+    let attempts = attempts.fetch_all(in_time(&mut *conn)).await?;
 
     let transactions = sqlx::query!(
         r#"SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger,
@@ -218,6 +243,6 @@ async fn page(
             did: row.did,
         })
     });
-    let transactions = transactions.fetch_all(conn).await?;
+    let transactions = transactions.fetch_all(in_time(conn)).await?;
     Ok(Page { attempts, transactions, last: chosen.last().copied() })
 }

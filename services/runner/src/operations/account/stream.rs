@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::Stream;
 use chassis::Bus;
+use chassis::postgres::{self, in_time};
 use futures::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use wire::event::{CloudEvent, Family};
 
-use super::{Account, Extent, FindingPlace};
+use super::{Account, Extent, FindingPlace, rows};
 
 const PLACE: FindingPlace = FindingPlace::Stream;
 /// About how many ids are kept in memory at once: a stream with more messages is read in as many
@@ -62,6 +63,8 @@ pub(super) async fn compare(
     // Events of runs: those of the contracts are another family, with a stream of its own.
     let family = Family::Run.filter(bus.prefix());
     let family = family.trim_end_matches('>');
+    // What is published while the stream is read may be missing in what was read.
+    let began = rows::now(db).await?;
     // From which position of the outbox on, and when that was published.
     let first = match extent {
         Extent::Everything => None,
@@ -74,17 +77,38 @@ pub(super) async fn compare(
                 family,
                 i64::from(events),
             );
-            let first = first.fetch_optional(db).await?;
+            let first = first.fetch_optional(in_time(db)).await?;
             first.map(|row| (row.position, row.published_at))
         }
     };
-    let name = Family::Run.stream(bus.prefix());
-    let stream = timeout(PATIENCE, bus.jetstream().get_stream(&name)).await;
-    let stream = stream.context("NATS does not answer")?;
-    let stream = stream.with_context(|| format!("the stream {name} cannot be read"))?;
-    let mut older = 0;
+    let stream = stream_of(bus).await?;
+    let (mut older, mut missing) = (0, Vec::new());
     for part in Part::all(stream.cached_info().state.messages) {
-        older += compare_part(account, db, &stream, (family, first), part, extent).await?;
+        let read = compare_part(account, db, &stream, (family, first), part, began);
+        let read = match extent {
+            // Years of events take longer to read than a statement of the service may.
+            Extent::Everything => postgres::with_limit(postgres::LONGEST, read).await?,
+            Extent::Newest(_) => read.await?,
+        };
+        older += read.older;
+        missing.extend(read.missing);
+    }
+    if !missing.is_empty() {
+        // Its time may have come while the stream was read.
+        let now = stream_of(bus).await?;
+        let (before, now) = (&stream.cached_info().state, &now.cached_info().state);
+        let has_moved = before.first_sequence != now.first_sequence;
+        for Missing { id, published_at } in missing {
+            if has_moved && published_at < now.first_timestamp + SLACK {
+                older += 1;
+                continue;
+            }
+            account.broken(
+                PLACE,
+                None,
+                format!("event {id} is not in the stream; `runner events refill` fills it again"),
+            );
+        }
     }
     if older > 0 {
         account.unknown(PLACE, None, format!("{older} events are older than the stream"));
@@ -92,24 +116,45 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// The same for the ids of one part; answers how many events are older than the stream.
+async fn stream_of(bus: &Bus) -> anyhow::Result<Stream> {
+    let name = Family::Run.stream(bus.prefix());
+    let stream = timeout(PATIENCE, bus.jetstream().get_stream(&name)).await;
+    let stream = stream.context("NATS does not answer")?;
+    stream.with_context(|| format!("the stream {name} cannot be read"))
+}
+
+/// What a part of the outbox has and the stream has not.
+#[derive(Debug, Default)]
+struct Read {
+    /// How many events are older than the stream.
+    older: u64,
+    missing: Vec<Missing>,
+}
+
+#[derive(Debug)]
+struct Missing {
+    id: String,
+    published_at: OffsetDateTime,
+}
+
+/// The same for the ids of one part, of what was published until `began`.
 async fn compare_part(
     account: &mut Account,
     db: &PgPool,
     stream: &Stream,
     (family, first): (&str, Option<(i64, OffsetDateTime)>),
     part: Part,
-    extent: Extent,
-) -> anyhow::Result<u64> {
+    began: OffsetDateTime,
+) -> anyhow::Result<Read> {
     let (found, oldest) = messages(stream, first.map(|(_, at)| at - SLACK), part).await?;
     let mut left = found;
 
     let mut tx = chassis::postgres::begin(db).await?;
-    if extent == Extent::Everything {
-        // Years of events take longer to read than a statement of the service may.
-        sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+    if first.is_none() {
+        // The whole outbox is read.
+        sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(in_time(&mut *tx)).await?;
     }
-    let mut older = 0_u64;
+    let mut read = Read::default();
     {
         let mut rows = sqlx::query!(
             r#"SELECT event_id, published_at AS "published_at!" FROM outbox
@@ -118,29 +163,29 @@ async fn compare_part(
             family,
             first.map(|(position, _)| position),
         )
-        .fetch(&mut *tx);
+        .fetch(in_time(&mut *tx));
         while let Some(row) = rows.try_next().await? {
             if !part.has(&row.event_id) {
                 continue;
             }
-            account.count(PLACE);
             if left.remove(&row.event_id) {
+                account.count(PLACE);
                 continue;
             }
+            if row.published_at > began {
+                continue;
+            }
+            account.count(PLACE);
             // A stream keeps its messages for a time only.
             if oldest.is_some_and(|oldest| row.published_at < oldest) {
-                older += 1;
+                read.older += 1;
                 continue;
             }
-            let id = row.event_id;
-            account.broken(
-                PLACE,
-                None,
-                format!("event {id} is not in the stream; `runner events refill` fills it again"),
-            );
+            let (id, published_at) = (row.event_id, row.published_at);
+            read.missing.push(Missing { id, published_at });
         }
     }
-    tx.commit().await?;
+    postgres::commit(tx).await?;
 
     // Those that were published before the first one or meanwhile, and what is not of Postgres.
     let left: Vec<String> = left.into_iter().collect();
@@ -150,11 +195,11 @@ async fn compare_part(
                WHERE NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = given.id)"#,
             ids,
         );
-        for id in unknown.fetch_all(db).await? {
+        for id in unknown.fetch_all(in_time(db)).await? {
             account.broken(PLACE, None, format!("Postgres has no event {id}, and the stream has"));
         }
     }
-    Ok(older)
+    Ok(read)
 }
 
 /// The ids of all messages of a part, or of those since a time, and the time of the stream's oldest

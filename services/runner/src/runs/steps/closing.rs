@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres;
 use stellar::Address;
 use stellar::vault::{Lifecycle, RunReceipt, RunRecord};
 use wire::VaultRunId;
@@ -113,7 +114,7 @@ impl RunDriver {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::EscrowOpen).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Settling, None).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(Next::Again)
     }
 
@@ -148,7 +149,7 @@ impl RunDriver {
         let paid = Some((&settlement.usage, &receipt));
         store::close(&mut tx, snapshot.key(), escrow, paid, chassis::clock::now()).await?;
         let next = self.end(&mut tx, lease, snapshot, status).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(next)
     }
 
@@ -245,7 +246,7 @@ impl RunDriver {
         let withdrawn = calls::withdraw_all(&mut tx, snapshot.key()).await?;
         let status = closed::settled(&mut tx, snapshot, settled).await?;
         let next = self.end(&mut tx, lease, snapshot, status).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         call::count_ends(&withdrawn);
         tracing::warn!(
             run.id = %lease.id,

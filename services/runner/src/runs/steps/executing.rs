@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres;
 use ed25519_dalek::VerifyingKey;
 use wire::view::UpstreamView;
 
@@ -90,7 +91,7 @@ impl RunDriver {
         store::fence(&mut tx, lease, Phase::Executing).await?;
         let started =
             store::start_execution(&mut tx, snapshot.key(), chassis::clock::now()).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(started)
     }
 
@@ -135,7 +136,7 @@ impl RunDriver {
         store::fence(&mut tx, lease, Phase::Executing).await?;
         store::keep_statement(&mut tx, snapshot.key(), statement, &upstreams).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Sealing, None).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         crash::point("execute.after_persist");
         Ok(Next::Again)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::postgres;
 use wire::Problem;
 use wire::json::exact;
 
@@ -79,7 +80,7 @@ impl RunDriver {
         }
         store::keep_verdict(&mut tx, snapshot.key(), shipping.as_deref()).await?;
         self.want(&mut tx, lease, snapshot, &open, Duration::ZERO).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(Next::Parked)
     }
 
@@ -97,7 +98,7 @@ impl RunDriver {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Queued).await?;
         let is_left = store::leave_to(&mut tx, lease, &facts.others).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(is_left)
     }
 
@@ -123,7 +124,7 @@ impl RunDriver {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Opening).await?;
         let withdrawn = calls::withdraw(&mut tx, snapshot.key(), Kind::Open).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         if withdrawn {
             call::count_ends(&[(Kind::Open, CallState::Withdrawn)]);
             return self.cancel_before_open(lease, snapshot).await;
@@ -185,7 +186,7 @@ impl RunDriver {
         store::note_failure(&mut tx, snapshot.key(), &failure).await?;
         store::close(&mut tx, snapshot.key(), Escrow::None, None, chassis::clock::now()).await?;
         let next = self.end(&mut tx, lease, snapshot, Status::Cancelled).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(next)
     }
 
@@ -197,7 +198,7 @@ impl RunDriver {
         store::fence(&mut tx, lease, Phase::Opening).await?;
         store::unpin(&mut tx, lease, snapshot.run.attempt, now).await?;
         event::publish(&mut tx, &self.policy.nats_prefix, lease.id, now).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(later(snapshot, "a place in a transaction"))
     }
 
@@ -259,7 +260,7 @@ impl RunDriver {
         store::fence(&mut tx, lease, Phase::Opening).await?;
         store::opened(&mut tx, snapshot.key(), &terms).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Executing, None).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(Next::Again)
     }
 
@@ -287,7 +288,7 @@ impl RunDriver {
         store::opened(&mut tx, snapshot.key(), snapshot.terms()?).await?;
         store::note_failure(&mut tx, snapshot.key(), failure).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Voiding, None).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         Ok(Next::Again)
     }
 
@@ -341,7 +342,7 @@ impl RunDriver {
         store::note_failure(&mut tx, snapshot.key(), failure).await?;
         store::close(&mut tx, snapshot.key(), Escrow::None, None, chassis::clock::now()).await?;
         let next = self.end(&mut tx, lease, snapshot, Status::Failed).await?;
-        tx.commit().await?;
+        postgres::commit(tx).await?;
         tracing::warn!(run.id = %lease.id, "run {} was not opened: {}", lease.id, failure.reason);
         Ok(next)
     }
