@@ -62,7 +62,7 @@ proptest! {
     }
 }
 
-/// Every way of this processor by itself, at every number of streams. On one without lanes or SHA
+/// Every way of this processor separately, at every number of streams. On one without lanes or SHA
 /// instructions the rest is compared with itself.
 #[test]
 fn every_number_of_streams_has_the_same_states_by_every_way() {

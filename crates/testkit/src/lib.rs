@@ -10,7 +10,7 @@ pub use collector::Collector;
 pub use database::{PostgresServer, TestDb, postgres};
 pub use examples::assert_every_command_shows_an_example;
 pub use full_disk::assert_full_disk_is_no_success;
-pub use hanging::hanging;
+pub use hanging::{SilentWay, hanging};
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::{install, program};

@@ -26,7 +26,7 @@ pub fn with_secret(url: &str) -> String {
 }
 
 /// The database's address with a password that must not be seen, and that password. A server that
-/// asks for one has one that nobody may see; one that asks for none takes any.
+/// asks for one has one that must not be shown; one that asks for none takes any.
 pub fn with_password(url: &str) -> (String, String) {
     let mut url = url::Url::parse(url).expect("a URL");
     let password = url.password().map_or_else(|| format!("{CANARY}password"), str::to_owned);
@@ -137,7 +137,7 @@ impl RecordedProcess {
         .await;
     }
 
-    /// Waits until it ends by itself; answers how, and what it said.
+    /// Waits until it ends on its own; returns how, and what it printed.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = eventually(|| {
             let ended = self.child.try_wait().expect("its state");
@@ -187,8 +187,8 @@ async fn metrics(port: u16) -> String {
 }
 
 /// What every method of the service in a file of `proto/` answers to an empty message and to one
-/// that is none, without a token, with each of `tokens`, and with a wrong one; then what health and
-/// reflection answer.
+/// that does not exist, without a token, with each of `tokens`, and with a wrong one; then what
+/// health and reflection answer.
 ///
 /// # Panics
 ///

@@ -5,7 +5,7 @@
 //! which ends with `.build()`. Spans are made by `info_span!`, or by `tracing::instrument` with
 //! `name` and `fields`; lines of the log by the macros that are named after levels. In all of these
 //! a field is `name = value`, `name`, `%name` or `?name`, and the message is a literal behind the
-//! fields. No letter that is a quote or a bracket (`'('`) stands in one of these calls.
+//! fields. No letter that is a quote or a bracket (`'('`) occurs in one of these calls.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -170,7 +170,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
     rows.map(cells).collect()
 }
 
-/// What stands between a cell's marks for code.
+/// The text between a cell's marks for code.
 fn names(cell: &str) -> BTreeSet<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -186,3 +186,36 @@ fn every_command_of_the_readme_is_run_or_marked() {
     }
     assert!(count >= 3);
 }
+
+/// The driver waits without an end for a server that has fallen silent.
+#[test]
+fn every_statement_of_a_service_is_waited_for_in_time() {
+    let methods =
+        [".fetch(", ".fetch_one(", ".fetch_optional(", ".fetch_all(", ".fetch_many(", ".execute("];
+    let executors = ["db", "conn", "tx", "pool", "snapshot"];
+    let is_executor = |argument: &str| {
+        let argument = argument.split(['(', ')']).next().unwrap_or_default();
+        let name = argument.trim_start_matches(['&', '*']).trim_start_matches("mut ");
+        let name = name.trim_start_matches('*').rsplit('.').next().unwrap_or_default();
+        executors.contains(&name)
+    };
+    let mut folders = folders("services");
+    folders.push(root().join("crates/chassis"));
+    for folder in folders {
+        for file in WalkDir::new(folder.join("src")) {
+            let path = file.unwrap().into_path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for method in methods {
+                let mut uses = source.split(method).skip(1);
+                let wrong = uses.find(|argument| is_executor(argument.trim_start()));
+                let place = path.display();
+                assert!(wrong.is_none(), "{place}: {method}…) without chassis::postgres::in_time");
+            }
+            let has_commit = source.contains("tx.commit()") && !path.ends_with("in_time.rs");
+            assert!(!has_commit, "{}: use chassis::postgres::commit", path.display());
+        }
+    }
+}

@@ -166,7 +166,7 @@ pub enum ListError {
         name: String,
     },
     /// A line is no body.
-    #[error("line {0} of the bodies is none")]
+    #[error("line {0} of the bodies is invalid")]
     BodyLine(usize, #[source] serde_json::Error),
     /// A body of a call that the list does not have, or a second one.
     #[error("line {0} of the bodies belongs to no call of the list, or occurs twice")]

@@ -65,7 +65,7 @@ pub fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_js
     Ok(read)
 }
 
-/// Whether what was read as an object is none.
+/// Whether what was read as an object is not an object.
 fn misshapen(source: &Value, read: &Value) -> bool {
     match (source, read) {
         // Only what `T` writes back can be compared; unknown members are none of its business.

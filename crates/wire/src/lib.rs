@@ -2,7 +2,7 @@
 //!
 //! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a
 //! verifier on another machine reads the same bytes the same way. Reading order: [`id`],
-//! [`digest`], [`json`], [`usage`], then [`dsse`], [`settlement`], [`egress`] and [`statement`]
+//! [`digest`], [`json`], [`escape`], [`usage`], then [`dsse`], [`settlement`], [`egress`] and [`statement`]
 //! (what module-gate signs), [`event`] (what goes over the bus), [`problem`] (every refusal there
 //! is), [`failure`] (why runs fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the
 //! list of an account's charges) and [`pb`] (what goes over gRPC).
@@ -12,6 +12,7 @@ mod causes;
 pub mod id;
 pub mod digest;
 pub mod json;
+pub mod escape;
 pub mod usage;
 pub mod dsse;
 pub mod settlement;

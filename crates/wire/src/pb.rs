@@ -26,6 +26,10 @@ pub mod module {
 
 /// What oracle-gate answers.
 pub mod oracle {
+    /// Most bytes of a file in one message of a bundle. The sender cuts files to it, and every
+    /// process that passes a bundle on reckons its memory by it.
+    pub const BUNDLE_PIECE_BYTES: usize = 256 * 1024;
+
     /// Version 1.
     #[expect(clippy::allow_attributes, missing_docs, reason = "generated")]
     pub mod v1 {

@@ -18,6 +18,21 @@ mod table;
 /// The `domain` of every `google.rpc.ErrorInfo` here.
 pub const DOMAIN: &str = "lumio.dev";
 
+/// The reason that a refusal of a pack with a tombstone begins with: oracle-gate's code.
+pub const PACK_TOMBSTONED: &str = "PACK_TOMBSTONED";
+
+/// The detail of a [`Problem::CheckFailed`] for a pack with a tombstone; `says` is why, by whom and
+/// when.
+pub fn tombstone_detail(says: &str) -> String {
+    format!("{PACK_TOMBSTONED}: {says}")
+}
+
+/// What a detail says of a tombstone; `None` if it is about something else. A reader has to tell a
+/// decision about a pack, which is lawful, from a pack that was changed.
+pub fn tombstone_of(detail: &str) -> Option<&str> {
+    detail.strip_prefix(PACK_TOMBSTONED)?.strip_prefix(": ").filter(|says| !says.is_empty())
+}
+
 /// A kind of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[expect(missing_docs, reason = "each variant's meaning is its row in the table")]

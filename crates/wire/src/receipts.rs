@@ -3,7 +3,7 @@
 //! The vault keeps one running hash per account (V3). It takes in the full text of every receipt,
 //! so that a list of these texts either has the hash that the chain holds now, or is not the list.
 //! A list that begins later than with the first receipt is checked in the same way from the hash
-//! before it: nobody can find another beginning that leads to the same end.
+//! before it: no other beginning that leads to the same end can be found.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

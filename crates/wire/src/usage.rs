@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_that_does_not_fit_is_none() {
+    fn a_charge_that_does_not_fit_is_refused() {
         let rates = Rates { llm_in: i128::MAX, ..RATES };
         assert_eq!(charge(&rates, &Usage { llm_in: 2, ..Usage::default() }), None);
         let one_each = Usage { llm_in: 1, llm_out: 1, ..Usage::default() };

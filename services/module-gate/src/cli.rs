@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use seal::tree::Limits as TreeLimits;
 use serde::Serialize;
-use wire::statement::Verdict;
+use wire::statement::{Code, Verdict};
 
 use self::authors::{Advise, Document, New, RunEntry};
 use self::gates::{EventsCommand, Gates};
@@ -339,10 +339,14 @@ fn with_sandbox(
         OutputFormat::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
+    let is_specified = |one: &Report| one.code != Some(Code::OracleSpec);
 
-    // One bad module decides, whatever else could not be decided.
-    Ok(if any(Verdict::Fail) {
+    // One bad module decides, whatever else could not be decided. Nothing was judged where the
+    // specification is wrong (C1).
+    Ok(if reports.iter().any(|one| one.verdict == Verdict::Fail && is_specified(one)) {
         ExitCode::from(FAILED)
+    } else if any(Verdict::Fail) {
+        ExitCode::from(USAGE)
     } else if any(Verdict::Inconclusive) {
         ExitCode::from(UNKNOWN)
     } else {

@@ -74,7 +74,7 @@ impl Config {
         let bind = env.parse("MODULE_GATE_BIND", |text| {
             text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:4200")
         });
-        let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+        let database_url = env.database_url();
         let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
         let nats_prefix = env.parse("NATS_PREFIX", bus::read_prefix);
         let store = PathBuf::from(env.required(STORE));
@@ -89,6 +89,8 @@ impl Config {
             Allowed::read(Path::new(path), &variable)
         });
         let process = process::Settings::read(&env, "MODULE_GATE_LOG_LEVEL");
+        let bind = bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4200)));
+        process.check_ports(&env, &[("MODULE_GATE_BIND", bind)]);
         env.finish()?;
 
         // What is missing has been refused above.
@@ -96,7 +98,7 @@ impl Config {
             return Err(ConfigErrors(Vec::new()));
         };
         Ok(Self {
-            bind: bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4200))),
+            bind,
             database_url: Secret::new(database_url),
             nats_url: Secret::new(nats_url),
             nats_prefix: nats_prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
@@ -202,6 +204,14 @@ mod tests {
             assert!(text.contains(&format!("{name}: ")), "{name} in {text}");
         }
         assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn metrics_need_a_port_of_their_own() {
+        let env = Env::from_map([("OTEL_EXPORTER_PROMETHEUS_PORT", "4200")]);
+        let mistakes = Config::read(env).unwrap_err().0;
+        let told = |name: &str| mistakes.iter().any(|mistake| mistake.variable == name);
+        assert!(told("OTEL_EXPORTER_PROMETHEUS_PORT"), "{mistakes:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chassis::postgres;
 use chassis::telemetry;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
@@ -72,7 +73,7 @@ async fn execute_under_lease(
     // Only after the end: a lease that lapsed meanwhile would let another process start.
     renewal.abort();
     if result.is_err() {
-        // If this fails too the lease lapses by itself.
+        // If this fails too the lease expires on its own.
         let _ = store::release(&gate.db, lease).await;
     }
     result
@@ -128,7 +129,7 @@ async fn perform(
 
     let (egress, is_free) = (done.egress.clone(), done.is_inconclusive());
     let stated = deliver(gate, &request, lease, done, started_at, (cancel, progress)).await;
-    // What is not stated, or stated as our failure, no run pays. The service bills it all the same.
+    // What is not stated, or stated as our failure, no run pays. The service bills it anyway.
     metrics::count_calls(egress.as_ref(), stated.is_ok() && !is_free);
     stated
 }
@@ -212,7 +213,7 @@ async fn conclude(
     let mut tx = chassis::postgres::begin(&gate.db).await?;
     store::finish(&mut tx, lease, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Executed, &data, finished_at).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     tracing::info!(run.id = %request.key.run, attempt = request.key.attempt,
         verdict = %data.verdict, "executed");
     Ok(envelope)

@@ -2,10 +2,10 @@
 //! modules, and what `Ship` keeps.
 //!
 //! A judgement has a key: the digest of everything its result depends on. One process carries it
-//! out under a lease and writes every step down; whoever asks meanwhile, in whichever process,
-//! reads the steps along. A PASS is kept and answered again. What is no PASS is answered to those
-//! who waited for it, or come back for it by the number of its start, and is judged anew for
-//! everybody else.
+//! out under a lease and writes every step down; a caller that asks meanwhile, in whichever
+//! process, reads the steps along. A PASS is kept and answered again. What is no PASS is answered
+//! to those who waited for it, or come back for it by the number of its start, and is judged anew
+//! for everybody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
+use chassis::postgres;
 use chassis::telemetry;
 use seal::tree::Tree;
 use serde::{Deserialize, Serialize};
@@ -135,9 +136,9 @@ pub fn key(gate: &Gate, subject: &Value, variations: &Variations) -> Result<Dige
     wire::json::digest(&all).map_err(Error::host("hash what is to be judged"))
 }
 
-/// Judges `subject`, or follows whoever does, and hands every step after `after` to `listener`; the
-/// end is what this answers. Work that is begun goes on when the listener has gone, and waits for
-/// none.
+/// Judges `subject`, or follows the process that does, and hands every step after `after` to
+/// `listener`; the end is what this answers. Work that is begun goes on when the listener has gone,
+/// and waits for none.
 ///
 /// # Errors
 /// What is wrong with the request, the store or this service; what is wrong with a module is in the
@@ -191,7 +192,7 @@ pub async fn judge(
                 // A success is read back by the next turn of the loop, as every other caller reads
                 // it.
                 if let Err(error) = result {
-                    // If this fails too the lease lapses by itself.
+                    // If this fails too the lease expires on its own.
                     let _ = judgements::release(&gate.db, lease).await;
                     return Err(error);
                 }
@@ -278,7 +279,7 @@ async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<()
     let mut tx = chassis::postgres::begin(&gate.db).await?;
     judgements::finish(&mut tx, lease, outcome.verdict, &bytes).await?;
     publish(&gate, &mut tx, &subject, lease, &outcome).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     tracing::info!(judgement = %lease.key, verdict = %outcome.verdict, "judged");
     Ok(())
 }

@@ -5,21 +5,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use chassis::confine::SWITCH;
 use chassis::process::{self, Process};
 use chassis::service::Signals;
 use chassis::{Env, output};
 use module_gate::cli::{self, Command, NAME};
-use module_gate::config::{Config, STORE};
+use module_gate::config::{Config, SCRATCH, STORE};
 use module_gate::local::output::{UNKNOWN, USAGE};
 use module_gate::sandbox::Sandbox;
 use module_gate::sandbox::memory::MemoryFolder;
 
-/// How long running modules and open calls may take to end on a stop: whoever asked for it waits
-/// ten seconds at most.
+/// How long running modules and open calls may take to end on a stop: the process that asked for it
+/// waits ten seconds at most.
 const GRACE: Duration = Duration::from_secs(9);
 
 fn main() -> ExitCode {
-    output::settle(NAME, run())
+    output::final_exit_code(NAME, run())
 }
 
 fn run() -> ExitCode {
@@ -55,8 +56,10 @@ fn prepare() -> anyhow::Result<(Config, Sandbox, PathBuf)> {
 
 /// This service's row of privileges: it reads the store, and writes scratch and staging only.
 fn serve(config: Config, sandbox: Sandbox, staging: PathBuf, signals: Signals) -> ExitCode {
-    let mut write = vec![sandbox.scratch.clone(), staging];
-    write.extend(sandbox.memory.as_deref().map(MemoryFolder::path).map(Path::to_path_buf));
+    let mut write = vec![(SCRATCH, sandbox.scratch.clone()), (STORE, staging)];
+    // Not named by a setting: it was found, and is there.
+    let memory = sandbox.memory.as_deref().map(MemoryFolder::path).map(Path::to_path_buf);
+    write.extend(memory.map(|path| (SWITCH, path)));
     let process = Process {
         name: NAME,
         settings: config.process.clone(),

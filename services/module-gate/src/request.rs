@@ -25,7 +25,7 @@ pub struct Request {
     /// Which attempt of which run.
     pub key: AttemptKey,
     /// The attempt's id in the vault: what its settlement may be signed for. Absent where a module
-    /// is tried by hand, which nobody pays for; `Execute` always has one.
+    /// is tried by hand, which is not paid for; `Execute` always has one.
     pub vault_run_id: Option<VaultRunId>,
     /// The agent whose module it is, as far as the runner has named it: what its operator allows it
     /// depends on it. It is in no statement.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chassis::postgres;
 use chassis::telemetry;
 use seal::tree::Tree;
 use serde_json::json;
@@ -88,7 +89,7 @@ async fn ship_under_lease(
     let result = perform(gate, module, lease, &cancel, progress).await;
     renewal.abort();
     if result.is_err() {
-        // If this fails too the lease lapses by itself.
+        // If this fails too the lease expires on its own.
         let _ = judgements::release(&gate.db, lease).await;
     }
     result
@@ -230,7 +231,7 @@ async fn conclude(
     judgements::finish(&mut tx, lease, data.verdict, &envelope).await?;
     store::insert_shipping_verdict(&mut tx, module, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     tracing::info!(module.digest = %module, verdict = %data.verdict, "judged for shipping");
     Ok(envelope)
 }

@@ -2,6 +2,7 @@
 
 pub mod judgements;
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -88,7 +89,7 @@ pub async fn claim(
         request.to_string(),
         module.to_string(),
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
 
     // After the insert, so that the row is of this call or of one before it.
@@ -97,7 +98,7 @@ pub async fn claim(
         Uuid::from(key.run),
         number(key),
     )
-    .fetch_one(db)
+    .fetch_one(in_time(db))
     .await?;
     if stored.request_digest != request.to_string() {
         return Err(Error::Conflict(key));
@@ -117,7 +118,7 @@ pub async fn claim(
         number(key),
         lease_ms,
     )
-    .fetch_optional(db)
+    .fetch_optional(in_time(db))
     .await?;
     Ok(fence.map_or(Claim::Busy, |fence| Claim::Granted(Lease { key, fence })))
 }
@@ -135,7 +136,7 @@ pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Err
         lease.fence,
         lease_ms,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -152,7 +153,7 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
         number(lease.key),
         lease.fence,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(())
 }
@@ -178,7 +179,7 @@ pub async fn finish(
         verdict.code.as_deref(),
         verdict.at,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(Error::Interrupted("its lease was lost")) }
 }
@@ -194,7 +195,7 @@ pub async fn state(db: &PgPool, key: AttemptKey) -> Result<AttemptState, Error> 
         Uuid::from(key.run),
         number(key),
     )
-    .fetch_optional(db)
+    .fetch_optional(in_time(db))
     .await?;
 
     let Some(row) = row else { return Ok(AttemptState::Unknown) };
@@ -223,7 +224,7 @@ pub async fn insert_shipping_verdict(
         verdict.statement,
         verdict.at,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     Ok(())
 }
@@ -238,7 +239,7 @@ pub async fn newest_verdict(db: &PgPool, module: Digest) -> Result<Option<Vec<u8
          WHERE module_digest = $1 AND verdict <> 'INCONCLUSIVE' ORDER BY id DESC LIMIT 1",
         module.to_string(),
     )
-    .fetch_optional(db)
+    .fetch_optional(in_time(db))
     .await?;
     Ok(statement)
 }

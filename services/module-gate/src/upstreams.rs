@@ -233,7 +233,7 @@ impl Allowed {
 /// A route as the manifest has it, for answers that are recorded.
 ///
 /// # Errors
-/// The address is none.
+/// The address is invalid.
 pub fn route(upstream: &Upstream) -> Result<Route, String> {
     Ok(Route {
         name: upstream.name.clone(),

@@ -163,7 +163,7 @@ proptest! {
     /// A second member of a name is refused at any depth and whatever it holds, also one that
     /// is not known here.
     #[test]
-    fn a_member_that_stands_twice_is_refused(
+    fn a_member_that_appears_twice_is_refused(
         name in "payload|payloadType|signatures|sig|keyid|later",
         (same, first) in any::<(bool, bool)>(),
     ) {

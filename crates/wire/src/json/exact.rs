@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 100;
 const MAX_FLAWS: usize = 20;
 /// The most members of an object that [`members`] reads.
 pub const MAX_MEMBERS: usize = 1_000;
-/// The most characters of a step of a path that are repeated to whoever sent it.
+/// The most characters of a step of a path that are repeated to the sender.
 const MAX_STEP: usize = 128;
 
 /// A document with one spelling.

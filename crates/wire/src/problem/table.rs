@@ -68,9 +68,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             code: Code::DeadlineExceeded,
             retryable: true,
             exit: 2,
-            title: "The request did not come in time",
-            action: "Send it again, faster: the documentation of the route says how long it may \
-                take as a whole, and between two pieces of its body.",
+            title: "Request timeout",
+            action: "Send the body faster; the route's documentation gives the time limits.",
         },
         Problem::PreconditionFailed => Row {
             slug: "precondition-failed",
@@ -78,8 +77,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             code: Code::FailedPrecondition,
             retryable: false,
             exit: 3,
-            title: "It is not the one that is wanted",
-            action: "Compare the entity tags that were sent with the one that the route answers.",
+            title: "Precondition failed",
+            action: "Compare the entity tags that were sent with the one that the route returns.",
         },
         Problem::RangeNotSatisfiable => Row {
             slug: "range-not-satisfiable",
@@ -87,8 +86,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             code: Code::OutOfRange,
             retryable: false,
             exit: 3,
-            title: "There is no such part",
-            action: "Ask for a part within the length that the header Content-Range names.",
+            title: "Range not satisfiable",
+            action: "Ask for a range within the length that the header Content-Range gives.",
         },
         Problem::MisdirectedRequest => Row {
             slug: "misdirected-request",

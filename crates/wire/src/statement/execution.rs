@@ -208,7 +208,7 @@ impl Execution {
             .all(|egress| egress.upstreams.is_sorted_by(|one, next| one.name < next.name))
     }
 
-    /// What module-gate itself leaves among the outputs stands for calls, and only for them.
+    /// What module-gate itself leaves among the outputs represents calls, and only them.
     fn egress_is_listed(&self) -> bool {
         let own = |output: &Output| output.path.starts_with(egress::FOLDER);
         let named = [egress::BODIES_FILE, egress::CALLS_FILE];

@@ -177,7 +177,7 @@ fn codes_are_spelled_in_json_as_they_print() {
 }
 
 #[test]
-fn a_member_that_stands_twice_is_refused_at_any_depth() {
+fn a_member_that_appears_twice_is_refused_at_any_depth() {
     let text = String::from_utf8(Statement::new(execution()).unwrap().to_json()).unwrap();
     for (from, to) in [
         ("{\"_type\"", "{\"later\":1,\"later\":1,\"_type\""),

@@ -38,7 +38,7 @@ pub struct RunEntry {
     input: Option<PathBuf>,
     /// What LUMIO_SEED says, from 0 to 2^53 − 1
     #[arg(long, default_value_t = 0,
-        value_parser = clap::value_parser!(u64).range(0..=9_007_199_254_740_991))]
+        value_parser = clap::value_parser!(u64).range(0..=wire::json::MAX_INTEGER))]
     seed: u64,
     /// Folder for what the module leaves; it must be empty or not there yet
     #[arg(long, value_name = "DIR")]

@@ -291,7 +291,7 @@ fn judge_run(
         } else if finding.code == Code::OracleExec
             && let Some(why) = budget
         {
-            // It ended by itself, after its budget stood against what it asked for.
+            // It ended on its own, after its budget refused what it asked for.
             *finding = Finding::new(Code::BudgetExhausted, format!("{why}; {}", finding.reason));
             attempt.exit = Exit::Budget;
         }

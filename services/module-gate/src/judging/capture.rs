@@ -21,7 +21,7 @@ use crate::sandbox::workspace::Layout;
 
 /// How large a captured folder may be.
 const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
-/// Most files and folders below a captured folder.
+/// Most files and folders below a captured folder, or left in `LUMIO_OUTPUT`.
 const MAX_BELOW: usize = 4 * outputs::MAX_FILES;
 /// Most bytes of one file that are kept, so that a difference can be shown.
 const MAX_KEPT: usize = 4 << 20;
@@ -39,6 +39,9 @@ pub struct Captured {
     pub files: Vec<(String, Content)>,
     /// What was left in `LUMIO_OUTPUT`, sorted by path.
     pub outputs: Vec<(String, Content)>,
+    /// The folders that were left there, with the owner's permissions: the others follow from the
+    /// umask, which is varied.
+    pub output_folders: Vec<(PathBuf, u32)>,
     /// Side effects that the report shows, sorted: by them a difference is described.
     pub effects: Vec<Trace>,
     /// All side effects, however many (M14): by them attempts are compared.
@@ -134,12 +137,22 @@ pub fn capture(
         (output.path, content)
     };
 
+    let output_folders = match below(&layout.output) {
+        Ok(below) => below.into_iter().filter(|entry| entry.is_folder),
+        Err(reason) => {
+            let reason = format!("the outputs cannot be compared: {reason}");
+            return Ok(Err(Finding::new(Code::OutputLimit, reason)));
+        }
+    };
+    let output_folders = output_folders.map(|entry| (entry.path, entry.mode & 0o700)).collect();
+
     let (effects, all_effects) = traces(&report, layout, pristine)?;
     Ok(Ok(Captured {
         stdout: report.stdout.bytes,
         stderr: report.stderr.bytes,
         files,
         outputs: outputs.into_iter().map(left).collect(),
+        output_folders,
         effects,
         all_effects,
     }))
@@ -152,7 +165,8 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
 
     // The guard has proven that nothing outside was written, yet a link may point anywhere.
     let Ok(found) = named.canonicalize() else {
-        let reason = if named.is_symlink() { "is a link that leads nowhere" } else { "is not there" };
+        let reason =
+            if named.is_symlink() { "is a link that leads nowhere" } else { "is not there" };
         return Ok(Err(reason.to_owned()));
     };
     if !found.starts_with(module) {
@@ -175,7 +189,10 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
             Err(error) => return Ok(Err(format!("is a folder that cannot be captured: {error}"))),
         };
         return Ok(match below(&found) {
-            Ok(below) => Ok(Content { below, ..content }),
+            Ok(below) => {
+                let below = below.into_iter().map(|entry| (entry.path, entry.mode)).collect();
+                Ok(Content { below, ..content })
+            }
             Err(reason) => Err(format!("is a folder that cannot be captured: {reason}")),
         });
     }
@@ -199,20 +216,27 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
     }
 }
 
-/// The files and folders below `folder` with their permissions, ordered by path.
+/// A file or folder below a folder.
+struct Below {
+    path: PathBuf,
+    mode: u32,
+    is_folder: bool,
+}
+
+/// The files and folders below `folder`, ordered by path.
 ///
 /// # Errors
 /// In words: there are too many, or one cannot be looked at.
-fn below(folder: &Path) -> Result<Vec<(PathBuf, u32)>, String> {
+fn below(folder: &Path) -> Result<Vec<Below>, String> {
     let mut below = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
         let entry = entry.map_err(|error| error.to_string())?;
         if below.len() == MAX_BELOW {
-            return Err(format!("it has more than {MAX_BELOW} files and folders"));
+            return Err(format!("there are more than {MAX_BELOW} files and folders"));
         }
         let mode = entry.metadata().map_err(|error| error.to_string())?.permissions().mode();
-        let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        below.push((path.to_owned(), mode & 0o7777));
+        let path = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
+        below.push(Below { path, mode: mode & 0o7777, is_folder: entry.file_type().is_dir() });
     }
     Ok(below)
 }
@@ -328,12 +352,17 @@ impl Names<'_> {
             let Ok(below) = path.strip_prefix(place) else { continue };
             let (mut here, mut named) = (place.to_owned(), name.to_owned());
 
-            // A slash is never escaped, so that both have the same parts. Those of the report are
-            // put down: no two names are alike there.
-            let shown = target.rsplit('/').take(below.iter().count()).collect::<Vec<_>>();
-            for (part, shown) in below.iter().zip(shown.into_iter().rev()) {
-                here.push(part);
+            // A slash is never escaped, so that both have the same parts. The escaped parts of the
+            // report are used, since they are unambiguous, and so is what is between them: with a
+            // slash at its end, a path may mean something else to a program.
+            let mut names = below.iter();
+            for shown in last_parts(target, below.iter().count()) {
                 named.push('/');
+                if is_no_name(shown) {
+                    named.push_str(shown);
+                    continue;
+                }
+                here.extend(names.next());
 
                 // A name that was there before keeps its meaning, though it was removed.
                 let was_there = place == self.layout.module
@@ -347,6 +376,27 @@ impl Names<'_> {
     }
 }
 
+/// The parts of a path's text that its last `names` names and what is round them are.
+fn last_parts(text: &str, names: usize) -> Vec<&str> {
+    let mut left = names;
+    let is_last = |part: &&str| {
+        if is_no_name(part) {
+            return true;
+        }
+        let is_wanted = left > 0;
+        left = left.saturating_sub(1);
+        is_wanted
+    };
+    let mut parts: Vec<_> = text.rsplit('/').take_while(is_last).collect();
+    parts.reverse();
+    parts
+}
+
+/// Whether a part between slashes leads nowhere else. A [`Path`] has no part for it.
+fn is_no_name(part: &str) -> bool {
+    matches!(part, "" | ".")
+}
+
 /// Whether nothing has this name. What cannot be looked at, such as a name that is too long, is taken
 /// to be there: it is compared as it is.
 fn is_gone(path: &Path) -> bool {
@@ -356,8 +406,8 @@ fn is_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(gone)
 }
 
-/// Takes out the option by which a varied attempt shifts the clock: it is the gate's, not the
-/// program's. Node passes it to the programs that it forks.
+/// Removes `--require …/shift-clock.cjs`, by which a varied attempt shifts the clock: the gate
+/// added it, and Node passes it to the programs that it forks.
 fn without_clock(words: &mut Vec<String>) {
     let is_clock = |pair: &[String]| pair[0] == "--require" && pair[1].ends_with(CLOCK_FILE);
     while let Some(at) = words.windows(2).position(is_clock) {
@@ -393,6 +443,19 @@ mod tests {
     fn a_shown_name_is_the_bytes_that_it_was() {
         assert_eq!(unescaped("a\\\\b\\x0a\\xffé\\"), b"a\\b\n\xff\xc3\xa9\\");
         assert_eq!(unescaped("\\xg1\\x"), b"\\xg1\\x");
+    }
+
+    #[test]
+    fn the_parts_behind_a_place_keep_every_name_and_every_slash() {
+        let parts = |below: &str| {
+            let text = format!("/job/module{below}");
+            let path = Path::new(&text).strip_prefix("/job/module").unwrap();
+            last_parts(&text, path.iter().count()).join("/")
+        };
+        for below in ["a", "a/", "a//b", "/a", "a/.", "./a/./b//", "a/../b"] {
+            assert_eq!(parts(&format!("/{below}")), below);
+        }
+        assert_eq!(parts(""), "");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn lint(root: &Path, files: &[String]) -> Vec<Flaw> {
             continue;
         }
 
-        // A larger file runs all the same; only its imports are not looked at.
+        // A larger file runs anyway; only its imports are not looked at.
         let small = fs::metadata(root.join(file)).is_ok_and(|found| found.len() <= MAX_SOURCE);
         let Some(text) = small.then(|| fs::read_to_string(root.join(file)).ok()).flatten() else {
             continue;

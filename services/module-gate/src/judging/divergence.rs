@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use wire::escape;
 
 use crate::judging::capture::{Captured, Content, Kind, Trace};
 use crate::judging::inputs::Input;
@@ -23,7 +24,7 @@ const MAX_PID: u64 = 4_194_304;
 /// A difference, and everything that is known about its cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct Divergence {
-    /// `stdout`, `stderr`, `file:<path>`, `output:<path>`, `side_effects` or `exit`.
+    /// `stdout`, `stderr`, `file:<path>`, `output:<path>`, `output_folders`, `side_effects` or `exit`.
     pub field: String,
     /// The attempt that differs from the first, from 1; the varied one is the last.
     pub attempt: u32,
@@ -263,6 +264,10 @@ pub fn compare(
         }
     }
 
+    let folders = (&first.output_folders, &other.output_folders);
+    if let Some(detail) = difference_below(folders.0, folders.1, mode_mask) {
+        return Some(Difference::in_words("output_folders", detail));
+    }
     if case.capture.side_effects && first.all_effects != other.all_effects {
         // Which effects are shown depends on their order where there are many, so of many only
         // those that one side shows and the other does not are listed, and the difference may be
@@ -354,8 +359,7 @@ fn difference_below(
 /// A path that the module chose, in quotation marks and with everything escaped that is not
 /// printable (R18).
 fn quoted(path: &Path) -> String {
-    let text: String = path.to_string_lossy().chars().flat_map(escape).collect();
-    format!("\"{text}\"")
+    format!("\"{}\"", escape::line(&path.to_string_lossy()))
 }
 
 /// What is in only one of two sorted lists, each as often as it does.
@@ -397,19 +401,10 @@ fn line_round(bytes: &[u8], begins: usize, at: usize) -> String {
     let from = begins.max(at.saturating_sub(MAX_SHOWN / 2)).min(bytes.len());
     let line = bytes[from..].split(|byte| *byte == b'\n').next().unwrap_or_default();
     let text = String::from_utf8_lossy(&line[..line.len().min(MAX_SHOWN)]);
-    let text: String = text.chars().flat_map(escape).collect();
+    let text = escape::line(&text);
     let start = if from > begins { "…" } else { "" };
     let end = if line.len() > MAX_SHOWN { "…" } else { "" };
     format!("{start}{text}{end}")
-}
-
-fn escape(letter: char) -> Vec<char> {
-    // Marks that turn the direction of text would show another line than the one that is there.
-    let turns = matches!(
-        letter,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    if letter.is_control() || turns { letter.escape_unicode().collect() } else { vec![letter] }
 }
 
 /// When an attempt ran, in milliseconds of Unix time.

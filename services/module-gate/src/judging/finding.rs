@@ -5,6 +5,7 @@ use std::path::Path;
 
 use guard::{Category, Charge, Effect, Exit, Report, Tier};
 use serde::Serialize;
+use wire::escape::is_hidden;
 use wire::statement::{Code, Effects, Guard, GuardTier, Observed, Verdict};
 
 use crate::sandbox::workspace::Layout;
@@ -28,9 +29,10 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding; its reason is cut to 2,000 characters without control characters but line ends.
+    /// A finding; its reason is cut to 2,000 characters without hidden characters (R18) but
+    /// line ends.
     pub fn new(code: Code, reason: impl AsRef<str>) -> Self {
-        let printable = |c: &char| !c.is_control() || *c == '\n';
+        let printable = |c: &char| !is_hidden(*c) || *c == '\n';
         Self { code, reason: reason.as_ref().chars().filter(printable).take(MAX_REASON).collect() }
     }
 

@@ -52,7 +52,7 @@ assert.equal(greet(), 'Hello, world!');
 /// Makes the folder of a new module below `into`. Answers where it lies.
 ///
 /// # Errors
-/// The id is none, or the folder is there already.
+/// The id is invalid, or the folder is there already.
 pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
     let manifest = json!({
         "id": id,

@@ -75,7 +75,7 @@ pub struct Run {
     /// Deny and charge reads outside the root instead of listing them
     #[arg(long)]
     strict_reads: bool,
-    /// With --strict-reads: a file or folder that may be read all the same; may be repeated
+    /// With --strict-reads: a file or folder that may be read anyway; may be repeated
     #[arg(long = "allow-read", value_name = "PATH", requires = "strict_reads")]
     allow_read: Vec<PathBuf>,
     /// A variable for the command, which inherits none but PATH; may be repeated

@@ -223,7 +223,7 @@ pub fn find(
         if only.is_some_and(|only| !only.contains(&spec.module)) {
             continue;
         }
-        match attach(&mut discovery, &modules, spec) {
+        match attach(&mut discovery, &modules, spec, &path) {
             Ok(()) => discovery.specs.push(name),
             Err(wrong) => mistakes.extend(wrong.into_iter().map(|wrong| {
                 format!("{name}: {wrong} (--modules-root {})", modules_root.display())
@@ -279,14 +279,23 @@ fn spec_paths(
     Ok(paths)
 }
 
-/// Adds a spec's cases to the module that it names.
+/// Adds the cases of the spec at `path` to the module that it names. A module whose manifest cannot
+/// be read has no id to be named by, so its own specs belong to it: it fails, and the others are
+/// judged.
 fn attach(
     discovery: &mut Discovery,
     modules: &[LocalModule],
     spec: Spec,
+    path: &Path,
 ) -> Result<(), Vec<String>> {
-    let named: Vec<&LocalModule> =
+    let mut named: Vec<&LocalModule> =
         modules.iter().filter(|module| module.is_called(&spec.module)).collect();
+    if named.is_empty() {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let has_it =
+            |module: &&LocalModule| module.manifest.is_err() && real.starts_with(&module.folder);
+        named.extend(modules.iter().find(has_it));
+    }
     let module = match named[..] {
         [module] => module,
         [] => {

@@ -119,7 +119,7 @@ pub(crate) fn read_json(file: &str, bytes: &[u8]) -> Result<Value, Invalid> {
 
 /// A whole number may be written with a fraction of zero (JSON Schema, "integer").
 fn whole_numbers(value: &mut Value) {
-    const LARGEST: f64 = 9_007_199_254_740_991.0;
+    const LARGEST: f64 = wire::json::MAX_INTEGER as f64;
     match value {
         Value::Number(number) if !number.is_i64() && !number.is_u64() => {
             let whole = number.as_f64().filter(|at| at.fract() == 0.0 && at.abs() <= LARGEST);
@@ -133,7 +133,7 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// One sentence for each mistake that the validator's error stands for.
+/// One sentence for each mistake that the validator's error represents.
 fn describe_error(
     schema: &Value,
     error: &jsonschema::ValidationError<'_>,
@@ -163,6 +163,12 @@ fn describe_error(
                 format!(": expected {}", expected_text(schema, rule))
             });
             vec![format!("{here}: member {name:?} is missing{expected}")]
+        }
+        ValidationErrorKind::PropertyNames { error } => {
+            let name = shorten(&error.instance().to_string());
+            let rule = rule.map(|rule| &rule["propertyNames"]);
+            let expected = rule.map_or("another".to_owned(), |rule| expected_text(schema, rule));
+            vec![format!("{here}: {name} is no name of a member: expected {expected}")]
         }
         _ if !repeats_values => {
             let expected =
@@ -254,6 +260,9 @@ fn expected_text(schema: &Value, rule: &Value) -> String {
         (Some(least), None) => text.push_str(&format!(" of at least {least} entries")),
         (None, Some(most)) => text.push_str(&format!(" of at most {most} entries")),
         _ => {}
+    }
+    if let Some(most) = number("maxProperties") {
+        text.push_str(&format!(" of at most {most} members"));
     }
     if rule["uniqueItems"] == true {
         text.push_str(" without repetition");

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_is_refused() {
+    fn a_member_that_appears_twice_is_refused() {
         let text = br#"{"module":"a.b","cases":[{"entry":"m.mjs","repeat":3,"repeat":4}]}"#;
         assert!(parse("s", text).unwrap_err().to_string().contains("repeat"));
     }

@@ -20,7 +20,7 @@ use crate::upstreams::{self, Asker};
 pub const RECORDINGS: &str = "oracles/fixtures";
 /// How the name of a recording ends.
 pub const SUFFIX: &str = ".http.jsonl";
-/// What tests and oracles may use: recorded answers cost nobody anything.
+/// What tests and oracles may use: recorded answers cost nothing.
 const UNLIMITED: u64 = wire::json::MAX_INTEGER;
 
 /// Where answers come from.
@@ -43,7 +43,7 @@ pub enum OutletError {
     /// The operator does not allow one of them.
     #[error("{0}")]
     Refused(String),
-    /// A recording of the module is none.
+    /// A recording of the module is invalid.
     #[error("{0}")]
     Recording(String),
     /// The host's own.

@@ -198,8 +198,8 @@ impl Repository {
     }
 }
 
-/// The variables by which git works in a mirror, whoever owns its files; `excludes` is the file of
-/// what it is to ignore.
+/// The variables with which git works in a mirror, whichever user owns its files; `excludes` is the
+/// file of what it is to ignore.
 pub fn environment(excludes: Option<&Path>) -> Vec<(String, String)> {
     let mut settings = vec![("safe.directory".to_owned(), "*".to_owned())];
     if let Some(excludes) = excludes {
@@ -252,7 +252,7 @@ fn git_dirs(root: &Path) -> io::Result<(PathBuf, Option<PathBuf>)> {
     Ok((git_dir, common))
 }
 
-/// Copies an index with its time: by it git knows which files it must read again, since they were
+/// Copies an index with its time: from it git knows which files it must read again, since they were
 /// changed in the same moment in which the index was written.
 ///
 /// # Errors

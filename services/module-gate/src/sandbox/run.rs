@@ -43,7 +43,7 @@ const PROCESSORS: u64 = 64;
 pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
 /// Where the system's programs are looked up by their name.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// Stands where an SDK expects a credential. Whatever a module sends there is dropped.
+/// A placeholder where an SDK expects a credential. Whatever a module sends there is dropped.
 const PLACEHOLDER: &str = "lumio-proxy-holds-the-key";
 const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
@@ -326,7 +326,7 @@ fn variables(upstreams: &[Upstream]) -> Vec<(String, String)> {
         };
         let name = format!("{sdk}_BASE_URL");
 
-        // The first of its kind is the one that an SDK uses by itself.
+        // The first of its kind is the one that an SDK uses by default.
         if !variables.iter().any(|(known, _)| *known == name) {
             variables.push((name, address));
             variables.push((format!("{sdk}_API_KEY"), PLACEHOLDER.to_owned()));

@@ -1,5 +1,6 @@
 //! Judgements that are kept, shared and can be resumed (M10).
 
+use chassis::postgres::in_time;
 use sqlx::{PgConnection, PgPool};
 use wire::digest::Digest;
 use wire::statement::Verdict;
@@ -64,7 +65,7 @@ pub async fn claim(db: &PgPool, ask: Ask, lease_ms: i64) -> Result<Claim, Error>
                FROM judgements WHERE key = $1"#,
             key,
         )
-        .fetch_optional(db)
+        .fetch_optional(in_time(db))
         .await?;
 
         // The row exists before anything runs, so that two callers at once agree on one start.
@@ -75,7 +76,7 @@ pub async fn claim(db: &PgPool, ask: Ask, lease_ms: i64) -> Result<Claim, Error>
                 key,
                 ask.kind,
             )
-            .execute(db)
+            .execute(in_time(db))
             .await?;
             continue;
         };
@@ -101,12 +102,12 @@ pub async fn claim(db: &PgPool, ask: Ask, lease_ms: i64) -> Result<Claim, Error>
             row.fence,
             lease_ms,
         )
-        .fetch_optional(db)
+        .fetch_optional(in_time(db))
         .await?;
         if let Some(fence) = fence {
             // An earlier start cannot be resumed any more: its result is replaced.
             sqlx::query!("DELETE FROM judgement_steps WHERE key = $1 AND fence < $2", key, fence)
-                .execute(db)
+                .execute(in_time(db))
                 .await?;
             return Ok(Claim::Granted(Lease { key: ask.key, fence }));
         }
@@ -125,7 +126,7 @@ pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Err
         lease.fence,
         lease_ms,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -141,7 +142,7 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
         lease.key.to_string(),
         lease.fence,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(())
 }
@@ -165,7 +166,7 @@ pub async fn finish(
         verdict.to_string(),
         result,
     )
-    .execute(conn)
+    .execute(in_time(conn))
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(Error::Interrupted("its lease was lost")) }
 }
@@ -186,7 +187,7 @@ pub async fn add_step(db: &PgPool, lease: Lease, step: i32, body: &str) -> Resul
         step,
         body,
     )
-    .execute(db)
+    .execute(in_time(db))
     .await?;
     Ok(())
 }
@@ -209,7 +210,7 @@ pub async fn steps_after(
         after,
         STEPS_AT_ONCE as i64,
     )
-    .fetch_all(db)
+    .fetch_all(in_time(db))
     .await?;
     Ok(rows.into_iter().map(|row| (row.step, row.body)).collect())
 }

@@ -139,6 +139,23 @@ fn modes_and_link_targets_of_captured_files_are_compared() {
 }
 
 #[test]
+fn empty_folders_that_are_left_as_outputs_are_compared() {
+    let leaves = |main: &str| {
+        let home = Home::new();
+        let main = format!("import {{ mkdirSync }} from 'node:fs'; {main}");
+        let case = json!({ "entry": "main.mjs", "capture": { "side_effects": false } });
+        home.module("a", &[], &main, &json!([case]));
+        home.oracles(&[])
+    };
+    let out = "process.env.LUMIO_OUTPUT";
+    let same = leaves(&format!("mkdirSync({out} + '/empty/below', {{ recursive: true }});"));
+    assert!(same.report()["code"].is_null(), "{}", same.text);
+    let random = leaves(&format!("mkdirSync({out} + '/' + process.hrtime.bigint());"));
+    assert_eq!(random.report()["code"], "E_ORACLE_NONDETERMINISM", "{}", random.text);
+    assert!(random.text.contains("output_folders"), "{}", random.text);
+}
+
+#[test]
 fn what_cannot_be_read_like_a_file_is_no_pass() {
     for (main, reason) in [
         (

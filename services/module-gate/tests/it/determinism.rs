@@ -158,7 +158,7 @@ fn ordinary_modules_are_never_accused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What differs stands where reports write it in another form than it has on the disk: with a
+/// What differs is where reports write it in another form than it has on the disk: with a
 /// backslash, a line end, a byte that is no UTF-8, behind a path, or as a permission.
 #[test]
 fn what_differs_is_found_however_it_is_written() {

@@ -175,7 +175,7 @@ async fn what_the_operator_does_not_allow_is_not_started() {
     let setting = setting().await;
     let module = setting.fixture.publish(&setting.module("asks", ASKS));
 
-    // Whoever is about to open a run can know.
+    // The process that is about to open a run can know.
     setting.gate.ship(module).await.unwrap();
     let mut calls = setting.gate.calls.clone();
     for (agent, refused) in [(0, false), (AGENT, false), (AGENT + 1, true)] {
@@ -215,7 +215,7 @@ async fn an_output_in_the_gates_own_folder_is_refused() {
     setting.gate.stop().await;
 }
 
-/// Without a service that it names, `Network` leads to nobody.
+/// Without a service that it names, `Network` reaches no service.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_declaration_alone_reaches_nobody() {
     let setting = setting().await;

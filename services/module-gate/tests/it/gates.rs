@@ -180,6 +180,9 @@ fn a_plan_or_spec_that_cannot_be_used_is_named_whole_and_ends_with_3() {
         "modules/a/oracles/specs/main.json",
         r#"{"module":"fixture.a","cases":[{"entri":"x","repeat":1}]}"#,
     );
+    // A module judged alone is no exception.
+    let output = run_in(&home.path("."), &["gates", "shipping", "--module", "modules/a"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     let output = run_in(&home.path("."), &["oracles", "run", "--modules-root", "modules"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     for words in ["E_ORACLE_SPEC", "/cases/0/entri", "did you mean \"entry\"?", "from 2 to 10000"] {
@@ -193,16 +196,18 @@ fn one_broken_manifest_fails_its_module_and_no_other() {
     home.module("a", &[], "", &json!([{ "entry": "main.mjs" }]));
     home.module("fixture.b", &[], "", &json!([{ "entry": "main.mjs" }]));
     home.put("modules/fixture.b/module.json", "{ broken");
+    // The folder's name is not the module's id, by which its spec calls it.
     home.put(
         "modules/fixture.b/oracles/specs/main.json",
-        r#"{"module":"fixture.b","cases":[{"entry":"main.mjs"}]}"#,
+        r#"{"module":"fixture.another","cases":[{"entry":"main.mjs"}]}"#,
     );
     let args = ["oracles", "run", "--modules-root", "modules", "--output", "json"];
     let output = run_in(&home.path("."), &args);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let reports: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let verdicts: Vec<_> = reports.iter().map(|one| (&one["module"], &one["verdict"])).collect();
-    let expected = [(&json!("fixture.a"), &json!("PASS")), (&json!("fixture.b"), &json!("FAIL"))];
+    let expected =
+        [(&json!("fixture.a"), &json!("PASS")), (&json!("fixture.another"), &json!("FAIL"))];
     assert_eq!(verdicts, expected, "{}", text(&output));
 }
 

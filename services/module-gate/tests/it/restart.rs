@@ -1,4 +1,4 @@
-//! A service that stops or dies in the middle leaves an attempt that is executed once all the same.
+//! A service that stops or dies in the middle leaves an attempt that is executed once anyway.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -92,7 +92,7 @@ impl<'a> Events<'a> {
     /// Writes one event.
     ///
     /// # Errors
-    /// The file's own. A reader of standard output that has gone away is none.
+    /// The file's own. A reader of standard output that has gone away is no error.
     pub fn emit(&mut self, event: &str, detail: Value) -> io::Result<()> {
         self.seq += 1;
         let now = chassis::clock::now().format(&Rfc3339).unwrap_or_default();

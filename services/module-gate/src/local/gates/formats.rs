@@ -258,7 +258,7 @@ pub fn sarif(summary: &GateSummary) -> Value {
     })
 }
 
-/// A path as a relative reference: every byte that stands for something else is escaped.
+/// A path as a relative reference: every byte that has a special meaning is escaped.
 fn uri(path: &str) -> String {
     path.bytes()
         .map(|byte| match byte {

@@ -253,7 +253,7 @@ impl Gate<'_> {
             };
             let manifest = candidate.manifest;
 
-            // The plan's mistake: the module is judged all the same.
+            // The plan's mistake: the module is judged anyway.
             if manifest.version != planned.version {
                 let error = format!(
                     "the plan names version {}, the module is {}",

@@ -60,7 +60,7 @@ impl Relay {
                 return result;
             }
 
-            // The first failure is kept. What follows is taken up all the same, so that the run
+            // The first failure is kept. What follows is taken up anyway, so that the run
             // never waits.
             for written in [put(io::stdout().lock(), &out), put(io::stderr().lock(), &error)] {
                 result = result.and(written);
