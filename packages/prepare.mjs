@@ -2,27 +2,28 @@
 // package's own folder. Brings the compiler first where `npm ci` was never run here. npm runs the scripts of several
 // packages at one time: the first of them brings the compiler, and the others wait for it.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const compiler = join(here, "node_modules/typescript/bin/tsc");
 const lock = join(here, ".prepare.lock");
-const owner = join(lock, "pid");
 /** How long others may take: the slowest network that anybody waits for. */
 const patienceMs = 10 * 60_000;
 
 const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Whether the process that made the lock still runs. One that is just making it has not named itself yet. */
-function isHeld() {
-  let pid;
+/** The process that a lock names, or none where there is no lock. */
+function holder(of) {
   try {
-    pid = Number(readFileSync(owner, "utf8"));
+    return Number(readFileSync(join(of, "pid"), "utf8"));
   } catch {
-    return true;
+    return undefined;
   }
+}
+
+function lives(pid) {
   try {
     process.kill(pid, 0);
     return true;
@@ -31,21 +32,42 @@ function isHeld() {
   }
 }
 
-/** Makes a folder, which one process alone can make. */
+/**
+ * Takes the lock, a folder that names its process. It is made under another name first: a folder cannot be renamed to
+ * one that has something in it, and so there is never a lock that names nobody.
+ */
 function take() {
   const until = Date.now() + patienceMs;
+  const own = `${lock}.${process.pid}`;
+  rmSync(own, { recursive: true, force: true });
+  mkdirSync(own);
+  writeFileSync(join(own, "pid"), String(process.pid));
   for (;;) {
     try {
-      mkdirSync(lock);
-      writeFileSync(owner, String(process.pid));
+      renameSync(own, lock);
       return;
     } catch (error) {
-      if (error.code !== "EEXIST") throw error;
+      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
     }
-    if (!isHeld()) rmSync(lock, { recursive: true, force: true });
-    else if (Date.now() > until) throw new Error(`another build has not ended; if there is none, remove ${lock}`);
-    else sleep(100);
+    const pid = holder(lock);
+    if (pid !== undefined && !lives(pid)) forget(pid);
+    else if (Date.now() > until) {
+      rmSync(own, { recursive: true, force: true });
+      throw new Error(`another build has not ended; if there is none, remove ${lock}`);
+    } else sleep(100);
   }
+}
+
+/** Removes the lock of a process that has ended. Another may have done so and taken it already: then it is put back. */
+function forget(pid) {
+  const stale = `${lock}.${process.pid}.stale`;
+  try {
+    renameSync(lock, stale);
+    if (holder(stale) !== pid) renameSync(stale, lock);
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+  }
+  rmSync(stale, { recursive: true, force: true });
 }
 
 take();

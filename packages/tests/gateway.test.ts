@@ -78,6 +78,25 @@ test("what is no JSON is read as what it is", async () => {
   await assert.rejects(output(options, "7", "none"), (error) => error instanceof GatewayRefusal && error.status === 404);
 });
 
+test("a slash at the end of the address changes nothing, and a page that is no JSON is a refusal", async () => {
+  const asked: string[] = [];
+  const over = new AbortController();
+  const answer = async (input: string | URL | Request) => {
+    if (asked.push(input instanceof Request ? input.url : String(input)) === 4) over.abort();
+    return new Response("<html>", { headers: { "content-type": "text/html" } });
+  };
+  const options = { baseUrl: "http://gateway.test/lumio/", fetch: answer as typeof fetch };
+  await assert.rejects(
+    unwrap(gateway(options).GET("/summary")),
+    (error) => error instanceof GatewayRefusal && error.code === "UNKNOWN" && /baseUrl/.test(error.message),
+  );
+  await output(options, "7", "report.md");
+  await problemPage(options, "not-found");
+  await follow(options, "7", { signal: over.signal }).next();
+  const expected = ["summary", "runs/7/outputs/report.md", "problems/not-found", "runs/7/events"];
+  assert.deepEqual(asked, expected.map((path) => `http://gateway.test/lumio/${path}`));
+});
+
 test("a connection that is dead without being closed is opened again", async () => {
   let opened = 0;
   const silent = async (_: string | URL | Request, init?: RequestInit) => {

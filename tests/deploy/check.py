@@ -52,7 +52,7 @@ OPTIONAL_SECRETS = {"RUNNER_PKCS11_PIN"}
 CALLED_BY_ALL = [("postgres", 5432), ("nats", 4222), ("collector", 4317)]
 # Where a person may keep secrets in a checkout, and what looks like that and is none.
 SECRET_FILES = [".env", "deploy/.env", ".env.runner", "runner.env", "x.secret", "x.pem", "deploy/k8s/x.pem"]
-OPEN_FILES = [".env.example", "deploy/docker-compose.yml", "tests/deploy/awkward.txt"]
+OPEN_FILES = [".env.example", "deploy/docker-compose.yml", "tests/deploy/awkward.txt", "tests/deploy/expanded.txt"]
 
 problems = []
 
@@ -476,30 +476,42 @@ def check_example(folder):
 
 
 def check_dialect(folder):
-    """An awkward file means the same to Compose and to ./dev; crates/chassis/tests/it/env_files.rs has the runner's half."""
-    text = (ROOT / "tests/deploy/awkward.txt").read_bytes()
-    meant = json.loads((ROOT / "tests/deploy/awkward.json").read_text())
-    compose_file = folder / "awkward.yml"
+    """Awkward files mean the same to Compose and to ./dev; crates/chassis/tests/it/env_files.rs has the runner's half."""
+    for stem in "awkward", "expanded":
+        text = (ROOT / f"tests/deploy/{stem}.txt").read_bytes()
+        meant = json.loads((ROOT / f"tests/deploy/{stem}.json").read_text())
+        for ends, content in {"LF": text, "CR LF": text.replace(b"\n", b"\r\n")}.items():
+            file = folder / f"{stem}.env"
+            file.write_bytes(content)
+            readers = {"Compose": read_by_compose(folder, file, meant)}
+            # ./dev reads secrets alone, which it writes itself or a person pastes: it expands nothing.
+            if stem == "awkward":
+                readers["./dev"] = read_by_dev(file)
+            for reader, found in readers.items():
+                for name, value in meant.items():
+                    if found.get(name) != value:
+                        problems.append(
+                            f"tests/deploy/{stem}.txt with {ends}: {reader} reads {name} as {found.get(name)!r}"
+                        )
+
+
+def read_by_compose(folder, file, meant):
+    compose_file = folder / "dialect.yml"
     environment = {name: f"${{{name}}}" for name in meant}
     compose_file.write_text(json.dumps({"services": {"a": {"image": "a", "environment": environment}}}))
+    compose = docker_compose(compose_file, file)
+    # A refusal is among the problems already.
+    return compose["services"]["a"]["environment"] if compose else meant
+
+
+def read_by_dev(file):
     read = """. scripts/secrets.sh; read_env_file "$1"
         for name in "${PASSWORDS[@]}" "${TOKENS[@]}" "${KEYS[@]}"; do printf '%s\\0%s\\0' "$name" "${!name:-}"; done"""
-    for ends, content in {"LF": text, "CR LF": text.replace(b"\n", b"\r\n")}.items():
-        file = folder / "awkward.env"
-        file.write_bytes(content)
-        compose = docker_compose(compose_file, file)
-        said = subprocess.run(
-            ["bash", "-euc", read, "bash", file], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True, capture_output=True
-        )
-        words = said.stdout.decode().split("\0")
-        readers = {
-            "Compose": compose["services"]["a"]["environment"] if compose else meant,
-            "./dev": dict(zip(words[0::2], words[1::2])),
-        }
-        for reader, found in readers.items():
-            for name, value in meant.items():
-                if found.get(name) != value:
-                    problems.append(f"tests/deploy/awkward.txt with {ends}: {reader} reads {name} as {found.get(name)!r}")
+    said = subprocess.run(
+        ["bash", "-euc", read, "bash", file], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True, capture_output=True
+    )
+    words = said.stdout.decode().split("\0")
+    return dict(zip(words[0::2], words[1::2]))
 
 
 def check_variables(configured, composed, example):

@@ -13,7 +13,7 @@ export type Schemas = components["schemas"];
 export type Problem = Schemas["ProblemBody"];
 
 export interface Options {
-  /** Where the gateway is, such as `http://localhost:4000`; empty for the page's own origin. */
+  /** Where the gateway is, such as `http://localhost:4000`, with or without a slash at its end; empty for the page's own origin. */
   baseUrl: string;
   /** The token of the login, or who gives the one that holds now. */
   token?: string | (() => string | undefined | Promise<string | undefined>);
@@ -46,7 +46,7 @@ export class GatewayRefusal extends Error {
 
 /** A client of every route: `gateway(options).GET("/runs/{id}", { params: { path: { id } } })`. */
 export function gateway(options: Options): Client<paths> {
-  const client = createClient<paths>({ baseUrl: options.baseUrl, fetch: options.fetch });
+  const client = createClient<paths>({ baseUrl: baseOf(options), fetch: options.fetch });
   client.use({
     async onRequest({ request }) {
       const token = await tokenOf(options);
@@ -66,7 +66,11 @@ export function gateway(options: Options): Client<paths> {
  * {@link problemPage}.
  */
 export async function unwrap<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
-  const { data, error, response } = await answer;
+  const { data, error, response } = await answer.catch((error: unknown) => {
+    // The page of another server or of a proxy: nothing but an answer of success is parsed so strictly.
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new GatewayRefusal(problemOf(undefined, 200, "the gateway's answer is not JSON; is it the gateway that answers at baseUrl?"));
+  });
   if (response.ok) return data as T;
   throw new GatewayRefusal(problemOf(error, response.status));
 }
@@ -110,7 +114,7 @@ function attemptOf({ attempt }: { attempt?: number }): string {
 
 async function fetched<As extends keyof Body>(options: Options, path: string, as: As): Promise<Body[As]> {
   const headers = await headersOf(options);
-  const answer = await (options.fetch ?? fetch)(`${options.baseUrl}${path}`, { headers });
+  const answer = await (options.fetch ?? fetch)(`${baseOf(options)}${path}`, { headers });
   if (!answer.ok) throw await refusalOf(answer);
   if (as === "stream") return (answer.body ?? new Blob([]).stream()) as Body[As];
   return (await answer[as as "text" | "blob" | "arrayBuffer"]()) as Body[As];
@@ -187,7 +191,7 @@ async function open(options: Options, path: string, cursor: string | undefined, 
   const headers = await headersOf(options);
   headers.accept = "text/event-stream";
   if (cursor !== undefined) headers["last-event-id"] = cursor;
-  const answer = await (options.fetch ?? fetch)(`${options.baseUrl}${path}`, { headers, signal: signal ?? null });
+  const answer = await (options.fetch ?? fetch)(`${baseOf(options)}${path}`, { headers, signal: signal ?? null });
   if (answer.ok && answer.body) return answer;
   throw await refusalOf(answer);
 }
@@ -250,6 +254,11 @@ function cursorsOf(found: (id: string) => void): (text: string) => void {
   };
 }
 
+/** Paths begin with a slash, and the gateway knows none that begins with two. */
+function baseOf({ baseUrl }: Options): string {
+  return baseUrl.replace(/\/+$/, "");
+}
+
 async function tokenOf({ token }: Options): Promise<string | undefined> {
   return typeof token === "function" ? await token() : token;
 }
@@ -258,9 +267,9 @@ function traceOf({ traceparent }: Options): string | undefined {
   return typeof traceparent === "function" ? traceparent() : traceparent;
 }
 
-function problemOf(body: unknown, status: number): Problem {
+function problemOf(body: unknown, status: number, otherwise?: string): Problem {
   if (typeof body === "object" && body !== null && "code" in body && "detail" in body) return body as Problem;
-  const detail = `the gateway answered ${status} without a problem document`;
+  const detail = otherwise ?? `the gateway answered ${status} without a problem document`;
   return { type: "about:blank", title: detail, status, detail, code: "UNKNOWN", error: detail };
 }
 

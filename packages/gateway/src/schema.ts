@@ -6291,7 +6291,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
-            /** @description The file is none of If-Match. */
+            /** @description The file does not match If-Match. */
             412: {
                 headers: {
                     [name: string]: unknown;

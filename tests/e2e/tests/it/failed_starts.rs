@@ -43,7 +43,7 @@ async fn a_failed_start_names_the_setting_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_mistakes_are_told_in_one_line_and_alike_by_every_service() {
+async fn several_mistakes_are_reported_in_one_line_and_alike_by_every_service() {
     let stack = Stack::prepare().await.unwrap();
     let services = [
         ("runner", "RUNNER", stack.runner_variables()),

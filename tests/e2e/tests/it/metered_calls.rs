@@ -61,6 +61,7 @@ async fn on_chain(stack: &Stack, id: &str) -> (RunOpened, RunFinalized) {
         network: Network::standalone(),
         vault: Vault(local::vault_id().unwrap()),
         registry: Registry(local::registry_id().unwrap()),
+        unit: stellar::amount::Unit::default(),
     };
     let hints = Hints { attempt: 1, ..Hints::default() };
     let known = facts::gather(&rpc, &own, id.parse().unwrap(), &hints, |_| Ok(Lists::default()));

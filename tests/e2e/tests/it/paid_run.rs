@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use e2e::{Stack, repository, seed_of};
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::softhsm::{PIN, SoftHsm};
 
@@ -32,6 +34,7 @@ async fn a_paid_run_ends_in_a_verified_receipt() {
     assert!(!proof.contains("BROKEN") && proof.contains("rerun      ok"), "{proof}");
     assert!(proof.contains("proven: the run cost"), "{proof}");
     assert_outputs(&stack, &id, &run);
+    assert_heads(&stack, &id).await;
 
     let events = heard.until(|event| event.r#type == "dev.lumio.run.finalized.v1").await;
     // What the contracts say has no part in the trace of a request.
@@ -122,6 +125,40 @@ fn assert_outputs(stack: &Stack, id: &str, run: &Value) {
         let bytes = std::fs::read(to.join(output["path"].as_str().unwrap())).unwrap();
         assert_eq!(wire::Digest::of(&bytes).to_string(), output["sha256"]);
         assert_eq!(Some(bytes.len() as u64), output["length"].as_u64());
+    }
+}
+
+/// `HEAD` has the headers of `GET`, and a length only where `GET` has one (RFC 9110, section 8.6).
+async fn assert_heads(stack: &Stack, id: &str) {
+    let (client, token) = (reqwest::Client::new(), stack.token().unwrap());
+    let ask = async |method: Method, path: &str, known: Option<&HeaderValue>| {
+        let url = format!("{}/runs/{id}/{path}", stack.gateway());
+        let mut request = client.request(method, url).bearer_auth(&token);
+        if let Some(tag) = known {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        request.send().await.unwrap()
+    };
+    let listed: Value = ask(Method::GET, "outputs", None).await.json().await.unwrap();
+    let file = format!("outputs/{}", listed["outputs"][0]["path"].as_str().unwrap());
+    for path in ["bundle", "outputs", file.as_str()] {
+        let (got, told) = (ask(Method::GET, path, None).await, ask(Method::HEAD, path, None).await);
+        assert_eq!((got.status(), told.status()), (StatusCode::OK, StatusCode::OK), "{path}");
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_DISPOSITION,
+            header::ACCEPT_RANGES,
+            header::ETAG,
+        ] {
+            assert_eq!(got.headers().get(&name), told.headers().get(&name), "{path}: {name}");
+        }
+        let Some(tag) = told.headers().get(header::ETAG) else { continue };
+        for method in [Method::GET, Method::HEAD] {
+            let unchanged = ask(method, path, Some(tag)).await;
+            assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED, "{path}");
+            assert_eq!(unchanged.headers().get(header::CONTENT_LENGTH), None, "{path}");
+        }
     }
 }
 

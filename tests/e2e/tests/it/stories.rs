@@ -164,6 +164,7 @@ async fn settle_as_helper(stack: &Stack, id: &str) -> i128 {
         network: network.clone(),
         vault: Vault(local::vault_id().unwrap()),
         registry: Registry(local::registry_id().unwrap()),
+        unit: stellar::amount::Unit::default(),
     };
     let hints = Hints { attempt: 1, ..Hints::default() };
     let known = facts::gather(&rpc, &own, id.parse().unwrap(), &hints, |_| Ok(Lists::default()));
