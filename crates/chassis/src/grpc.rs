@@ -85,8 +85,13 @@ pub fn check_token(token: &Secret) -> Result<(), &'static str> {
 
 /// Marked sensitive, so that no debug output shows it (R9).
 fn authorization(token: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
+    const EXPECTED: &str = "expected a token of visible ASCII characters";
+    // The library would also take bytes beyond ASCII, which have no meaning in a header.
+    if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(EXPECTED);
+    }
     let header = format!("Bearer {}", token.expose()).parse::<MetadataValue<Ascii>>();
-    let mut header = header.map_err(|_| "expected a token of visible ASCII characters")?;
+    let mut header = header.map_err(|_| EXPECTED)?;
     header.set_sensitive(true);
     Ok(header)
 }
