@@ -66,7 +66,7 @@ impl Env {
         if metadata.len() > MAX_BYTES {
             return Err(EnvFileError::TooLarge(path.to_owned()));
         }
-        let text = files::read_to_string(path).map_err(unreadable)?.replace("\r\n", "\n");
+        let text = files::read_to_string(path).map_err(unreadable)?;
         let found = Reader::new(&text, &self.variables).read_all().map_err(|malformed| {
             EnvFileError::Malformed {
                 path: path.to_owned(),
