@@ -32,13 +32,14 @@ export function useAct<A extends unknown[]>(
       setBusy(true);
       setError(undefined);
       const refresh = () => askAgain(queries, [...latest.current.stale]);
+      // What is said names what was asked for. Once the change is seen, the page may say the opposite.
+      const { said } = latest.current;
       try {
         await latest.current.act(...args);
         // What it changed is shown before it is called done.
         await refresh();
-        const { said, onDone } = latest.current;
         if (said) say(said);
-        onDone?.();
+        latest.current.onDone?.();
       } catch (failure) {
         setError(failure);
         void refresh();
